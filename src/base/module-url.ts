@@ -1,0 +1,8 @@
+/**
+ * URL of a worker's entry beside the calling module, from the sources (`.ts`, in tests) as from the build (`.js`).
+ * `name` has no extension: `siblingModule(import.meta.url, "kernel-worker")`.
+ */
+export function siblingModule(importMetaUrl: string, name: string): URL {
+  const extension = importMetaUrl.endsWith(".ts") ? ".ts" : ".js";
+  return new URL(`./${name}${extension}`, importMetaUrl);
+}

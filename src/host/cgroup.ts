@@ -1,0 +1,30 @@
+/**
+ * Control groups, over v1, hybrid and v2. A group is named by a path relative to the controllers' roots
+ * ("/berth-1a2b/<id>"). Only groups under the parents that the caller names are ever touched.
+ */
+import type { OpContext } from "../base/op-context.ts";
+import type { ResourceSpec, ResourceUsage } from "../schema/resources.ts";
+
+export interface CgroupDriver {
+  /** "hybrid": v1 controllers beside an empty v2 tree at `unified`. */
+  readonly mode: "v1" | "hybrid" | "v2";
+  readonly controllers: readonly string[];
+  /** Makes the group (and its parents) in every hierarchy; with cpuset filled on v1. Existing is no error. */
+  create(ctx: OpContext, path: string): Promise<void>;
+  /** Writes the stated limits; what is 0 or "" is left alone. `CGROUP_LIMIT_REJECTED` names the limit and the kernel's reason. */
+  applyLimits(ctx: OpContext, path: string, resources: ResourceSpec): Promise<void>;
+  usage(path: string): Promise<ResourceUsage>;
+  /** Pids in the group and below. */
+  processes(path: string): Promise<readonly number[]>;
+  freeze(ctx: OpContext, path: string): Promise<void>;
+  thaw(ctx: OpContext, path: string): Promise<void>;
+  isFrozen(path: string): Promise<boolean>;
+  /** Times the OOM killer struck here. */
+  oomKills(path: string): Promise<number>;
+  /** SIGKILL to everything in it (cgroup.kill where there is one), thawing first. */
+  kill(ctx: OpContext, path: string): Promise<void>;
+  /** Kills what is left and removes the group in every hierarchy. Missing is no error. */
+  remove(ctx: OpContext, path: string): Promise<void>;
+  /** Names of the groups directly under `parent`. */
+  children(parent: string): Promise<readonly string[]>;
+}

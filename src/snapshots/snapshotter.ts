@@ -1,0 +1,82 @@
+/**
+ * Root file systems: read-only layers stacked by chain id, and writable snapshots on top of them.
+ *
+ * A chain id (image-spec config.md, "Layer ChainID") names a stack of layers; "" is the empty stack (scratch).
+ */
+import type { Readable } from "node:stream";
+import type { OpContext } from "../base/op-context.ts";
+
+export interface Snapshotter {
+  readonly name: string;
+  hasLayer(chainId: string): Promise<boolean>;
+  /** Unpacks a layer's tar stream onto `parent`. Publishes atomically; safe when two callers unpack the same one. */
+  applyLayer(ctx: OpContext, request: ApplyLayerRequest): Promise<LayerInfo>;
+  layer(chainId: string): Promise<LayerInfo | undefined>;
+  layers(): Promise<readonly LayerInfo[]>;
+  /** `LAYER_IN_USE` while a layer or snapshot stands on it. */
+  removeLayer(ctx: OpContext, chainId: string): Promise<void>;
+
+  /** Makes the writable snapshot `id` on top of `parent`. */
+  prepare(ctx: OpContext, id: string, parent: string): Promise<void>;
+  /** Mounts it (no error when it already is) and returns the root directory. `volatile` skips syncs: for throw-away ones only. */
+  mount(ctx: OpContext, id: string, options?: { readonly volatile?: boolean }): Promise<string>;
+  unmount(ctx: OpContext, id: string): Promise<void>;
+  /** Unmounts and removes. Missing is no error. */
+  remove(ctx: OpContext, id: string): Promise<void>;
+  /** Ids of all snapshots, for recovery. */
+  list(): Promise<readonly string[]>;
+  /** A read-only view of a stack, unmounted when disposed. */
+  view(ctx: OpContext, chainId: string): Promise<SnapshotView>;
+
+  /** What the snapshot changed against its parent, in path order (`docker diff`). */
+  changes(ctx: OpContext, id: string): Promise<readonly Change[]>;
+  /** The changes as an OCI layer: an uncompressed tar with whiteouts, deterministic. */
+  diffTar(ctx: OpContext, id: string): Promise<Readable>;
+  /**
+   * Turns what the snapshot `id` changed into a layer on its parent: writes the (compressed) blob through `sink`, publishes the
+   * layer without unpacking it again. The snapshot stays usable. Pause or stop its writers first.
+   */
+  commit(ctx: OpContext, id: string, sink: LayerSink): Promise<CommittedLayer>;
+  /** Bytes that the snapshot itself holds. */
+  usage(ctx: OpContext, id: string): Promise<number>;
+}
+
+export interface ApplyLayerRequest {
+  readonly parent: string;
+  /** Expected digest of the uncompressed tar; a mismatch is `LAYER_DIGEST_MISMATCH` and leaves nothing. */
+  readonly diffId: string;
+  /** Path of the blob and how it is compressed. */
+  readonly blob: { readonly path: string; readonly compression: "none" | "gzip" | "zstd" };
+  /** Uncompressed bytes, at most; beyond it the layer is refused as a decompression bomb. */
+  readonly maxBytes?: number;
+  /** Called with compressed bytes read so far. */
+  readonly onProgress?: (bytesRead: number) => void;
+}
+
+export interface LayerInfo {
+  readonly chainId: string;
+  readonly parent: string;
+  readonly diffId: string;
+  /** Bytes of its files. */
+  readonly size: number;
+}
+
+export interface SnapshotView extends AsyncDisposable {
+  readonly root: string;
+}
+
+export interface Change {
+  readonly kind: "modified" | "added" | "deleted";
+  /** Absolute inside the root. */
+  readonly path: string;
+}
+
+/** Receives a committed layer's compressed tar. */
+export interface LayerSink {
+  write(chunk: Uint8Array): Promise<void>;
+  finish(): Promise<{ readonly digest: string; readonly size: number; readonly mediaType: string }>;
+}
+
+export interface CommittedLayer extends LayerInfo {
+  readonly blob: { readonly digest: string; readonly size: number; readonly mediaType: string };
+}
