@@ -5,11 +5,30 @@
 export type KernelOp = MountOp | NetnsOp | LinkOp | NftOp | FileOp;
 
 export type MountFlag =
-  | "ro" | "nosuid" | "nodev" | "noexec" | "bind" | "rec" | "remount" | "private" | "rprivate" | "slave" | "rslave" | "shared" | "rshared";
+  | "ro"
+  | "nosuid"
+  | "nodev"
+  | "noexec"
+  | "bind"
+  | "rec"
+  | "remount"
+  | "private"
+  | "rprivate"
+  | "slave"
+  | "rslave"
+  | "shared"
+  | "rshared";
 
 export type MountOp =
   /** mount(2). `data` is the file system's own option string. */
-  | { readonly op: "mount"; readonly source: string; readonly target: string; readonly fstype?: string; readonly flags?: readonly MountFlag[]; readonly data?: string }
+  | {
+      readonly op: "mount";
+      readonly source: string;
+      readonly target: string;
+      readonly fstype?: string;
+      readonly flags?: readonly MountFlag[];
+      readonly data?: string;
+    }
   /** umount2(2). Not mounted, or no such path, is no error. `detach` is MNT_DETACH. */
   | { readonly op: "unmount"; readonly target: string; readonly detach?: boolean };
 
@@ -22,17 +41,45 @@ export type NetnsOp =
 /** `netns` is the path of a pinned namespace; without it the operation is the host's. */
 export type LinkOp =
   /** Existing with this name is no error. Made up, with the given addresses ("10.0.0.1/24"). */
-  | { readonly op: "bridge-create"; readonly name: string; readonly mtu: number; readonly addresses: readonly string[]; readonly mac?: string }
+  | {
+      readonly op: "bridge-create";
+      readonly name: string;
+      readonly mtu: number;
+      readonly addresses: readonly string[];
+      readonly mac?: string;
+    }
   /** A veth pair: `name` on the host in `bridge`, up, with hairpin when asked; `peer` inside `netns` (down, see `link-configure`). */
-  | { readonly op: "veth-create"; readonly name: string; readonly bridge: string; readonly netns: string; readonly peer: string; readonly mtu: number; readonly mac: string; readonly hairpin?: boolean }
+  | {
+      readonly op: "veth-create";
+      readonly name: string;
+      readonly bridge: string;
+      readonly netns: string;
+      readonly peer: string;
+      readonly mtu: number;
+      readonly mac: string;
+      readonly hairpin?: boolean;
+    }
   /** Sets addresses and routes and brings it up, in one netlink message batch. */
-  | { readonly op: "link-configure"; readonly netns?: string; readonly name: string; readonly rename?: string; readonly addresses: readonly string[]; readonly routes: readonly Route[] }
+  | {
+      readonly op: "link-configure";
+      readonly netns?: string;
+      readonly name: string;
+      readonly rename?: string;
+      readonly addresses: readonly string[];
+      readonly routes: readonly Route[];
+    }
   /** Missing is no error. */
   | { readonly op: "link-delete"; readonly netns?: string; readonly name: string }
   | { readonly op: "route-replace"; readonly netns?: string; readonly route: Route }
   | { readonly op: "route-delete"; readonly netns?: string; readonly route: Route }
   /** Writes /proc/sys/<key with slashes>, in `netns` when given. `optional`: a missing key is no error. */
-  | { readonly op: "sysctl"; readonly netns?: string; readonly key: string; readonly value: string; readonly optional?: boolean };
+  | {
+      readonly op: "sysctl";
+      readonly netns?: string;
+      readonly key: string;
+      readonly value: string;
+      readonly optional?: boolean;
+    };
 
 export interface Route {
   /** "0.0.0.0/0" or "::/0" for the default route. */
@@ -49,9 +96,19 @@ export type NftOp =
    * Adds elements to a map or set of table `inet <table>`; by raw nfnetlink where possible (0.1 ms), else by nft.
    * Keys and data are in nft's text form: `["10.1.2.3 . tcp . 80", "172.17.0.2 . 80"]`. Existing is no error.
    */
-  | { readonly op: "nft-add-elements"; readonly table: string; readonly set: string; readonly elements: readonly NftElement[] }
+  | {
+      readonly op: "nft-add-elements";
+      readonly table: string;
+      readonly set: string;
+      readonly elements: readonly NftElement[];
+    }
   /** Missing is no error. */
-  | { readonly op: "nft-delete-elements"; readonly table: string; readonly set: string; readonly elements: readonly NftElement[] };
+  | {
+      readonly op: "nft-delete-elements";
+      readonly table: string;
+      readonly set: string;
+      readonly elements: readonly NftElement[];
+    };
 
 export interface NftElement {
   readonly key: string;
@@ -62,4 +119,11 @@ export interface NftElement {
 export type FileOp =
   /** setxattr without following a final symlink. */
   | { readonly op: "set-xattr"; readonly path: string; readonly name: string; readonly value: Uint8Array }
-  | { readonly op: "mknod"; readonly path: string; readonly type: "char" | "block" | "fifo"; readonly mode: number; readonly major: number; readonly minor: number };
+  | {
+      readonly op: "mknod";
+      readonly path: string;
+      readonly type: "char" | "block" | "fifo";
+      readonly mode: number;
+      readonly major: number;
+      readonly minor: number;
+    };

@@ -20,7 +20,11 @@ export interface ImageService {
   bootstrap(ctx: OpContext, request: BootstrapRequest, progress: ProgressSink): Promise<ImageRecord>;
   tag(ctx: OpContext, refOrId: string, newRef: string): Promise<void>;
   /** Untags, and deletes the image with its last tag. `IMAGE_IN_USE` (409) when an instance uses it and not `force`. */
-  remove(ctx: OpContext, refOrId: string, options: { readonly force: boolean; readonly noPrune: boolean }): Promise<readonly RemovedImage[]>;
+  remove(
+    ctx: OpContext,
+    refOrId: string,
+    options: { readonly force: boolean; readonly noPrune: boolean },
+  ): Promise<readonly RemovedImage[]>;
   /** Dangling images, or every unused one with `all`; filters as Docker's ("until", "label", "label!"). */
   prune(ctx: OpContext, options: PruneOptions): Promise<PruneReport>;
   history(refOrId: string): readonly ImageHistoryItem[];

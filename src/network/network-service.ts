@@ -1,11 +1,21 @@
 /** Networks, and each instance's place on them. Rules, DNS and namespaces live on when the engine is down. */
 import type { OpContext } from "../base/op-context.ts";
-import type { EndpointRecord, EndpointSpec, NetworkRecord, NetworkSpec, PortSpec, PublishedPort } from "../schema/network.ts";
+import type {
+  EndpointRecord,
+  EndpointSpec,
+  NetworkRecord,
+  NetworkSpec,
+  PortSpec,
+  PublishedPort,
+} from "../schema/network.ts";
 
 export interface NetworkService {
   /** Makes or mends bridges, rules and DNS servers after a start, and forgets sandboxes that are not in `live`. */
   recover(ctx: OpContext, live: readonly SandboxRecord[]): Promise<void>;
-  create(ctx: OpContext, spec: NetworkSpec): Promise<{ readonly network: NetworkRecord; readonly warnings: readonly string[] }>;
+  create(
+    ctx: OpContext,
+    spec: NetworkSpec,
+  ): Promise<{ readonly network: NetworkRecord; readonly warnings: readonly string[] }>;
   /** By name, id or unambiguous id prefix. `NETWORK_NOT_FOUND`, `NETWORK_AMBIGUOUS`. */
   resolve(nameOrId: string): NetworkRecord;
   list(): readonly NetworkRecord[];
@@ -13,7 +23,9 @@ export interface NetworkService {
   remove(ctx: OpContext, nameOrId: string): Promise<NetworkRecord>;
   prune(ctx: OpContext, filters: Readonly<Record<string, readonly string[]>>): Promise<readonly string[]>;
   /** Sandboxes that are on a network now. */
-  endpointsOf(networkId: string): readonly { readonly instanceId: string; readonly instanceName: string; readonly endpoint: EndpointRecord }[];
+  endpointsOf(
+    networkId: string,
+  ): readonly { readonly instanceId: string; readonly instanceName: string; readonly endpoint: EndpointRecord }[];
 
   /**
    * Gives an instance its network before it starts: namespace, endpoints, published ports, DNS names.

@@ -11,7 +11,10 @@ export interface VolumeService {
   list(): readonly VolumeRecord[];
   /** `VOLUME_IN_USE` (409) names the holders. */
   remove(ctx: OpContext, name: string, force: boolean): Promise<void>;
-  prune(ctx: OpContext, filters: Readonly<Record<string, readonly string[]>>): Promise<{ readonly deleted: readonly string[]; readonly reclaimedBytes: number }>;
+  prune(
+    ctx: OpContext,
+    filters: Readonly<Record<string, readonly string[]>>,
+  ): Promise<{ readonly deleted: readonly string[]; readonly reclaimedBytes: number }>;
   /** Directory to bind into `instanceId`; mounts the volume's own device first when it has one. */
   mount(ctx: OpContext, name: string, instanceId: string): Promise<string>;
   unmount(ctx: OpContext, name: string, instanceId: string): Promise<void>;

@@ -1,0 +1,63 @@
+// Imports go down only. Each room may import itself and the rooms listed; docs/architecture.md draws the same picture.
+const rooms = {
+  base: [],
+  schema: ["base"],
+  host: ["base", "schema"],
+  state: ["base", "schema", "host"],
+  content: ["base", "schema", "host"],
+  snapshots: ["base", "schema", "host", "state"],
+  network: ["base", "schema", "host", "state"],
+  volumes: ["base", "schema", "host", "state"],
+  images: ["base", "schema", "host", "state", "content", "snapshots"],
+  instances: ["base", "schema", "host", "state", "snapshots", "network", "volumes", "images"],
+  build: ["base", "schema", "host", "state", "content", "snapshots", "network", "volumes", "images", "instances"],
+  api: ["base", "schema", "host", "state", "snapshots", "network", "volumes", "images", "instances", "build"],
+  client: ["base", "schema"],
+  cli: ["base", "schema", "client"],
+  daemon: ["base", "schema", "host", "state", "content", "snapshots", "network", "volumes", "images", "instances", "build", "api"],
+};
+
+const only = Object.entries(rooms).map(([room, allowed]) => ({
+  name: `${room}-imports-down`,
+  comment: `src/${room} may import only ${[room, ...allowed].join(", ")} and packages`,
+  severity: "error",
+  from: { path: `^src/${room}/`, pathNot: "\\.(test|contract)\\.ts$" },
+  to: { path: "^src/", pathNot: `^src/(${[room, ...allowed].join("|")})/` },
+}));
+
+/** npm packages belong to the room whose job they do. */
+const packages = {
+  koffi: "host",
+  fastify: "api|daemon",
+  pino: "daemon",
+  commander: "cli|daemon",
+  "tar-stream": "snapshots|images|instances|build|cli|client",
+  ajv: "schema|state|api|daemon",
+};
+
+module.exports = {
+  forbidden: [
+    ...only,
+    ...Object.entries(packages).map(([name, where]) => ({
+      name: `package-${name}`,
+      comment: `${name} is for src/{${where}} only`,
+      severity: "error",
+      from: { path: "^src/", pathNot: `^src/(${where})/` },
+      to: { path: `node_modules/${name}/` },
+    })),
+    { name: "no-circular", severity: "error", from: {}, to: { circular: true, dependencyTypesNot: ["type-only"] } },
+    {
+      name: "fakes-are-for-tests",
+      severity: "error",
+      from: { path: "^src/", pathNot: "(\\.(test|contract)\\.ts$|/fake/)" },
+      to: { path: "/fake/" },
+    },
+    { name: "no-orphan-dependency", severity: "error", from: {}, to: { couldNotResolve: true } },
+  ],
+  options: {
+    doNotFollow: { path: "node_modules" },
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: "tsconfig.json" },
+    enhancedResolveOptions: { extensions: [".ts", ".js", ".json"], exportsFields: ["exports"], conditionNames: ["import", "node"] },
+  },
+};

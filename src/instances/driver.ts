@@ -1,0 +1,153 @@
+/**
+ * What runs an instance behind its walls. One implementation per folder (`oci/`, later `qemu/`, ...) and `fake/`; every one
+ * passes `driver.contract.ts`. The manager above owns records, root file systems, networks and policies; a driver owns
+ * processes and control groups only.
+ *
+ * INVARIANTS
+ *  - A handle is plain JSON, versioned, and enough to find the instance again from a new engine process.
+ *  - What a driver starts outlives the engine, with its logs and its exit code.
+ */
+import type { Readable, Writable } from "node:stream";
+import type { OpContext } from "../base/op-context.ts";
+import type { DriverHandle, InstanceSpec, Isolation } from "../schema/instance.ts";
+import type { ResourceSpec, ResourceUsage } from "../schema/resources.ts";
+
+export interface Driver {
+  readonly name: string;
+  readonly isolation: Isolation;
+  /** What is installed and chosen, for `info`, `version` and `doctor`. */
+  fingerprint(ctx: OpContext): Promise<DriverFingerprint>;
+  /**
+   * Everything up to the instance's first instruction: the monitor runs, the namespaces exist, attaching is possible.
+   * Nothing is left when it throws. `COMMAND_NOT_FOUND` (127), `COMMAND_NOT_EXECUTABLE` (126), `RUNTIME_FAILED`.
+   */
+  prepare(ctx: OpContext, request: PrepareRequest): Promise<{ readonly handle: DriverHandle; readonly pid: number }>;
+  /** Lets a prepared instance go. */
+  start(ctx: OpContext, handle: DriverHandle): Promise<void>;
+  /** After an engine restart: what has become of it. Reads, changes nothing. */
+  recover(ctx: OpContext, handle: DriverHandle): Promise<Recovered>;
+  /** Resolves when it has ended; also for a recovered one, and for one that ended while no engine ran. */
+  wait(ctx: OpContext, handle: DriverHandle): Promise<TaskExit>;
+  signal(ctx: OpContext, handle: DriverHandle, signal: number): Promise<void>;
+  pause(ctx: OpContext, handle: DriverHandle): Promise<void>;
+  resume(ctx: OpContext, handle: DriverHandle): Promise<void>;
+  /** A live connection to the main process's streams. Any number at a time; each gets all output from now on. */
+  attach(ctx: OpContext, handle: DriverHandle): Promise<TaskIo>;
+  resize(ctx: OpContext, handle: DriverHandle, size: TerminalSize): Promise<void>;
+  exec(ctx: OpContext, handle: DriverHandle, request: ExecRequest): Promise<ExecTask>;
+  usage(ctx: OpContext, handle: DriverHandle): Promise<ResourceUsage>;
+  /** Pids on the host. */
+  processes(ctx: OpContext, handle: DriverHandle): Promise<readonly number[]>;
+  update(ctx: OpContext, handle: DriverHandle, resources: ResourceSpec): Promise<void>;
+  /** The log file was renamed: write to a new one from here on. */
+  reopenLog(ctx: OpContext, handle: DriverHandle): Promise<void>;
+  /** Kills what is left and removes what the driver made (control group, runtime state, bundle, monitor). Missing is no error. */
+  destroy(ctx: OpContext, handle: DriverHandle): Promise<void>;
+  /** Removes driver state under its own directories whose instance id is not in `keep` (left by a killed engine). */
+  collect(ctx: OpContext, keep: ReadonlySet<string>): Promise<readonly string[]>;
+}
+
+export interface DriverFingerprint {
+  readonly available: boolean;
+  /** Why not, or what is degraded. */
+  readonly reasons: readonly string[];
+  /** "runc" -> "1.1.5", "conmon" -> "2.1.6". */
+  readonly versions: Readonly<Record<string, string>>;
+  /** Name of the OCI runtime in use, "crun" or "runc"; "" for others. */
+  readonly runtime: string;
+}
+
+export interface PrepareRequest {
+  readonly id: string;
+  readonly spec: InstanceSpec;
+  /** Private directory for the bundle and the monitor's files; exists, 0700, on the run root. */
+  readonly dir: string;
+  /** Mounted root file system. */
+  readonly rootfs: string;
+  /** In order, after the runtime's own (/proc, /dev, ...): binds, volumes, tmpfs, resolv.conf, hosts, hostname. */
+  readonly mounts: readonly ResolvedMount[];
+  readonly hostname: string;
+  /** Path of a pinned namespace or /proc/PID/ns/..., "host", or "private" (pid, ipc, uts, cgroup: a fresh one). */
+  readonly namespaces: {
+    readonly network: string;
+    readonly pid: string;
+    readonly ipc: string;
+    readonly uts: string;
+    readonly cgroup: string;
+  };
+  /** Relative to the controllers' roots, "/<parent>/<id>". */
+  readonly cgroupPath: string;
+  /** Written in conmon's k8s-file format: `<RFC 3339 nano> <stdout|stderr> <F|P> <text>`. "" writes no log. */
+  readonly logPath: string;
+  /** Initial terminal size. */
+  readonly terminal?: TerminalSize;
+}
+
+/** A mount of the OCI spec, as it is. */
+export interface ResolvedMount {
+  readonly type: "bind" | "tmpfs";
+  readonly source: string;
+  readonly target: string;
+  /** mount(8) words: "rbind", "ro", "rprivate", "size=64m". */
+  readonly options: readonly string[];
+}
+
+export type Recovered =
+  | { readonly status: "running" | "paused"; readonly pid: number }
+  | { readonly status: "exited"; readonly exit: TaskExit }
+  /** Prepared but never started: to be destroyed. */
+  | { readonly status: "prepared" }
+  /** No trace: the machine was rebooted, or its state is gone. */
+  | { readonly status: "lost" };
+
+export interface TaskExit {
+  /** As a shell reports it: 128 + signal for a signal. */
+  readonly exitCode: number;
+  readonly oomKilled: boolean;
+  /** ISO 8601. */
+  readonly finishedAt: string;
+}
+
+export interface TerminalSize {
+  readonly rows: number;
+  readonly columns: number;
+}
+
+export interface OutputFrame {
+  /** A terminal's output is all "stdout". */
+  readonly stream: "stdout" | "stderr";
+  readonly data: Uint8Array;
+}
+
+/** Streams of a process. */
+export interface TaskIo {
+  /** Object mode, of {@link OutputFrame}; ends when the process has closed its output. */
+  readonly output: Readable;
+  /** Ending it closes the process's stdin (half-close). Undefined when stdin is not open. */
+  readonly stdin: Writable | undefined;
+  /** Leaves; the process goes on. */
+  detach(): void;
+}
+
+export interface ExecRequest {
+  readonly execId: string;
+  readonly argv: readonly string[];
+  /** Complete: the instance's environment with the additions. */
+  readonly env: readonly string[];
+  /** "" is the instance's. */
+  readonly user: string;
+  readonly workingDir: string;
+  readonly tty: boolean;
+  readonly stdin: boolean;
+  readonly privileged: boolean;
+  readonly terminal?: TerminalSize;
+}
+
+export interface ExecTask {
+  readonly pid: number;
+  readonly io: TaskIo;
+  /** Exit code as a shell reports it. */
+  readonly exited: Promise<number>;
+  resize(size: TerminalSize): Promise<void>;
+  signal(signal: number): Promise<void>;
+}
