@@ -2,6 +2,7 @@
 import type { Readable } from "node:stream";
 import type { OpContext } from "../base/op-context.ts";
 import type { ProgressSink } from "../base/progress.ts";
+import type { LayerSink } from "../snapshots/snapshotter.ts";
 import type { HistoryEntry, ImageConfig, ImageRecord, Platform } from "../schema/image.ts";
 
 export interface ImageService {
@@ -33,7 +34,7 @@ export interface ImageService {
   /** Registers a locally made image whose layer blobs are already stored: commit and build. */
   create(ctx: OpContext, request: CreateImageRequest): Promise<ImageRecord>;
   /** Blob sink for {@link Snapshotter.commit}, with Berth's compression for local layers. */
-  layerSink(ctx: OpContext): Promise<import("../snapshots/snapshotter.ts").LayerSink>;
+  layerSink(ctx: OpContext): Promise<LayerSink>;
   /** Bytes on disk of layers, counted once. */
   diskUsage(): Promise<{ readonly layersSize: number }>;
 }
