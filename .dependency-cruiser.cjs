@@ -4,17 +4,19 @@ const rooms = {
   schema: ["base"],
   host: ["base", "schema"],
   state: ["base", "schema", "host"],
+  archive: ["base", "schema", "host"],
+  dockerfile: ["base", "schema"],
   content: ["base", "schema", "host"],
-  snapshots: ["base", "schema", "host", "state"],
+  snapshots: ["base", "schema", "host", "state", "archive"],
   network: ["base", "schema", "host", "state"],
-  volumes: ["base", "schema", "host", "state"],
-  images: ["base", "schema", "host", "state", "content", "snapshots"],
-  instances: ["base", "schema", "host", "state", "snapshots", "network", "volumes", "images"],
-  build: ["base", "schema", "host", "state", "content", "snapshots", "network", "volumes", "images", "instances"],
+  volumes: ["base", "schema", "host", "state", "archive"],
+  images: ["base", "schema", "host", "state", "archive", "dockerfile", "content", "snapshots"],
+  instances: ["base", "schema", "host", "state", "archive", "dockerfile", "snapshots", "network", "volumes", "images"],
+  build: ["base", "schema", "host", "state", "archive", "dockerfile", "content", "snapshots", "network", "volumes", "images", "instances"],
   api: ["base", "schema", "host", "state", "snapshots", "network", "volumes", "images", "instances", "build"],
   client: ["base", "schema"],
   cli: ["base", "schema", "client"],
-  daemon: ["base", "schema", "host", "state", "content", "snapshots", "network", "volumes", "images", "instances", "build", "api"],
+  daemon: ["base", "schema", "host", "state", "archive", "content", "snapshots", "network", "volumes", "images", "instances", "build", "api"],
 };
 
 const only = Object.entries(rooms).map(([room, allowed]) => ({
@@ -31,7 +33,7 @@ const packages = {
   fastify: "api|daemon",
   pino: "daemon",
   commander: "cli|daemon",
-  "tar-stream": "snapshots|images|instances|build|cli|client",
+  "tar-stream": "archive|snapshots|images|instances|build|cli|client",
   ajv: "schema|state|api|daemon",
 };
 

@@ -1,0 +1,81 @@
+/**
+ * File trees behind a wall: every path is resolved by the kernel inside `root`, from a worker thread that has unshared its
+ * file-system context and changed its root (`unshare(CLONE_FS)` + `chroot`), so that `..`, absolute names and symbolic links of
+ * hostile archives and images lead nowhere outside. The one way in which Berth reads or writes files that a container could have made.
+ */
+import type { Readable } from "node:stream";
+import type { OpContext } from "../base/op-context.ts";
+
+export interface ConfinedRoots {
+  /** Starts a worker confined to the directory `root`. Dispose it when done. */
+  open(ctx: OpContext, root: string): Promise<ConfinedRoot>;
+}
+
+/** All paths are inside the root, absolute or relative to it. */
+export interface ConfinedRoot extends AsyncDisposable {
+  /** `PATH_NOT_FOUND`; does not follow a final symbolic link unless asked. */
+  stat(ctx: OpContext, path: string, options?: { readonly follow?: boolean }): Promise<FileStat>;
+  readFile(ctx: OpContext, path: string, maxBytes: number): Promise<Uint8Array>;
+  /** Like mkdir -p; new directories get owner and mode. */
+  makeDirectories(
+    ctx: OpContext,
+    path: string,
+    options: { readonly mode: number; readonly uid: number; readonly gid: number },
+  ): Promise<void>;
+  /** Unpacks a tar, see {@link ExtractRequest}. Errors name the entry: `ARCHIVE_ENTRY_REFUSED`, `ARCHIVE_TRUNCATED`, `ARCHIVE_TOO_LARGE`, `ARCHIVE_CORRUPT`. */
+  extract(ctx: OpContext, request: ExtractRequest): Promise<ExtractResult>;
+  /** A tar of `path` (a file, or a directory with everything below), deterministic, with owners, xattrs, sparse files and hard links. */
+  pack(ctx: OpContext, request: PackRequest): Promise<Readable>;
+  /** Removes a file or a whole tree; missing is no error. */
+  remove(ctx: OpContext, path: string): Promise<void>;
+}
+
+export interface FileStat {
+  readonly name: string;
+  readonly kind: "file" | "directory" | "symlink" | "char" | "block" | "fifo" | "socket";
+  /** Permission bits with setuid, setgid, sticky. */
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly size: number;
+  /** Milliseconds since the epoch. */
+  readonly mtimeMs: number;
+  readonly linkTarget: string;
+}
+
+export interface ExtractRequest {
+  /** A file on the host (opened before the wall goes up), or a stream. */
+  readonly source: { readonly path: string } | { readonly stream: Readable };
+  /** "auto" looks at the first bytes: gzip, zstd, bzip2 and xz where their programs exist, or none. */
+  readonly compression: "none" | "gzip" | "zstd" | "auto";
+  readonly into: string;
+  /** "layer": an OCI layer, whiteouts become overlay's. "plain": names are taken as they are, existing files are replaced. */
+  readonly semantics: "layer" | "plain";
+  /** Uncompressed bytes at most; beyond it `ARCHIVE_TOO_LARGE`. */
+  readonly maxBytes?: number;
+  /** All files get this owner. */
+  readonly chown?: { readonly uid: number; readonly gid: number };
+  readonly chmod?: number;
+  /** Refuse to replace a directory by a file and the other way round (`docker cp`). */
+  readonly noOverwriteDirNonDir?: boolean;
+  /** Bytes of the source read so far. */
+  readonly onProgress?: (bytesRead: number) => void;
+}
+
+export interface ExtractResult {
+  /** Digest of the uncompressed tar. */
+  readonly diffId: string;
+  /** Bytes of regular files written. */
+  readonly size: number;
+  readonly entries: number;
+}
+
+export interface PackRequest {
+  readonly path: string;
+  /** Name of the top entry instead of the path's own; "" packs a directory's contents. */
+  readonly rename?: string;
+  /** "layer" turns overlay whiteouts and opaque marks into OCI ones. */
+  readonly semantics: "layer" | "plain";
+  /** Paths relative to `path` to leave out (already matched by the caller), and all below them. */
+  readonly exclude?: readonly string[];
+}
