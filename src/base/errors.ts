@@ -34,7 +34,9 @@ export class BerthError extends Error {
 }
 
 type Raisers<T> = {
-  readonly [K in keyof T]: T[K] extends ErrorEntry<infer P> ? (params: P, options?: ErrorOptions) => BerthError : never;
+  readonly [K in keyof T]: T[K] extends { message: (params: infer P) => string }
+    ? (params: P, options?: ErrorOptions) => BerthError
+    : never;
 };
 
 /**

@@ -1,3 +1,5 @@
+import type { TSchema } from "typebox";
+
 /** The engine's records: durable, transactional, small. One SQLite file under the data root; `fake` is the same in memory. */
 
 /** Records of one kind, held in memory and written through: reads never touch the disk. */
@@ -11,7 +13,7 @@ export interface Collection<T> {
 
 export interface Store extends Disposable {
   /** The collection `name`, whose records are validated with `schema` when the store is opened. */
-  collection<T>(name: string, schema: object): Collection<T>;
+  collection<T>(name: string, schema: TSchema): Collection<T>;
   /** All changes of `work` in one commit, or none when it throws. `durable` (default true) waits for the disk. */
   transaction<T>(work: () => T, options?: { readonly durable?: boolean }): T;
   readonly journal: Journal;

@@ -1,0 +1,183 @@
+import { DatabaseSync, type StatementSync } from "node:sqlite";
+import { Compile, type Validator } from "typebox/compile";
+import type { TSchema } from "typebox";
+import { messageOf } from "../base/errors.ts";
+import { stateErrors } from "./errors.ts";
+import { migrations } from "./migrations.ts";
+import type { Collection, Journal, OpenJournalEntry, Store } from "./store.ts";
+
+/**
+ * Opens (or makes) the records at `path`. `STATE_UNREADABLE`, `STATE_TOO_NEW`.
+ *
+ * WAL with `synchronous=FULL`: a commit returns once it is on the disk. A transaction with `durable: false` lowers that for
+ * itself; it is ordered before every later durable one and can only be lost by a power cut, never by a kill of the engine.
+ */
+export function openSqliteStore(path: string): Store {
+  try {
+    return new SqliteStore(path);
+  } catch (error) {
+    if (error instanceof Error && error.name === "BerthError") throw error;
+    throw stateErrors.STATE_UNREADABLE({ path, reason: messageOf(error) }, { cause: error });
+  }
+}
+
+class SqliteStore implements Store {
+  readonly journal: Journal;
+  readonly #db: DatabaseSync;
+  readonly #put: StatementSync;
+  readonly #delete: StatementSync;
+  #depth = 0;
+
+  constructor(path: string) {
+    this.#db = new DatabaseSync(path, { timeout: 5000 });
+    this.#db.exec("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=1000;");
+    this.#migrate(path);
+    this.#put = this.#db.prepare("INSERT OR REPLACE INTO records (collection, id, body) VALUES (?, ?, ?)");
+    this.#delete = this.#db.prepare("DELETE FROM records WHERE collection = ? AND id = ?");
+    this.journal = new SqliteJournal(this.#db, (work) => this.transaction(work));
+  }
+
+  collection<T>(name: string, schema: TSchema): Collection<T> {
+    const validator = Compile(schema) as unknown as Validator;
+    const records = new Map<string, T>();
+    const rows = this.#db.prepare("SELECT id, body FROM records WHERE collection = ?").all(name);
+    for (const row of rows) {
+      const id = String(row["id"]);
+      records.set(id, readRecord<T>(validator, name, id, String(row["body"])));
+    }
+    return new SqliteCollection<T>(name, records, this.#put, this.#delete, (undo) => {
+      if (this.#depth > 0) this.#undone.push(undo);
+    });
+  }
+
+  /** What to do to the in-memory copies when the running transaction is rolled back. */
+  #undone: (() => void)[] = [];
+
+  transaction<T>(work: () => T, options: { readonly durable?: boolean } = {}): T {
+    if (this.#depth > 0) return work();
+    const relaxed = options.durable === false;
+    if (relaxed) this.#db.exec("PRAGMA synchronous=NORMAL");
+    this.#depth++;
+    this.#undone = [];
+    try {
+      this.#db.exec("BEGIN IMMEDIATE");
+      const result = work();
+      this.#db.exec("COMMIT");
+      return result;
+    } catch (error) {
+      if (this.#db.isTransaction) this.#db.exec("ROLLBACK");
+      for (const undo of this.#undone.reverse()) undo();
+      throw error;
+    } finally {
+      this.#undone = [];
+      this.#depth--;
+      if (relaxed) this.#db.exec("PRAGMA synchronous=FULL");
+    }
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#db.isOpen) this.#db.close();
+  }
+
+  #migrate(path: string): void {
+    const found = Number(this.#db.prepare("PRAGMA user_version").get()?.["user_version"] ?? 0);
+    if (found > migrations.length) throw stateErrors.STATE_TOO_NEW({ path, found, known: migrations.length });
+    for (const [version, step] of migrations.entries()) {
+      if (version < found) continue;
+      this.#db.exec(`BEGIN IMMEDIATE; ${step} PRAGMA user_version=${version + 1}; COMMIT;`);
+    }
+  }
+}
+
+class SqliteCollection<T> implements Collection<T> {
+  readonly #name: string;
+  readonly #records: Map<string, T>;
+  readonly #putRow: StatementSync;
+  readonly #deleteRow: StatementSync;
+  readonly #onRollback: (undo: () => void) => void;
+
+  constructor(
+    name: string,
+    records: Map<string, T>,
+    putRow: StatementSync,
+    deleteRow: StatementSync,
+    onRollback: (undo: () => void) => void,
+  ) {
+    this.#name = name;
+    this.#records = records;
+    this.#putRow = putRow;
+    this.#deleteRow = deleteRow;
+    this.#onRollback = onRollback;
+  }
+
+  get(id: string): T | undefined {
+    return this.#records.get(id);
+  }
+
+  list(): readonly T[] {
+    return [...this.#records.values()];
+  }
+
+  put(id: string, record: T): void {
+    this.#putRow.run(this.#name, id, JSON.stringify(record));
+    this.#restoreOnRollback(id);
+    this.#records.set(id, record);
+  }
+
+  delete(id: string): void {
+    this.#deleteRow.run(this.#name, id);
+    this.#restoreOnRollback(id);
+    this.#records.delete(id);
+  }
+
+  #restoreOnRollback(id: string): void {
+    const before = this.#records.get(id);
+    this.#onRollback(() => {
+      if (before === undefined) this.#records.delete(id);
+      else this.#records.set(id, before);
+    });
+  }
+}
+
+class SqliteJournal implements Journal {
+  readonly #begin: StatementSync;
+  readonly #end: StatementSync;
+  readonly #open: StatementSync;
+  readonly #inTransaction: <T>(work: () => T) => T;
+
+  constructor(db: DatabaseSync, inTransaction: <T>(work: () => T) => T) {
+    this.#begin = db.prepare("INSERT INTO journal (kind, subject, details) VALUES (?, ?, ?)");
+    this.#end = db.prepare("DELETE FROM journal WHERE id = ?");
+    this.#open = db.prepare("SELECT id, kind, subject, details FROM journal ORDER BY id");
+    this.#inTransaction = inTransaction;
+  }
+
+  begin(kind: string, subject: string, details: Record<string, unknown>): OpenJournalEntry {
+    const id = this.#inTransaction(() =>
+      Number(this.#begin.run(kind, subject, JSON.stringify(details)).lastInsertRowid),
+    );
+    return this.#entry(id, kind, subject, details);
+  }
+
+  open(): readonly OpenJournalEntry[] {
+    return this.#open
+      .all()
+      .map((row) =>
+        this.#entry(Number(row["id"]), String(row["kind"]), String(row["subject"]), JSON.parse(String(row["details"]))),
+      );
+  }
+
+  #entry(id: number, kind: string, subject: string, details: Record<string, unknown>): OpenJournalEntry {
+    return { id, kind, subject, details, end: () => void this.#end.run(id) };
+  }
+}
+
+function readRecord<T>(validator: Validator, collection: string, id: string, body: string): T {
+  const record: unknown = JSON.parse(body);
+  if (!validator.Check(record)) {
+    const first = validator.Errors(record)[0];
+    const reason = first === undefined ? "unknown" : `${first.instancePath || "/"} ${first.message}`;
+    throw stateErrors.RECORD_INVALID({ collection, id, reason });
+  }
+  return record as T;
+}
