@@ -33,23 +33,21 @@ export class BerthError extends Error {
   }
 }
 
-type Raisers<T> = {
-  readonly [K in keyof T]: T[K] extends { message: (params: infer P) => string }
-    ? (params: P, options?: ErrorOptions) => BerthError
-    : never;
-};
+/** For each row, the function that makes its error. */
+type Raisers<P> = { readonly [K in keyof P]: (params: P[K], options?: ErrorOptions) => BerthError };
 
 /**
  * Makes one function for each row: `throw imageErrors.IMAGE_NOT_FOUND({ ref })`.
  * Give each row's `message` a typed parameter; `hint` takes the same.
  */
-export function defineErrors<T extends Record<string, ErrorEntry<never>>>(entries: T): Raisers<T> {
-  const raisers: Record<string, (params: never, options?: ErrorOptions) => BerthError> = {};
-  for (const [code, entry] of Object.entries(entries)) {
-    raisers[code] = (params, options) =>
+export function defineErrors<P extends object>(entries: { readonly [K in keyof P]: ErrorEntry<P[K]> }): Raisers<P> {
+  const raiser =
+    <K extends keyof P & string>(code: K, entry: ErrorEntry<P[K]>) =>
+    (params: P[K], options?: ErrorOptions) =>
       new BerthError(code, entry.status, entry.message(params), entry.hint?.(params), options);
-  }
-  return raisers as Raisers<T>;
+  const raisers: Record<string, unknown> = {};
+  for (const code of Object.keys(entries) as (keyof P & string)[]) raisers[code] = raiser(code, entries[code]);
+  return raisers as Raisers<P>;
 }
 
 /** Whether `error` is a {@link BerthError} of one of these codes. */

@@ -38,12 +38,12 @@ class SqliteStore implements Store {
   }
 
   collection<T>(name: string, schema: TSchema): Collection<T> {
-    const validator = Compile(schema) as unknown as Validator;
+    const validator = Compile(schema);
     const records = new Map<string, T>();
     const rows = this.#db.prepare("SELECT id, body FROM records WHERE collection = ?").all(name);
     for (const row of rows) {
       const id = String(row["id"]);
-      records.set(id, readRecord<T>(validator, name, id, String(row["body"])));
+      records.set(id, readRecord(validator, name, id, String(row["body"])) as T);
     }
     return new SqliteCollection<T>(name, records, this.#put, this.#delete, (undo) => {
       if (this.#depth > 0) this.#undone.push(undo);
@@ -172,12 +172,12 @@ class SqliteJournal implements Journal {
   }
 }
 
-function readRecord<T>(validator: Validator, collection: string, id: string, body: string): T {
+function readRecord(validator: Validator, collection: string, id: string, body: string): unknown {
   const record: unknown = JSON.parse(body);
   if (!validator.Check(record)) {
     const first = validator.Errors(record)[0];
     const reason = first === undefined ? "unknown" : `${first.instancePath || "/"} ${first.message}`;
     throw stateErrors.RECORD_INVALID({ collection, id, reason });
   }
-  return record as T;
+  return record;
 }
