@@ -69,8 +69,8 @@ export const EngineConfig = Type.Object(
       description: "Ask TCP clients for a certificate signed by --tls-ca-cert",
     }),
     tlsCaCert: Type.String({ default: "", description: "CA that signs clients' certificates" }),
-    tlsCert: Type.String({ default: "", description: "Server certificate" }),
-    tlsKey: Type.String({ default: "", description: "Server key" }),
+    tlsCert: Type.String({ default: "", description: "Certificate of the API server" }),
+    tlsKey: Type.String({ default: "", description: "Private key of the API server" }),
   },
   { additionalProperties: false },
 );
