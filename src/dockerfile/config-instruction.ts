@@ -127,10 +127,12 @@ function applyCommand(state: ConfigState, instruction: CommandInstruction): Conf
   return state.cmdSet ? change : { ...change, config: { ...change.config, Cmd: null } };
 }
 
-/** As Go prints the structure with `%+v`. */
+/** As Docker's history has it: `&{[CMD-SHELL curl -f x] 30s 0s 0s 0s 3}`. */
 function describe(check: Healthcheck): string {
-  const duration = (ns: number | undefined): string => formatGoDuration(ns ?? 0);
-  return `&{Test:[${(check.Test ?? []).join(" ")}] Interval:${duration(check.Interval)} Timeout:${duration(check.Timeout)} StartPeriod:${duration(check.StartPeriod)} StartInterval:${duration(check.StartInterval)} Retries:${check.Retries ?? 0}}`;
+  const times = [check.Interval, check.Timeout, check.StartPeriod, check.StartInterval].map((ns) =>
+    formatGoDuration(ns ?? 0),
+  );
+  return `&{[${(check.Test ?? []).join(" ")}] ${times.join(" ")} ${check.Retries ?? 0}}`;
 }
 
 function configured(state: ConfigState, change: Partial<ImageRunConfig>, comment: string): ConfigChange {

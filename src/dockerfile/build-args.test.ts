@@ -1,0 +1,49 @@
+import { describe, expect, it } from "vitest";
+import { BuildArgs, platformArgs } from "./build-args.ts";
+
+describe("BuildArgs", () => {
+  it("lets given values win over defaults, in FROM lines and in stages", () => {
+    const args = new BuildArgs({ A: "given", N: null });
+    args.declareMeta("A", "default");
+    args.declareMeta("N", "kept");
+    const stage = args.stage();
+    expect([args.meta("A"), args.meta("N"), stage.get("A")]).toEqual(["given", "kept", undefined]);
+    stage.declare("A", undefined);
+    expect(stage.get("A")).toBe("given");
+  });
+
+  it("hands a global default to stages that declare the name, each stage by itself", () => {
+    const args = new BuildArgs({});
+    args.declareMeta("A", "global");
+    const [first, second] = [args.stage(), args.stage()];
+    first.declare("A", undefined);
+    second.declare("A", "own");
+    expect([first.get("A"), second.get("A"), args.stage().get("A")]).toEqual(["global", "own", undefined]);
+  });
+
+  it("passes predefined proxies to RUN but not to the cache, unless they are declared", () => {
+    const args = new BuildArgs({ http_proxy: "p", X: "1" });
+    const stage = args.stage();
+    expect([stage.forRun([]), stage.forCache([])]).toEqual([["http_proxy=p"], []]);
+    stage.declare("http_proxy", undefined);
+    stage.declare("X", undefined);
+    expect(stage.forCache(["X=env"])).toEqual(["http_proxy=p"]);
+  });
+
+  it("knows platforms in FROM lines, and in stages on demand", () => {
+    const amd64 = { os: "linux", architecture: "amd64" };
+    const args = new BuildArgs({}, platformArgs({ os: "linux", architecture: "arm64", variant: "v8" }, amd64));
+    const stage = args.stage();
+    expect([args.meta("TARGETPLATFORM"), args.meta("BUILDARCH")]).toEqual(["linux/arm64/v8", "amd64"]);
+    expect(stage.get("TARGETARCH")).toBeUndefined();
+    stage.declare("TARGETARCH", undefined);
+    expect(stage.get("TARGETARCH")).toBe("arm64");
+  });
+
+  it("names what was given and never declared", () => {
+    const given = { A: "1", B: "2", HTTP_PROXY: "p" };
+    const args = new BuildArgs(given);
+    args.stage().declare("A", undefined);
+    expect(args.unused(given)).toEqual(["B"]);
+  });
+});
