@@ -1,0 +1,2 @@
+export interface CgroupCalls {}
+export const cgroupCalls: CgroupCalls = {};

@@ -1,0 +1,41 @@
+/** What the kernel worker can be asked: the types of both ends of its message channel. */
+import type { CgroupCalls } from "../cgroups/cgroup-calls.ts";
+import type { KernelOpFailure } from "../errors.ts";
+import type { LinkInfo, MountEntry } from "../host.ts";
+import type { KernelOp } from "../kernel-ops.ts";
+
+export interface WorkerCalls extends CgroupCalls {
+  /** Does `ops` in order; stops before the first that needs the nft program, which the caller then runs. */
+  apply(ops: readonly KernelOp[]): NftHandOver | undefined;
+  mounts(prefix: string): readonly MountEntry[];
+  links(netns: string | undefined): readonly LinkInfo[];
+  readInRoot(root: string, path: string, maxBytes: number): Uint8Array | undefined;
+  getXattr(path: string, name: string): Uint8Array | undefined;
+  listXattrs(path: string): readonly string[];
+}
+
+/** An operation that the worker leaves to nft(8): its place in the batch, and scripts to run one by one. */
+export interface NftHandOver {
+  readonly index: number;
+  readonly scripts: readonly string[];
+  /** A script that fails because the element is not there is no error. */
+  readonly missingIsFine: boolean;
+}
+
+export interface WorkerRequest {
+  readonly id: number;
+  readonly call: keyof WorkerCalls;
+  readonly args: readonly unknown[];
+}
+
+export type WorkerReply =
+  | { readonly id: number; readonly value: unknown }
+  | { readonly id: number; readonly failure: WorkerFailure };
+
+/** An error as it crosses the channel. */
+export type WorkerFailure =
+  | { readonly kind: "kernel-op"; readonly op: KernelOpFailure }
+  | { readonly kind: "read-refused"; readonly path: string; readonly root: string; readonly reason: string }
+  | { readonly kind: "limit-rejected"; readonly limit: string; readonly value: string; readonly reason: string }
+  /** A mistake of ours. */
+  | { readonly kind: "bug"; readonly message: string; readonly stack: string };

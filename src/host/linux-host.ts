@@ -1,0 +1,25 @@
+import type { Logger } from "../base/logger.ts";
+import { readHostFacts } from "./facts.ts";
+import type { Host } from "./host.ts";
+import { LinuxKernel } from "./kernel/linux-kernel.ts";
+import { WorkerClient } from "./kernel/worker-client.ts";
+import { LinuxProcesses } from "./process/linux-processes.ts";
+
+/** The real {@link Host}. Start it once for each engine, and close it: an open one watches children and keeps a thread. */
+export async function createLinuxHost(options: { readonly log: Logger }): Promise<Host> {
+  const worker = new WorkerClient(options.log);
+  const processes = new LinuxProcesses();
+  const kernel = new LinuxKernel(worker, processes);
+  return {
+    kernel,
+    processes,
+    get cgroups(): never {
+      throw new Error("not yet");
+    },
+    facts: readHostFacts(),
+    close: async () => {
+      processes.close();
+      await worker.close();
+    },
+  };
+}

@@ -1,0 +1,174 @@
+import { closeSync, readFileSync } from "node:fs";
+import type { OpContext } from "../../base/op-context.ts";
+import { hostErrors } from "../errors.ts";
+import type { Child, ExitStatus, ProcessIdentity, Processes, RunRequest, RunResult, SpawnRequest } from "../host.ts";
+import { bind, checked } from "../libc.ts";
+import { DescriptorWatch } from "../poll.ts";
+import { SyscallError } from "../syscall-error.ts";
+import { ChildFds } from "./child-fds.ts";
+import { openPidfd, sendSignal } from "./pidfd.ts";
+import { spawnProcess } from "./posix-spawn.ts";
+import { parseProcStat } from "./proc-stat.ts";
+import { findProgram, withSystemDirectories } from "./program-path.ts";
+import { runToEnd } from "./run.ts";
+
+const waitpid = bind<(pid: number, status: Int32Array, options: number) => number>(
+  "int waitpid(int pid, void *status, int options)",
+);
+const WNOHANG = 1;
+
+/** Processes of this machine, by posix_spawn and pidfds. */
+export class LinuxProcesses implements Processes {
+  readonly #watches = new Set<DescriptorWatch>();
+  #closed = false;
+
+  async spawn(ctx: OpContext, request: SpawnRequest): Promise<Child> {
+    return await this.#start(ctx, request, request.newSession === true ? "session" : "group");
+  }
+
+  async run(ctx: OpContext, request: RunRequest): Promise<RunResult> {
+    return await runToEnd(ctx, request, (spawnRequest) => this.#start(ctx, spawnRequest, "group"));
+  }
+
+  identify(pid: number): ProcessIdentity | undefined {
+    const stat = readStat(pid);
+    return stat === undefined || isDead(stat.state) ? undefined : { pid, startTime: stat.startTime };
+  }
+
+  isAlive(identity: ProcessIdentity): boolean {
+    return this.identify(identity.pid)?.startTime === identity.startTime;
+  }
+
+  signal(identity: ProcessIdentity, signal: number): boolean {
+    try {
+      const pidfd = openPidfd(identity.pid);
+      // The descriptor stands for whatever has the pid now; from here on it can't become another process.
+      if (!this.isAlive(identity)) {
+        closeSync(pidfd);
+        return false;
+      }
+      sendSignal(pidfd, signal);
+      return true;
+    } catch (error) {
+      if (isGone(error)) return false;
+      throw error;
+    }
+  }
+
+  async waitGone(identity: ProcessIdentity, signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted();
+    let pidfd: number;
+    try {
+      pidfd = openPidfd(identity.pid);
+    } catch (error) {
+      if (isGone(error)) return;
+      throw error;
+    }
+    if (!this.isAlive(identity)) {
+      closeSync(pidfd);
+      return;
+    }
+    await this.#readable(pidfd, signal);
+  }
+
+  which(program: string): string | undefined {
+    return findProgram(program, withSystemDirectories(process.env["PATH"]));
+  }
+
+  /** Stops watching; promises of what still runs stay open. */
+  close(): void {
+    this.#closed = true;
+    for (const watch of this.#watches) watch[Symbol.dispose]();
+    this.#watches.clear();
+  }
+
+  async #start(ctx: OpContext, request: SpawnRequest, leads: "session" | "group"): Promise<Child> {
+    if (this.#closed) throw hostErrors.HOST_CLOSED({ call: "spawn" });
+    ctx.signal.throwIfAborted();
+    const [name] = request.argv;
+    const path = request.env["PATH"] ?? withSystemDirectories(undefined);
+    const program = findProgram(name, path, request.cwd);
+    if (program === undefined) throw hostErrors.PROGRAM_NOT_FOUND({ program: name, path });
+    using fds = await openFds(name, request);
+    let pid: number;
+    try {
+      pid = await spawnProcess({
+        program,
+        argv: request.argv,
+        env: Object.entries(request.env).map(([key, value]) => `${key}=${value}`),
+        cwd: request.cwd,
+        fds: fds.sources,
+        leads,
+      });
+    } catch (error) {
+      throw spawnFailure(name, error);
+    }
+    // Nobody but us reaps it, so that the pid is the child's until then.
+    const identity = { pid, startTime: readStat(pid)?.startTime ?? 0 };
+    const exited = this.#reap(pid);
+    return { identity, pipes: fds.release(), exited };
+  }
+
+  async #reap(pid: number): Promise<ExitStatus> {
+    await this.#readable(openPidfd(pid), undefined);
+    const status = new Int32Array(1);
+    checked("waitpid", waitpid(pid, status, WNOHANG));
+    return decodeWaitStatus(status[0] ?? 0);
+  }
+
+  /** Resolves when the pidfd's process has ended; closes it. */
+  async #readable(pidfd: number, signal: AbortSignal | undefined): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const watch = new DescriptorWatch(pidfd, resolve);
+    const abort = () => reject(signal?.reason);
+    signal?.addEventListener("abort", abort, { once: true });
+    this.#watches.add(watch);
+    try {
+      watch.watch({ readable: true });
+      await promise;
+    } finally {
+      signal?.removeEventListener("abort", abort);
+      this.#watches.delete(watch);
+      watch[Symbol.dispose]();
+      closeSync(pidfd);
+    }
+  }
+}
+
+/** A status of wait(2): low 7 bits the signal, next 8 the exit code. */
+export function decodeWaitStatus(status: number): ExitStatus {
+  const signal = status & 0x7f;
+  return signal === 0 ? { code: (status >> 8) & 0xff, signal: 0 } : { code: 0, signal };
+}
+
+function readStat(pid: number) {
+  try {
+    return parseProcStat(readFileSync(`/proc/${pid}/stat`, "utf8"));
+  } catch {
+    // ENOENT, or ESRCH when it ended between open and read.
+    return undefined;
+  }
+}
+
+function isDead(state: string): boolean {
+  return state === "Z" || state === "X" || state === "x";
+}
+
+/** ESRCH: no such process. EINVAL: the id is a thread's, not a process's. */
+function isGone(error: unknown): boolean {
+  return error instanceof SyscallError && (error.code === "ESRCH" || error.code === "EINVAL");
+}
+
+async function openFds(program: string, request: SpawnRequest): Promise<ChildFds> {
+  try {
+    return await ChildFds.open(request.fds ?? {});
+  } catch (error) {
+    throw spawnFailure(program, error);
+  }
+}
+
+function spawnFailure(program: string, error: unknown): unknown {
+  if (!(error instanceof Error && "code" in error && typeof error.code === "string")) return error;
+  const text = error instanceof SyscallError ? error.text : error.message;
+  return hostErrors.PROCESS_SPAWN_FAILED({ program, errno: error.code, text }, { cause: error });
+}

@@ -1,0 +1,28 @@
+/** What Berth reads of /proc/PID/stat (proc_pid_stat(5)). */
+export interface ProcStat {
+  readonly pid: number;
+  readonly name: string;
+  /** "R", "S", "D", "Z" (zombie), "X" (dead), ... */
+  readonly state: string;
+  readonly parent: number;
+  /** Clock ticks since boot. */
+  readonly startTime: number;
+}
+
+/** Undefined when the text is not a stat line. The name may hold spaces and parentheses: it ends at the last one. */
+export function parseProcStat(text: string): ProcStat | undefined {
+  const open = text.indexOf("(");
+  const close = text.lastIndexOf(")");
+  if (open < 0 || close < open) return undefined;
+  const rest = text.slice(close + 2).split(" ");
+  const [state, parent] = rest;
+  const startTime = rest[19];
+  if (state === undefined || parent === undefined || startTime === undefined) return undefined;
+  return {
+    pid: Number.parseInt(text.slice(0, open), 10),
+    name: text.slice(open + 1, close),
+    state,
+    parent: Number(parent),
+    startTime: Number(startTime),
+  };
+}
