@@ -71,10 +71,12 @@ export interface Change {
   readonly path: string;
 }
 
-/** Receives a committed layer's compressed tar. */
+/** Receives a committed layer's uncompressed tar, and compresses it. */
 export interface LayerSink {
   write(chunk: Uint8Array): Promise<void>;
   finish(): Promise<{ readonly digest: string; readonly size: number; readonly mediaType: string }>;
+  /** Throws away what was written: the commit failed. */
+  discard?(): Promise<void>;
 }
 
 export interface CommittedLayer extends LayerInfo {
