@@ -9,6 +9,7 @@ export interface CgroupDriver {
   /** "hybrid": v1 controllers beside an empty v2 tree at `unified`. */
   readonly mode: "v1" | "hybrid" | "v2";
   readonly controllers: readonly string[];
+  readonly features: CgroupFeatures;
   /** Makes the group (and its parents) in every hierarchy; with cpuset filled on v1. Existing is no error. */
   create(ctx: OpContext, path: string): Promise<void>;
   /** Writes the stated limits; what is 0 or "" is left alone. `CGROUP_LIMIT_REJECTED` names the limit and the kernel's reason. */
@@ -27,4 +28,17 @@ export interface CgroupDriver {
   remove(ctx: OpContext, path: string): Promise<void>;
   /** Names of the groups directly under `parent`. */
   children(parent: string): Promise<readonly string[]>;
+}
+
+/** Which limits this kernel can enforce (`docker info` shows them); stating one that it can't is `CGROUP_LIMIT_REJECTED`. */
+export interface CgroupFeatures {
+  readonly memoryLimit: boolean;
+  readonly swapLimit: boolean;
+  readonly swappiness: boolean;
+  readonly oomKillDisable: boolean;
+  readonly cpuShares: boolean;
+  readonly cpuQuota: boolean;
+  readonly cpuset: boolean;
+  readonly pidsLimit: boolean;
+  readonly blkioThrottle: boolean;
 }

@@ -1,4 +1,7 @@
+import { readFile } from "node:fs/promises";
 import type { Logger } from "../base/logger.ts";
+import { findHierarchies } from "./cgroups/hierarchies.ts";
+import { LinuxCgroups } from "./cgroups/linux-cgroups.ts";
 import { readHostFacts } from "./facts.ts";
 import type { Host } from "./host.ts";
 import { LinuxKernel } from "./kernel/linux-kernel.ts";
@@ -13,9 +16,7 @@ export async function createLinuxHost(options: { readonly log: Logger }): Promis
   return {
     kernel,
     processes,
-    get cgroups(): never {
-      throw new Error("not yet");
-    },
+    cgroups: new LinuxCgroups(worker, findHierarchies(await readFile("/proc/self/mountinfo", "utf8"))),
     facts: readHostFacts(),
     close: async () => {
       processes.close();

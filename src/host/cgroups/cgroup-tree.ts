@@ -1,0 +1,20 @@
+import type { ResourceSpec, ResourceUsage } from "../../schema/resources.ts";
+
+/**
+ * Control groups of one kernel interface version, as synchronous file operations: for the kernel worker's thread.
+ * Nothing here waits; what takes time (freezing, dying) is asked again by the caller.
+ */
+export interface CgroupTree {
+  create(path: string): void;
+  applyLimits(path: string, resources: ResourceSpec): void;
+  usage(path: string): ResourceUsage;
+  processes(path: string): readonly number[];
+  setFrozen(path: string, frozen: boolean): void;
+  isFrozen(path: string): boolean;
+  oomKills(path: string): number;
+  /** Sends SIGKILL to what is in it now. */
+  kill(path: string): void;
+  /** False while processes still are in it. Missing is no error. */
+  remove(path: string): boolean;
+  children(parent: string): readonly string[];
+}

@@ -1,0 +1,105 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { OpContext } from "../../base/op-context.ts";
+import type { ResourceSpec, ResourceUsage } from "../../schema/resources.ts";
+import type { CgroupDriver, CgroupFeatures } from "../cgroup.ts";
+import { hostErrors } from "../errors.ts";
+import type { WorkerClient } from "../kernel/worker-client.ts";
+import { type CgroupHierarchies, findFeatures } from "./hierarchies.ts";
+
+/** For how long processes may take to freeze, or to die of SIGKILL (uninterruptible I/O). */
+const patienceMs = 10_000;
+
+/** {@link CgroupDriver} by way of the kernel worker. */
+export class LinuxCgroups implements CgroupDriver {
+  readonly mode: CgroupDriver["mode"];
+  readonly controllers: readonly string[];
+  readonly features: CgroupFeatures;
+  readonly #worker: WorkerClient;
+
+  constructor(worker: WorkerClient, hierarchies: CgroupHierarchies) {
+    this.#worker = worker;
+    this.mode = hierarchies.mode;
+    this.controllers = [...hierarchies.controllers.keys()].sort();
+    this.features = findFeatures(hierarchies);
+  }
+
+  async create(ctx: OpContext, path: string): Promise<void> {
+    ctx.signal.throwIfAborted();
+    await this.#worker.call("cgroupCreate", checkedPath(path));
+  }
+
+  async applyLimits(ctx: OpContext, path: string, resources: ResourceSpec): Promise<void> {
+    ctx.signal.throwIfAborted();
+    await this.#worker.call("cgroupApplyLimits", checkedPath(path), resources);
+  }
+
+  async usage(path: string): Promise<ResourceUsage> {
+    return await this.#worker.call("cgroupUsage", checkedPath(path));
+  }
+
+  async processes(path: string): Promise<readonly number[]> {
+    return await this.#worker.call("cgroupProcesses", checkedPath(path));
+  }
+
+  async freeze(ctx: OpContext, path: string): Promise<void> {
+    ctx.signal.throwIfAborted();
+    await this.#worker.call("cgroupSetFrozen", checkedPath(path), true);
+    if (await this.#eventually(ctx, () => this.isFrozen(path))) return;
+    await this.#worker.call("cgroupSetFrozen", path, false);
+    const text = `its processes did not freeze within ${patienceMs / 1000} s`;
+    throw hostErrors.KERNEL_OP_FAILED({ op: "cgroup-freeze", target: path, errno: "ETIMEDOUT", text });
+  }
+
+  async thaw(ctx: OpContext, path: string): Promise<void> {
+    ctx.signal.throwIfAborted();
+    await this.#worker.call("cgroupSetFrozen", checkedPath(path), false);
+  }
+
+  async isFrozen(path: string): Promise<boolean> {
+    return await this.#worker.call("cgroupIsFrozen", checkedPath(path));
+  }
+
+  async oomKills(path: string): Promise<number> {
+    return await this.#worker.call("cgroupOomKills", checkedPath(path));
+  }
+
+  async kill(ctx: OpContext, path: string): Promise<void> {
+    ctx.signal.throwIfAborted();
+    await this.#worker.call("cgroupKill", checkedPath(path));
+  }
+
+  async remove(ctx: OpContext, path: string): Promise<void> {
+    ctx.signal.throwIfAborted();
+    const removed = await this.#eventually(ctx, async () => {
+      if (await this.#worker.call("cgroupRemove", checkedPath(path))) return true;
+      // Again each time: a process may have been forked while the others were killed.
+      await this.#worker.call("cgroupKill", path);
+      return false;
+    });
+    if (removed) return;
+    const pids = await this.processes(path);
+    throw hostErrors.CGROUP_BUSY({ path, pids: pids.join(", ") });
+  }
+
+  async children(parent: string): Promise<readonly string[]> {
+    return await this.#worker.call("cgroupChildren", checkedPath(parent));
+  }
+
+  /** Asks until it holds, ever more slowly; false when patience ends. */
+  async #eventually(ctx: OpContext, holds: () => Promise<boolean>): Promise<boolean> {
+    const deadline = performance.now() + patienceMs;
+    for (let waitMs = 1; ; waitMs = Math.min(100, waitMs * 2)) {
+      if (await holds()) return true;
+      if (performance.now() > deadline) return false;
+      await delay(waitMs, undefined, { signal: ctx.signal });
+    }
+  }
+}
+
+/** Refuses what would be the hierarchies' root itself, or lead out of it. */
+function checkedPath(path: string): string {
+  const parts = path.split("/").slice(1);
+  if (path.startsWith("/") && parts.every((part) => part !== "" && part !== "." && part !== "..")) return path;
+  const text = "a control group's path has the form /parent/name";
+  throw hostErrors.KERNEL_OP_FAILED({ op: "cgroup", target: path, errno: "EINVAL", text });
+}
