@@ -32,7 +32,6 @@ const packages = {
   koffi: "host",
   fastify: "api|daemon",
   pino: "daemon",
-  commander: "cli|daemon",
   "tar-stream": "archive|snapshots|images|instances|build|cli|client",
   ajv: "schema|state|api|daemon",
 };

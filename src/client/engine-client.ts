@@ -57,7 +57,7 @@ export class EngineClient implements Disposable {
   /** Calls and reads a JSON answer; undefined for an empty one. Rejects with the engine's own error. */
   async call<T = unknown>(method: string, path: string, options: CallOptions = {}): Promise<T> {
     const answer = await this.stream(method, path, options);
-    const text = await readText(answer.body);
+    const text = await readAll(answer.body);
     if (text === "") return undefined as T;
     try {
       return JSON.parse(text) as T;
@@ -152,14 +152,15 @@ function queryText(query: Query | undefined): string {
   return text === "" ? "" : `?${text}`;
 }
 
-async function readText(body: Readable): Promise<string> {
+/** The whole of an answer, as text. */
+export async function readAll(body: Readable): Promise<string> {
   const chunks: Buffer[] = [];
   for await (const chunk of body) chunks.push(chunk as Buffer);
   return Buffer.concat(chunks).toString("utf8");
 }
 
 async function engineError(status: number, response: Readable, what: string): Promise<BerthError> {
-  const text = await readText(response);
+  const text = await readAll(response);
   let message = text.trim();
   let hint: string | undefined;
   let code = "ENGINE_ERROR";

@@ -1,7 +1,7 @@
 import type { Readable } from "node:stream";
 
 /** The JSON values of a stream in which they follow one another, with or without newlines between (Docker's progress, events, stats). */
-export async function* jsonValues(body: Readable): AsyncGenerator<unknown> {
+export async function* jsonValues(body: Readable): AsyncGenerator {
   let pending = "";
   const decoder = new TextDecoder();
   for await (const chunk of body) {

@@ -1,0 +1,121 @@
+import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { relative, resolve } from "node:path";
+import type { Readable } from "node:stream";
+import { messageOf } from "../../../base/errors.ts";
+import { type CliContext, defineCommand, flag, list, text } from "../../command.ts";
+import { cliErrors } from "../../errors.ts";
+import { allRegistryAuths } from "../../registry-auth.ts";
+import { drawProgress } from "../../render/progress.ts";
+import { parseSize } from "../../render/units.ts";
+import { pairs } from "../container/create-body.ts";
+import { packContext } from "./pack-context.ts";
+
+export const build = defineCommand({
+  arguments: "PATH|URL|-",
+  options: {
+    tag: list("NAME[:TAG]", "Name the image", "t"),
+    file: text("FILE", "The Dockerfile (default PATH/Dockerfile)", "f"),
+    buildArg: list("NAME=VALUE", "Set a build-time variable"),
+    label: list("KEY=VALUE", "Label the image"),
+    target: text("STAGE", "Stop at this stage"),
+    noCache: flag("Don't use the cache"),
+    pull: flag("Always try to pull newer base images"),
+    quiet: flag("Only print the image's id", "q"),
+    iidfile: text("FILE", "Write the image's id to a file"),
+    network: text("MODE", "Network of RUN instructions"),
+    addHost: list("HOST:IP", "Add a line to /etc/hosts of RUN instructions"),
+    platform: text("OS/ARCH", "Platform of the base images"),
+    cacheFrom: list("IMAGE", "Images to take layers from"),
+    rm: flag("Remove step containers (always done)"),
+    forceRm: flag("Remove step containers also after a failure"),
+    memory: text("BYTES", "Memory limit of RUN instructions", "m"),
+    shmSize: text("BYTES", "Size of /dev/shm in RUN instructions"),
+    squash: flag("Join the new layers to one"),
+  },
+  async run(ctx, [where = ""], values) {
+    const context = await openContext(ctx, where, values.file);
+    const query = {
+      t: values.tag,
+      dockerfile: context.dockerfile,
+      remote: context.remote,
+      buildargs: JSON.stringify(buildArgs(values.buildArg, ctx.environment)),
+      labels: JSON.stringify(pairs(values.label, "label")),
+      target: values.target,
+      nocache: values.noCache || undefined,
+      pull: values.pull || undefined,
+      q: values.quiet || undefined,
+      rm: true,
+      forcerm: values.forceRm || undefined,
+      networkmode: values.network,
+      extrahosts: values.addHost.length > 0 ? values.addHost.join(",") : undefined,
+      platform: values.platform,
+      cachefrom: values.cacheFrom.length > 0 ? JSON.stringify(values.cacheFrom) : undefined,
+      memory: bytes(values.memory, "memory"),
+      shmsize: bytes(values.shmSize, "shm-size"),
+      squash: values.squash || undefined,
+    };
+    const answer = await ctx.client.stream("POST", "/build", {
+      query,
+      body: context.body,
+      headers: await allRegistryAuths(ctx),
+      signal: ctx.signal,
+    });
+    const aux = await drawProgress(ctx, answer.body);
+    const id = aux
+      .flatMap((value) => (typeof value === "object" && value !== null && "ID" in value ? [String(value.ID)] : []))
+      .at(-1);
+    if (values.iidfile !== undefined && id !== undefined) writeFileSync(values.iidfile, id);
+  },
+});
+
+interface OpenedContext {
+  readonly body?: Readable;
+  readonly remote?: string;
+  readonly dockerfile?: string;
+}
+
+async function openContext(ctx: CliContext, where: string, file: string | undefined): Promise<OpenedContext> {
+  if (where === "-") return { body: ctx.stdin, ...(file === undefined ? {} : { dockerfile: file }) };
+  if (/^(https?|git):\/\/|^git@/.test(where))
+    return { remote: where, ...(file === undefined ? {} : { dockerfile: file }) };
+  if (!existsSync(where) || !statSync(where).isDirectory())
+    throw cliErrors.FILE_UNREADABLE({ path: where, reason: "the build context is no directory" });
+  const given = file === undefined ? resolve(where, "Dockerfile") : resolve(file);
+  const inside = relative(resolve(where), given);
+  const outside = inside.startsWith("..");
+  let dockerfile: Buffer | undefined;
+  if (file === "-" || outside || file !== undefined || existsSync(given)) {
+    try {
+      dockerfile = file === "-" ? await readStdin(ctx) : readFileSync(given);
+    } catch (error) {
+      throw cliErrors.FILE_UNREADABLE({ path: file ?? given, reason: messageOf(error) }, { cause: error });
+    }
+  } else throw cliErrors.FILE_UNREADABLE({ path: given, reason: "there is no Dockerfile; name it with -f" });
+  // A Dockerfile from elsewhere travels under a name that no file of the context has.
+  const name = file === "-" || outside ? `.dockerfile.${process.pid}` : inside;
+  return {
+    body: packContext(resolve(where), name, file === "-" || outside ? dockerfile : undefined),
+    dockerfile: name,
+  };
+}
+
+async function readStdin(ctx: CliContext): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of ctx.stdin) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks);
+}
+
+function buildArgs(words: readonly string[], ours: CliContext["environment"]): Record<string, string | null> {
+  const entries = words.map((word): [string, string | null] => {
+    const at = word.indexOf("=");
+    return at === -1 ? [word, ours[word] ?? null] : [word.slice(0, at), word.slice(at + 1)];
+  });
+  return Object.fromEntries(entries);
+}
+
+function bytes(value: string | undefined, option: string): number | undefined {
+  if (value === undefined) return undefined;
+  const size = parseSize(value);
+  if (size === undefined) throw cliErrors.OPTION_INVALID({ option, value, reason: "a size such as 512m is needed" });
+  return size;
+}

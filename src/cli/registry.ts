@@ -1,0 +1,312 @@
+import type { CommandEntry, CommandGroup } from "./program.ts";
+
+/** Words that hold other commands. */
+export const groups: readonly CommandGroup[] = [
+  { name: "builder", summary: "Manage the build cache" },
+  { name: "config", summary: "Show the engine's settings" },
+  { name: "container", summary: "Manage containers" },
+  { name: "image", summary: "Manage images" },
+  { name: "network", summary: "Manage networks" },
+  { name: "system", summary: "Manage the engine" },
+  { name: "volume", summary: "Manage volumes" },
+];
+
+const entry = (path: string, aliases: string, summary: string, load: CommandEntry["load"]): CommandEntry => ({
+  path,
+  aliases: aliases === "" ? [] : aliases.split(","),
+  summary,
+  load,
+});
+
+/** Every command; its module is loaded when it is called. */
+export const commands: readonly CommandEntry[] = [
+  entry(
+    "container attach",
+    "attach",
+    "Join a running container's streams",
+    async () => (await import("./commands/container/attach.ts")).attach,
+  ),
+  entry(
+    "container commit",
+    "commit",
+    "Make an image of a container",
+    async () => (await import("./commands/container/change.ts")).commit,
+  ),
+  entry(
+    "container cp",
+    "cp",
+    "Copy files between a container and here",
+    async () => (await import("./commands/container/copy.ts")).copy,
+  ),
+  entry(
+    "container create",
+    "create",
+    "Create a container",
+    async () => (await import("./commands/container/run.ts")).create,
+  ),
+  entry(
+    "container diff",
+    "diff",
+    "Show what a container changed",
+    async () => (await import("./commands/container/observe.ts")).diff,
+  ),
+  entry(
+    "container exec",
+    "exec",
+    "Run a command in a running container",
+    async () => (await import("./commands/container/attach.ts")).exec,
+  ),
+  entry(
+    "container export",
+    "export",
+    "Write a container's root file system as a tar",
+    async () => (await import("./commands/container/change.ts")).exportTar,
+  ),
+  entry(
+    "container inspect",
+    "",
+    "Show everything about containers",
+    async () => (await import("./commands/inspect.ts")).container,
+  ),
+  entry(
+    "container kill",
+    "kill",
+    "Send a signal to containers",
+    async () => (await import("./commands/container/lifecycle.ts")).kill,
+  ),
+  entry(
+    "container logs",
+    "logs",
+    "Show a container's output",
+    async () => (await import("./commands/container/observe.ts")).logs,
+  ),
+  entry(
+    "container ls",
+    "ps,container ps,container list",
+    "List containers",
+    async () => (await import("./commands/container/list.ts")).list,
+  ),
+  entry(
+    "container pause",
+    "pause",
+    "Freeze containers",
+    async () => (await import("./commands/container/lifecycle.ts")).pause,
+  ),
+  entry(
+    "container port",
+    "port",
+    "Show a container's published ports",
+    async () => (await import("./commands/container/observe.ts")).port,
+  ),
+  entry(
+    "container prune",
+    "",
+    "Remove all stopped containers",
+    async () => (await import("./commands/container/change.ts")).prune,
+  ),
+  entry(
+    "container rename",
+    "rename",
+    "Rename a container",
+    async () => (await import("./commands/container/lifecycle.ts")).rename,
+  ),
+  entry(
+    "container restart",
+    "restart",
+    "Restart containers",
+    async () => (await import("./commands/container/lifecycle.ts")).restart,
+  ),
+  entry(
+    "container rm",
+    "rm,container remove",
+    "Remove containers",
+    async () => (await import("./commands/container/lifecycle.ts")).remove,
+  ),
+  entry(
+    "container run",
+    "run",
+    "Create and start a container",
+    async () => (await import("./commands/container/run.ts")).run,
+  ),
+  entry(
+    "container start",
+    "start",
+    "Start containers",
+    async () => (await import("./commands/container/lifecycle.ts")).start,
+  ),
+  entry(
+    "container stats",
+    "stats",
+    "Show what containers use",
+    async () => (await import("./commands/container/stats.ts")).stats,
+  ),
+  entry(
+    "container stop",
+    "stop",
+    "Stop containers",
+    async () => (await import("./commands/container/lifecycle.ts")).stop,
+  ),
+  entry(
+    "container top",
+    "top",
+    "Show a container's processes",
+    async () => (await import("./commands/container/observe.ts")).top,
+  ),
+  entry(
+    "container unpause",
+    "unpause",
+    "Thaw containers",
+    async () => (await import("./commands/container/lifecycle.ts")).unpause,
+  ),
+  entry(
+    "container update",
+    "update",
+    "Change containers' limits",
+    async () => (await import("./commands/container/change.ts")).update,
+  ),
+  entry(
+    "container wait",
+    "wait",
+    "Wait until containers end and print their exit codes",
+    async () => (await import("./commands/container/lifecycle.ts")).wait,
+  ),
+
+  entry(
+    "image bootstrap",
+    "",
+    "Make a base image from the distribution's mirror",
+    async () => (await import("./commands/image/transfer.ts")).bootstrap,
+  ),
+  entry(
+    "image build",
+    "build,builder build",
+    "Build an image from a Dockerfile",
+    async () => (await import("./commands/image/build.ts")).build,
+  ),
+  entry(
+    "image history",
+    "history",
+    "Show an image's layers",
+    async () => (await import("./commands/image/manage.ts")).history,
+  ),
+  entry(
+    "image import",
+    "import",
+    "Make an image of a root file system's tar",
+    async () => (await import("./commands/container/change.ts")).importTar,
+  ),
+  entry("image inspect", "", "Show everything about images", async () => (await import("./commands/inspect.ts")).image),
+  entry(
+    "image load",
+    "load",
+    "Load images from an archive",
+    async () => (await import("./commands/image/transfer.ts")).load,
+  ),
+  entry("image ls", "images,image list", "List images", async () => (await import("./commands/image/list.ts")).list),
+  entry("image prune", "", "Remove unused images", async () => (await import("./commands/image/manage.ts")).prune),
+  entry(
+    "image pull",
+    "pull",
+    "Download an image from a registry",
+    async () => (await import("./commands/image/transfer.ts")).pull,
+  ),
+  entry(
+    "image push",
+    "push",
+    "Upload an image to a registry",
+    async () => (await import("./commands/image/transfer.ts")).push,
+  ),
+  entry(
+    "image rm",
+    "rmi,image remove",
+    "Remove images",
+    async () => (await import("./commands/image/manage.ts")).remove,
+  ),
+  entry(
+    "image save",
+    "save",
+    "Write images to an archive",
+    async () => (await import("./commands/image/transfer.ts")).save,
+  ),
+  entry("image tag", "tag", "Give an image another name", async () => (await import("./commands/image/manage.ts")).tag),
+
+  entry(
+    "network connect",
+    "",
+    "Connect a container to a network",
+    async () => (await import("./commands/network/network.ts")).connect,
+  ),
+  entry("network create", "", "Create a network", async () => (await import("./commands/network/network.ts")).create),
+  entry(
+    "network disconnect",
+    "",
+    "Disconnect a container from a network",
+    async () => (await import("./commands/network/network.ts")).disconnect,
+  ),
+  entry(
+    "network inspect",
+    "",
+    "Show everything about networks",
+    async () => (await import("./commands/inspect.ts")).network,
+  ),
+  entry(
+    "network ls",
+    "network list",
+    "List networks",
+    async () => (await import("./commands/network/network.ts")).list,
+  ),
+  entry(
+    "network prune",
+    "",
+    "Remove unused networks",
+    async () => (await import("./commands/network/network.ts")).prune,
+  ),
+  entry(
+    "network rm",
+    "network remove",
+    "Remove networks",
+    async () => (await import("./commands/network/network.ts")).remove,
+  ),
+
+  entry("volume create", "", "Create a volume", async () => (await import("./commands/volume/volume.ts")).create),
+  entry(
+    "volume inspect",
+    "",
+    "Show everything about volumes",
+    async () => (await import("./commands/inspect.ts")).volume,
+  ),
+  entry("volume ls", "volume list", "List volumes", async () => (await import("./commands/volume/volume.ts")).list),
+  entry("volume prune", "", "Remove unused volumes", async () => (await import("./commands/volume/volume.ts")).prune),
+  entry(
+    "volume rm",
+    "volume remove",
+    "Remove volumes",
+    async () => (await import("./commands/volume/volume.ts")).remove,
+  ),
+
+  entry("builder prune", "", "Forget the build cache", async () => (await import("./commands/system.ts")).builderPrune),
+  entry("system df", "", "Show what is used on the disk", async () => (await import("./commands/system.ts")).df),
+  entry("system events", "events", "Follow what happens", async () => (await import("./commands/system.ts")).events),
+  entry("system info", "info", "Show the engine and its host", async () => (await import("./commands/system.ts")).info),
+  entry("system prune", "", "Remove everything unused", async () => (await import("./commands/system.ts")).prune),
+  entry(
+    "inspect",
+    "",
+    "Show everything about whatever has that name",
+    async () => (await import("./commands/inspect.ts")).any,
+  ),
+  entry(
+    "version",
+    "",
+    "Show the versions of client and engine",
+    async () => (await import("./commands/system.ts")).version,
+  ),
+  entry("login", "", "Log in to a registry", async () => (await import("./commands/login.ts")).login),
+  entry("logout", "", "Log out of a registry", async () => (await import("./commands/login.ts")).logout),
+  entry(
+    "completion",
+    "",
+    "Print a completion script for your shell",
+    async () => (await import("./commands/completion.ts")).completion,
+  ),
+];
