@@ -7,6 +7,7 @@
  *  - Blocking system calls run on the kernel worker's thread, never on the main one.
  *  - Processes are named by pid *and* start time, so that a recycled pid is never signalled.
  */
+import type { Readable } from "node:stream";
 import type { OpContext } from "../base/op-context.ts";
 import type { CgroupDriver } from "./cgroup.ts";
 import type { KernelOp } from "./kernel-ops.ts";
@@ -16,6 +17,7 @@ export interface Host {
   readonly processes: Processes;
   readonly cgroups: CgroupDriver;
   readonly facts: HostFacts;
+  readonly sockets: Sockets;
   /** Ends the worker. Leaves everything that was made in the kernel as it is. */
   close(): Promise<void>;
 }
@@ -155,4 +157,23 @@ export interface HostFacts {
   readonly capabilities: readonly string[];
   /** MTU of the interface with the default route; 1500 when there is none. */
   uplinkMtu(): number;
+}
+
+/** Sockets that Node's net does not have. */
+export interface Sockets {
+  /** A client of a unix SOCK_SEQPACKET socket; the path may be longer than 107 bytes. `SOCKET_FAILED` names path and errno. */
+  connectSeqpacket(ctx: OpContext, path: string): Promise<SeqpacketSocket>;
+}
+
+export interface SeqpacketSocket {
+  /**
+   * Object mode: one Uint8Array (a Buffer) for each packet, at most 64 KiB; ends when the other side has closed. Packets that
+   * nobody reads stay in the kernel and hold up the sender. Destroying it closes the socket.
+   */
+  readonly packets: Readable;
+  /** Sends one packet; resolves when the kernel has it. Sends keep their order. Rejects with `SOCKET_FAILED` (EPIPE) after the end. */
+  send(bytes: Uint8Array): Promise<void>;
+  /** No more sends: the other side reads an end once it has what was sent before. */
+  shutdownWrite(): void;
+  close(): void;
 }
