@@ -46,7 +46,7 @@ module.exports = {
       from: { path: "^src/", pathNot: `^src/(${where})/` },
       to: { path: `node_modules/${name}/` },
     })),
-    { name: "no-circular", severity: "error", from: {}, to: { circular: true, dependencyTypesNot: ["type-only"] } },
+    { name: "no-circular", severity: "error", from: {}, to: { circular: true, viaOnly: { dependencyTypesNot: ["type-only", "dynamic-import"] } } },
     {
       name: "fakes-are-for-tests",
       severity: "error",

@@ -4,7 +4,7 @@ export const cliErrors = defineErrors({
   USAGE: {
     status: 400,
     message: ({ reason }: { reason: string; command: string }) => reason,
-    hint: ({ command }) => `See 'berth ${command} --help'.`,
+    hint: ({ command }) => `See '${["berth", command, "--help"].filter((word) => word !== "").join(" ")}'.`,
   },
   OPTION_INVALID: {
     status: 400,

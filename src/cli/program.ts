@@ -35,7 +35,7 @@ export async function runProgram(ctx: CliContext, words: readonly string[]): Pro
     return;
   }
   const described = group === undefined ? asked[0] : `${asked[0]} ${asked[1]}`;
-  throw cliErrors.USAGE({ reason: `berth: '${described}' is not a berth command.`, command: group?.name ?? "" });
+  throw cliErrors.USAGE({ reason: `'${described}' is not a berth command.`, command: group?.name ?? "" });
 }
 
 function findCommand(
@@ -65,7 +65,7 @@ async function runCommand(ctx: CliContext, entry: CommandEntry, path: string, gi
 
 /** Compares the number of words with a usage such as "IMAGE [COMMAND] [ARG...]" or "CONTAINER [CONTAINER...]". */
 function checkCount(usage: string, count: number, command: string): void {
-  const words = usage.split(/\s+/).filter((word) => word !== "");
+  const words = usage.match(/\[[^\]]*\]+|\S+/g) ?? [];
   const needed = words.filter((word) => !word.startsWith("[")).length;
   const unbounded = words.some((word) => word.includes("..."));
   if (count >= needed && (unbounded || count <= words.length)) return;

@@ -1,7 +1,6 @@
 import { defineCommand } from "../command.ts";
 import { cliErrors } from "../errors.ts";
 import { dashed } from "../parse-words.ts";
-import { commands, groups } from "../registry.ts";
 
 /** Scripts are written from the same data as the commands themselves, so they can't lag behind. */
 export const completion = defineCommand({
@@ -22,6 +21,8 @@ export const completion = defineCommand({
 type Table = ReadonlyMap<string, readonly string[]>;
 
 async function completionTable(): Promise<Table> {
+  // Imported here, since the registry lists this very command.
+  const { commands, groups } = await import("../registry.ts");
   const table = new Map<string, string[]>();
   const add = (path: string, word: string) => {
     const words = table.get(path) ?? [];

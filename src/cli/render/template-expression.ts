@@ -1,6 +1,5 @@
 /** Expressions inside `{{…}}`: fields, variables, literals, calls, parentheses and pipes. */
 import { templateFunctions } from "./template-functions.ts";
-import type { Scope } from "./template.ts";
 
 export type Expression =
   | { readonly kind: "literal"; readonly value: unknown }
@@ -8,6 +7,12 @@ export type Expression =
   | { readonly kind: "path"; readonly root: string; readonly fields: readonly string[] }
   | { readonly kind: "fieldsOf"; readonly of: Expression; readonly fields: readonly string[] }
   | { readonly kind: "call"; readonly name: string; readonly arguments: readonly Expression[] };
+
+/** What an expression is evaluated in: `.`, and `$` with the variables. */
+export interface Scope {
+  readonly dot: unknown;
+  readonly variables: ReadonlyMap<string, unknown>;
+}
 
 type Fail = (reason: string) => Error;
 
@@ -105,11 +110,4 @@ function follow(value: unknown, fields: readonly string[]): unknown {
     current = (current as Readonly<Record<string, unknown>>)[field];
   }
   return current;
-}
-
-/** Go's notion of truth: zero values and empty collections are false. */
-export function isTruthy(value: unknown): boolean {
-  if (Array.isArray(value)) return value.length > 0;
-  if (typeof value === "object" && value !== null) return Object.keys(value).length > 0;
-  return Boolean(value);
 }

@@ -1,5 +1,4 @@
-import { isTruthy } from "./template-expression.ts";
-import { display } from "./template.ts";
+import { display, isTruthy } from "./template-values.ts";
 
 type Arguments = readonly unknown[];
 

@@ -3,7 +3,8 @@
  * A template is parsed to a function from data to text. See pkg.go.dev/text/template and docker's "Format command output" page.
  */
 import { cliErrors } from "../errors.ts";
-import { type Expression, evaluate, isTruthy, parseExpression } from "./template-expression.ts";
+import { type Expression, evaluate, parseExpression, type Scope } from "./template-expression.ts";
+import { display, isTruthy } from "./template-values.ts";
 
 export type Template = (data: unknown) => string;
 
@@ -25,12 +26,6 @@ type Node =
       readonly body: readonly Node[];
       readonly otherwise: readonly Node[];
     };
-
-/** What an expression is evaluated in: `.`, and `$` with the variables. */
-export interface Scope {
-  readonly dot: unknown;
-  readonly variables: ReadonlyMap<string, unknown>;
-}
 
 /** Compiles a template. `TEMPLATE_INVALID` says what is wrong with it. */
 export function compileTemplate(source: string): Template {
@@ -175,15 +170,4 @@ function rangeScope(scope: Scope, names: readonly string[], key: unknown, value:
   if (first !== undefined && second !== undefined) variables.set(first, key).set(second, value);
   else if (first !== undefined) variables.set(first, value);
   return { dot: value, variables };
-}
-
-/** As Go prints a value: lists in brackets, maps as `map[k:v]`, nil as `<no value>`. */
-export function display(value: unknown): string {
-  if (value === undefined || value === null) return "<no value>";
-  if (Array.isArray(value)) return `[${value.map(display).join(" ")}]`;
-  if (typeof value === "object") {
-    const fields = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
-    return `map[${fields.map(([key, field]) => `${key}:${display(field)}`).join(" ")}]`;
-  }
-  return String(value);
 }

@@ -50,7 +50,7 @@ function parseRange(text: string, option: string, word: string): { readonly firs
   const match = /^(\d+)(?:-(\d+))?$/.exec(text);
   const first = Number(match?.[1]);
   const last = Number(match?.[2] ?? match?.[1]);
-  if (match === null || last < first || first > 65535 || last > 65535 || last === 0)
-    throw cliErrors.OPTION_INVALID({ option, value: word, reason: "ports are 1 to 65535, ranges FIRST-LAST" });
+  if (match === null || last < first || first > 65535 || last > 65535)
+    throw cliErrors.OPTION_INVALID({ option, value: word, reason: "ports are at most 65535, ranges FIRST-LAST" });
   return { first, last };
 }
