@@ -1,0 +1,115 @@
+/** The engine's end of one archive worker: starts it, sends calls, hands out answers, and notices its death. */
+import { Worker } from "node:worker_threads";
+import { messageOf } from "../base/errors.ts";
+import { siblingModule } from "../base/module-url.ts";
+import { archiveErrors } from "./errors.ts";
+import { type FromWorker, fromFailure, type ToWorker, type WorkerCall, type WorkerResults } from "./worker-protocol.ts";
+
+/** What a call wants to hear besides its answer. */
+export interface CallListener {
+  readonly onProgress?: (bytes: number) => void;
+  readonly onCredit?: () => void;
+  readonly onChunk?: (chunk: Uint8Array) => void;
+}
+
+interface Pending extends CallListener {
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: Error) => void;
+}
+
+export interface StartedCall<T> {
+  readonly id: number;
+  readonly result: Promise<T>;
+}
+
+export class ArchiveThread {
+  readonly #worker: Worker;
+  readonly #pending = new Map<number, Pending>();
+  #nextId = 1;
+  #root = "";
+  #dead: string | undefined;
+
+  constructor() {
+    // Its own flags: a test runner's or debugger's would not suit it.
+    this.#worker = new Worker(siblingModule(import.meta.url, "archive-worker"), { execArgv: [], stdin: false });
+    this.#worker.unref();
+    this.#worker.on("message", (message: FromWorker) => this.#received(message));
+    this.#worker.on("error", (error) => this.#lost(messageOf(error)));
+    this.#worker.on("exit", (code) => this.#lost(`exit code ${code}`));
+  }
+
+  get alive(): boolean {
+    return this.#dead === undefined;
+  }
+
+  get idle(): boolean {
+    return this.#pending.size === 0;
+  }
+
+  /** Confines the thread to `root`, also when it was confined elsewhere before. */
+  async enter(root: string): Promise<void> {
+    this.#root = root;
+    try {
+      await this.#start<undefined>((id) => ({ kind: "enter", id, root }), {}).result;
+    } catch (error) {
+      throw archiveErrors.CONFINEMENT_FAILED({ root, reason: messageOf(error) }, { cause: error });
+    }
+  }
+
+  call<C extends WorkerCall>(call: C, listener: CallListener = {}): StartedCall<WorkerResults[C["method"]]> {
+    return this.#start((id) => ({ kind: "call", id, call }), listener);
+  }
+
+  send(message: ToWorker, transfer: ArrayBuffer[] = []): void {
+    if (this.alive) this.#worker.postMessage(message, transfer);
+  }
+
+  async terminate(): Promise<void> {
+    await this.#worker.terminate();
+  }
+
+  #start<T>(message: (id: number) => ToWorker, listener: CallListener): StartedCall<T> {
+    const id = this.#nextId++;
+    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+    if (this.#dead !== undefined) {
+      reject(archiveErrors.ARCHIVE_WORKER_LOST({ root: this.#root, reason: this.#dead }));
+    } else {
+      this.#pending.set(id, { ...listener, resolve, reject });
+      this.#worker.ref();
+      this.send(message(id));
+    }
+    return { id, result: promise as Promise<T> };
+  }
+
+  #received(message: FromWorker): void {
+    const pending = this.#pending.get(message.id);
+    if (pending === undefined) return;
+    switch (message.kind) {
+      case "progress":
+        pending.onProgress?.(message.bytes);
+        return;
+      case "credit":
+        pending.onCredit?.();
+        return;
+      case "chunk":
+        pending.onChunk?.(message.chunk);
+        return;
+      case "result":
+        pending.resolve(message.value);
+        break;
+      case "failure":
+        pending.reject(fromFailure(message.error));
+        break;
+    }
+    this.#pending.delete(message.id);
+    // An idle worker must not keep the process alive.
+    if (this.idle) this.#worker.unref();
+  }
+
+  #lost(reason: string): void {
+    this.#dead ??= reason;
+    const error = archiveErrors.ARCHIVE_WORKER_LOST({ root: this.#root, reason: this.#dead });
+    for (const pending of this.#pending.values()) pending.reject(error);
+    this.#pending.clear();
+  }
+}

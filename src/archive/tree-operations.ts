@@ -1,0 +1,156 @@
+/** The operations of a confined root, on whatever {@link TreeFiles} is given: the worker's behind the wall, or the fake's. */
+import { createHash } from "node:crypto";
+import { closeSync, readSync } from "node:fs";
+import { finished, type Readable } from "node:stream";
+import { BerthError, messageOf } from "../base/errors.ts";
+import { createDecompressor } from "./compression.ts";
+import type { ExtractRequest, ExtractResult, FileStat, PackRequest } from "./confined-root.ts";
+import { archiveErrors } from "./errors.ts";
+import { components, resolvePath, walkDirectory } from "./path-walker.ts";
+import { fromBinary, toBinary } from "./tar-entry.ts";
+import { TarParser } from "./tar-parser.ts";
+import { type PackOptions, packTree } from "./tree-packer.ts";
+import { removeTree, type TreeFiles } from "./tree-files.ts";
+import { TreeWriter } from "./tree-writer.ts";
+
+export function statPath(files: TreeFiles, path: string, follow: boolean): FileStat {
+  const full = resolvePath(files, toBinary(path), follow);
+  const stat = files.lstat(full);
+  if (stat === undefined) throw archiveErrors.PATH_NOT_FOUND({ path });
+  return {
+    name: fromBinary(full.slice(full.lastIndexOf("/") + 1)) || "/",
+    kind: stat.kind,
+    mode: stat.mode,
+    uid: stat.uid,
+    gid: stat.gid,
+    size: stat.size,
+    mtimeMs: stat.mtime.seconds * 1000 + stat.mtime.nanoseconds / 1e6,
+    linkTarget: stat.kind === "symlink" ? fromBinary(files.readlink(full)) : "",
+  };
+}
+
+export function readWholeFile(files: TreeFiles, path: string, maxBytes: number): Uint8Array {
+  const full = resolvePath(files, toBinary(path), true);
+  const stat = files.lstat(full);
+  if (stat === undefined) throw archiveErrors.PATH_NOT_FOUND({ path });
+  const fd = stat.kind === "file" ? files.open(full) : undefined;
+  if (fd === undefined) throw archiveErrors.PATH_NOT_FILE({ path });
+  try {
+    const bytes = new Uint8Array(Math.min(stat.size, maxBytes) + 1);
+    let length = 0;
+    while (length < bytes.length) {
+      const read = readSync(fd, bytes, length, bytes.length - length, null);
+      if (read === 0) break;
+      length += read;
+    }
+    if (length > maxBytes) throw archiveErrors.FILE_TOO_LARGE({ path, size: stat.size, limit: maxBytes });
+    return bytes.slice(0, length);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+export function makeDirectories(
+  files: TreeFiles,
+  path: string,
+  owner: { readonly mode: number; readonly uid: number; readonly gid: number },
+): void {
+  walkDirectory(files, "", toBinary(path), {
+    onMissing: (missing) => {
+      files.mkdir(missing, owner.mode & 0o777);
+      files.chown(missing, owner.uid, owner.gid);
+      files.chmod(missing, owner.mode);
+    },
+  });
+}
+
+export function removePath(files: TreeFiles, path: string): void {
+  if (components(path).length === 0) {
+    throw archiveErrors.PATH_OPERATION_FAILED({ path, reason: "the root itself is not removed" });
+  }
+  let full: string;
+  try {
+    full = resolvePath(files, toBinary(path));
+  } catch (error) {
+    if (error instanceof BerthError && error.code === "PATH_NOT_FOUND") return;
+    throw error;
+  }
+  removeTree(files, full);
+}
+
+export function packOptions(files: TreeFiles, request: PackRequest): PackOptions {
+  const path = resolvePath(files, toBinary(request.path));
+  const ownName = path.slice(path.lastIndexOf("/") + 1);
+  return {
+    path,
+    name: request.rename === undefined ? ownName || "." : toBinary(request.rename),
+    semantics: request.semantics,
+    exclude: new Set(request.exclude?.map((each) => components(toBinary(each)).join("/"))),
+  };
+}
+
+export function packPath(files: TreeFiles, request: PackRequest): Generator<Buffer, void, void> {
+  return packTree(files, packOptions(files, request));
+}
+
+/** Beyond this many members an archive is taken for an attack on the inode table. */
+const MAX_ENTRIES = 4_000_000;
+
+export type TreeExtraction = Omit<ExtractRequest, "source" | "onProgress" | "compression">;
+
+/** Unpacks tar chunks (lent: the buffer may be used again) and computes the digest on the way. */
+export async function extractChunks(
+  files: TreeFiles,
+  request: TreeExtraction,
+  chunks: AsyncIterable<Buffer> | Iterable<Buffer>,
+): Promise<ExtractResult & { readonly notes: readonly string[] }> {
+  const { maxBytes, into, ...options } = request;
+  using writer = new TreeWriter(files, { ...options, into: walkDirectory(files, "", toBinary(into)) });
+  const parser = new TarParser(writer, { maxBytes: maxBytes ?? Infinity, maxEntries: MAX_ENTRIES });
+  const hash = createHash("sha256");
+  for await (const chunk of chunks) {
+    hash.update(chunk);
+    parser.feed(chunk);
+  }
+  parser.end();
+  writer.finish();
+  return {
+    diffId: `sha256:${hash.digest("hex")}`,
+    size: writer.size,
+    entries: parser.entries,
+    notes: writer.notes,
+  };
+}
+
+/** `source` decompressed; its errors come out as the archive's. */
+export async function* decompress(
+  source: Readable,
+  compression: "none" | "gzip" | "zstd",
+): AsyncGenerator<Buffer, void, void> {
+  if (compression === "none") {
+    yield* source;
+    return;
+  }
+  const decompressor = createDecompressor(compression);
+  let sourceError: unknown;
+  const stopWatching = finished(source, (error) => {
+    if (error) {
+      sourceError = error;
+      decompressor.destroy(error);
+    }
+  });
+  source.pipe(decompressor);
+  try {
+    yield* decompressor;
+  } catch (error) {
+    // Not a fault of the archive: the source broke, was cancelled, or the consumer threw.
+    if (error === sourceError || error instanceof BerthError) throw error;
+    const code = error instanceof Error && "code" in error ? error.code : undefined;
+    if (code === "Z_BUF_ERROR") throw archiveErrors.ARCHIVE_TRUNCATED({ entry: "", where: "its compressed data" });
+    throw archiveErrors.ARCHIVE_CORRUPT({ entry: "", reason: `${compression}: ${messageOf(error)}` }, { cause: error });
+  } finally {
+    stopWatching();
+    source.unpipe(decompressor);
+    decompressor.destroy();
+  }
+}
