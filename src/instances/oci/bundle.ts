@@ -1,0 +1,52 @@
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { OciSpec } from "./spec/oci-spec.ts";
+
+/** The files in an instance's run directory: an OCI bundle, and what conmon adds to it. */
+export function bundleFiles(dir: string, id: string) {
+  return {
+    config: join(dir, "config.json"),
+    /** The runtime writes the first process's pid here. */
+    pid: join(dir, "pid"),
+    /** SEQPACKET socket of conmon. */
+    attach: join(dir, "attach"),
+    /** conmon's control FIFO: "1 ROWS COLUMNS" resizes, "2 0 0" opens the log anew. */
+    control: join(dir, "ctl"),
+    /** conmon writes the exit code here, by rename, as its last deed. */
+    exit: join(dir, id),
+    /** Exists when conmon saw the kernel kill for memory. */
+    oom: join(dir, "oom"),
+    runtimeLog: join(dir, "runtime.log"),
+  } as const;
+}
+
+/** Writes the bundle. No rename is needed: nobody looks for it before it is complete. */
+export async function writeBundle(dir: string, id: string, spec: OciSpec): Promise<void> {
+  await mkdir(dir, { recursive: true, mode: 0o700 });
+  await writeFile(bundleFiles(dir, id).config, JSON.stringify(spec), { mode: 0o600 });
+}
+
+/** The specification that the instance was made with; undefined when its bundle is gone. */
+export async function readBundle(dir: string, id: string): Promise<OciSpec | undefined> {
+  const text = await readIfThere(bundleFiles(dir, id).config);
+  return text === undefined ? undefined : (JSON.parse(text) as OciSpec);
+}
+
+/** Text of a small file; undefined when there is none. */
+export async function readIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
+}
+
+/** Removes a directory that only the driver writes to. Missing is no error. */
+export async function removeDirectory(dir: string): Promise<void> {
+  await rm(dir, { recursive: true, force: true });
+}
+
+export function isMissing(error: unknown): boolean {
+  return error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENOTDIR");
+}

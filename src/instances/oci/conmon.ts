@@ -1,0 +1,194 @@
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import type { OpContext } from "../../base/op-context.ts";
+import type { Child, ChildFd, Host } from "../../host/host.ts";
+import { bundleFiles, readIfThere } from "./bundle.ts";
+import { GoPipe, ReportReader } from "./conmon-reports.ts";
+import { runtimeFailure } from "./runtime-failure.ts";
+import type { OciRuntime } from "./runtimes.ts";
+
+/** conmon, with the runtime that it is to call. */
+export interface Monitors {
+  readonly host: Host;
+  readonly conmon: string;
+  readonly runtime: OciRuntime;
+  /** A directory for conmon's console sockets, of a name short enough for one (108 bytes). */
+  readonly socketDir: string;
+}
+
+/** Streams of a monitored process. */
+export interface Streams {
+  readonly tty: boolean;
+  readonly stdin: boolean;
+  /** stdin stays open when a client leaves. */
+  readonly keepStdinOpen: boolean;
+  /** "" keeps no log. */
+  readonly logPath: string;
+}
+
+export interface MonitorContainer {
+  readonly id: string;
+  /** The bundle; conmon's socket, FIFOs and exit file are put into it. */
+  readonly dir: string;
+  readonly streams: Streams;
+  /** argv[0] of what is to run, for errors. */
+  readonly command: string;
+}
+
+/** Runs `create` under a new conmon. Resolves when the container waits to be started: with its first process. */
+export async function monitorContainer(
+  ctx: OpContext,
+  monitors: Monitors,
+  request: MonitorContainer,
+): Promise<{ readonly monitor: Child; readonly pid: number }> {
+  const { id, dir } = request;
+  const files = bundleFiles(dir, id);
+  const monitor = await spawnConmon(ctx, monitors, {
+    argv: [...commonArguments(monitors, request, dir), "-p", files.pid, "--exit-dir", dir],
+    fds: { 3: { kind: "pipe", parent: "reads" } },
+    env: { _OCI_SYNCPIPE: "3" },
+  });
+  try {
+    using reports = new ReportReader(pipeOf(monitor, 3));
+    const report = await reports.next(ctx);
+    if (report !== undefined && report.data > 0) return { monitor, pid: report.data };
+    const text = report?.message ?? (await readIfThere(files.runtimeLog)) ?? "";
+    throw runtimeFailure({ id, step: "create", command: request.command, text });
+  } catch (error) {
+    monitors.host.processes.signal(monitor.identity, SIGKILL);
+    await monitor.exited;
+    throw error;
+  }
+}
+
+export interface MonitorExec extends MonitorContainer {
+  /** Directory of this exec, inside the bundle. */
+  readonly execDir: string;
+  /** File with the OCI process to run. */
+  readonly processFile: string;
+  /** Called when clients can connect, before the process runs: what it writes from then on is not lost. */
+  readonly onAttachable: () => Promise<void>;
+}
+
+export interface MonitoredExec {
+  readonly pid: number;
+  /** As a shell reports it. */
+  readonly exitCode: Promise<number>;
+}
+
+/** Runs `exec` under a conmon of its own. Resolves when the process runs. */
+export async function monitorExec(ctx: OpContext, monitors: Monitors, request: MonitorExec): Promise<MonitoredExec> {
+  const { id, execDir } = request;
+  await mkdir(execDir, { mode: 0o700, recursive: true });
+  const monitor = await spawnConmon(ctx, monitors, {
+    argv: [
+      ...commonArguments(monitors, request, execDir),
+      "-p",
+      join(execDir, "pid"),
+      "-e",
+      "--exec-attach",
+      "--exec-process-spec",
+      request.processFile,
+    ],
+    fds: {
+      3: { kind: "pipe", parent: "reads" },
+      4: { kind: "pipe", parent: "writes" },
+      5: { kind: "pipe", parent: "reads" },
+    },
+    env: { _OCI_SYNCPIPE: "3", _OCI_STARTPIPE: "4", _OCI_ATTACHPIPE: "5" },
+  });
+  const reports = new ReportReader(pipeOf(monitor, 3));
+  try {
+    using attachable = new ReportReader(pipeOf(monitor, 5));
+    using start = new GoPipe(pipeOf(monitor, 4));
+    start.go();
+    await attachable.next(ctx);
+    await request.onAttachable();
+    start.go();
+    const report = await reports.next(ctx);
+    if (report === undefined || report.data <= 0) {
+      const text = report?.message ?? (await readIfThere(bundleFiles(execDir, id).runtimeLog)) ?? "";
+      throw runtimeFailure({ id, step: "exec", command: request.command, text });
+    }
+    return { pid: report.data, exitCode: execExit(reports, monitor) };
+  } catch (error) {
+    reports[Symbol.dispose]();
+    monitors.host.processes.signal(monitor.identity, SIGKILL);
+    await monitor.exited;
+    throw error;
+  }
+}
+
+const SIGKILL = 9;
+/** When conmon was killed and took the exit code with it, as Docker reports an exit that it could not read. */
+const unknownExit = 255;
+
+async function execExit(reports: ReportReader, monitor: Child): Promise<number> {
+  using _ = reports;
+  const report = await reports.next();
+  await monitor.exited;
+  return report === undefined || report.data < 0 ? unknownExit : report.data;
+}
+
+function commonArguments(
+  { conmon, runtime }: Monitors,
+  { id, streams }: MonitorContainer,
+  dir: string,
+): readonly [string, ...string[]] {
+  return [
+    conmon,
+    "--api-version",
+    "1",
+    "-c",
+    id,
+    "-u",
+    id,
+    "-n",
+    id,
+    "-r",
+    runtime.path,
+    `--runtime-arg=--root=${runtime.root}`,
+    `--runtime-arg=--log=${bundleFiles(dir, id).runtimeLog}`,
+    "-b",
+    dir,
+    "--full-attach",
+    ...(streams.tty ? ["-t"] : []),
+    ...(streams.stdin ? ["-i"] : []),
+    ...(streams.keepStdinOpen ? ["--leave-stdin-open"] : []),
+    "-l",
+    streams.logPath === "" ? "none" : `k8s-file:${streams.logPath}`,
+    "--log-level",
+    "error",
+    "--sync",
+    "--no-sync-log",
+  ];
+}
+
+async function spawnConmon(
+  ctx: OpContext,
+  { host, socketDir }: Monitors,
+  request: {
+    readonly argv: readonly [string, ...string[]];
+    readonly fds: Readonly<Record<number, ChildFd>>;
+    readonly env: Readonly<Record<string, string>>;
+  },
+): Promise<Child> {
+  return await host.processes.spawn(ctx, {
+    argv: request.argv,
+    env: {
+      PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+      LC_ALL: "C",
+      TMPDIR: socketDir,
+      ...request.env,
+    },
+    cwd: "/",
+    fds: request.fds,
+    newSession: true,
+  });
+}
+
+function pipeOf(child: Child, fd: number): number {
+  const pipe = child.pipes[fd];
+  if (pipe === undefined) throw new Error(`descriptor ${fd} was asked for as a pipe`);
+  return pipe;
+}
