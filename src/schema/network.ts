@@ -42,6 +42,8 @@ export const NetworkRecord = Type.Object({
   mtu: Type.Integer(),
   /** The engine's own ("bridge", "host", "none"): can't be removed. */
   builtin: Type.Boolean(),
+  /** The engine chose the subnet: it may choose another one when the host has come to use it while the bridge was down. */
+  autoSubnet: Type.Optional(Type.Boolean()),
 });
 export type NetworkRecord = Static<typeof NetworkRecord>;
 

@@ -1,0 +1,76 @@
+/** The names under which instances are found on user-defined networks, and the servers that answer them. */
+import { mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { OpContext } from "../base/op-context.ts";
+import type { NetworkRecord } from "../schema/network.ts";
+import { endpointNames } from "./dns-config.ts";
+import type { DnsServers } from "./dns-servers.ts";
+import type { NetworkPaths } from "./network-paths.ts";
+import { hasNames, networkServer, type ResolverPlan } from "./resolver-plan.ts";
+import type { Attachment } from "./sandbox-plan.ts";
+
+export class InstanceNames {
+  readonly #servers: DnsServers;
+  readonly #paths: NetworkPaths;
+  readonly #engineDns: readonly string[];
+
+  constructor(options: { servers: DnsServers; paths: NetworkPaths; engineDns: readonly string[] }) {
+    this.#servers = options.servers;
+    this.#paths = options.paths;
+    this.#engineDns = options.engineDns;
+  }
+
+  /** Makes the instance's names on this network be answered, at once (dnsmasq follows the directory by inotify). */
+  async publish(ctx: OpContext, instanceId: string, { network, endpoint }: Attachment): Promise<void> {
+    if (!hasNames(network)) return;
+    const directory = this.#paths.names(network.id);
+    await mkdir(directory, { recursive: true, mode: 0o755 });
+    // dnsmasq skips names that begin with a dot; it must never see half a file.
+    const draft = join(directory, `.${instanceId}`);
+    await writeFile(draft, endpointNames(network, endpoint), { mode: 0o644 });
+    await rename(draft, join(directory, instanceId));
+    await this.serve(ctx, network);
+  }
+
+  async withdraw(instanceId: string, networkId: string): Promise<void> {
+    await rm(join(this.#paths.names(networkId), instanceId), { force: true });
+  }
+
+  /** Makes the network's server run. Its bridge must be up. */
+  async serve(ctx: OpContext, network: NetworkRecord): Promise<void> {
+    if (this.#servers.isUp(network.id)) return;
+    await mkdir(this.#paths.names(network.id), { recursive: true, mode: 0o755 });
+    await this.#servers.ensure(ctx, networkServer(network, this.#engineDns, this.#paths));
+  }
+
+  /** The network is gone, or goes down. */
+  async endServer(networkId: string): Promise<void> {
+    await this.#servers.stop(networkId, this.#paths.networkDns(networkId));
+  }
+
+  /** Starts, keeps or ends the instance's own resolver. Its namespace must exist. */
+  async serveInstance(ctx: OpContext, instanceId: string, plan: ResolverPlan): Promise<void> {
+    if (plan.kind === "own") await this.#servers.ensure(ctx, plan.server);
+    else await this.endInstance(instanceId);
+  }
+
+  async endInstance(instanceId: string): Promise<void> {
+    await this.#servers.stop(instanceId, this.#paths.sandboxDns(instanceId));
+  }
+
+  /** Withdraws the names of every instance on `networkId` that is not in `keep`. */
+  async retain(networkId: string, keep: ReadonlySet<string>): Promise<void> {
+    for (const name of await listOrEmpty(this.#paths.names(networkId))) {
+      if (!keep.has(name)) await this.withdraw(name, networkId);
+    }
+  }
+}
+
+async function listOrEmpty(directory: string): Promise<readonly string[]> {
+  try {
+    return await readdir(directory);
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
+    throw error;
+  }
+}

@@ -1,0 +1,454 @@
+/**
+ * Instances' places on the networks.
+ *
+ * INVARIANTS
+ *  - A sandbox's record is in the store before its first effect and until after its last is undone (without waiting for the
+ *    disk: a power cut takes the effects as well).
+ *  - Addresses and ports are taken before the first wait that follows, so that no two set-ups get the same.
+ *  - Setting up spawns no process unless it is the first on its network, or needs a resolver of its own.
+ */
+import { newId } from "../base/ids.ts";
+import { KeyedMutex } from "../base/keyed-mutex.ts";
+import type { OpContext } from "../base/op-context.ts";
+import { Reverter } from "../base/reverter.ts";
+import type { KernelOp } from "../host/kernel-ops.ts";
+import type { EndpointRecord, EndpointSpec, NetworkRecord, PublishedPort } from "../schema/network.ts";
+import { gatewayOf } from "./bridge-plan.ts";
+import { bridgeOptionsOf } from "./driver-options.ts";
+import { dnsNamesOf } from "./dns-config.ts";
+import { announce, type EngineParts } from "./engine-parts.ts";
+import { networkErrors } from "./errors.ts";
+import { publishOps, unpublishOps } from "./firewall.ts";
+import { parseExtraHosts } from "./hosts-file.ts";
+import { linkEntries } from "./links.ts";
+import type { SandboxRecord, SandboxRequest } from "./network-service.ts";
+import type { StoredSandbox } from "./network-store.ts";
+import { type HostResolvConf, readHostResolvConf } from "./resolv-conf.ts";
+import { hasNames, planResolver, type ResolverPlan } from "./resolver-plan.ts";
+import { removeSandboxFiles, sandboxFilePaths, writeSandboxFiles } from "./sandbox-files.ts";
+import {
+  type Attachment,
+  attachmentUp,
+  defaultGateway,
+  defaultRoutes,
+  freeInterfaceName,
+  interfaceOrder,
+  macFor,
+  portTargetOf,
+  sandboxUp,
+} from "./sandbox-plan.ts";
+
+export class Sandboxes {
+  readonly #parts: EngineParts;
+  readonly #locks = new KeyedMutex();
+
+  constructor(parts: EngineParts) {
+    this.#parts = parts;
+  }
+
+  async setUp(ctx: OpContext, request: SandboxRequest): Promise<SandboxRecord> {
+    using _held = await this.#locks.acquire(request.instanceId);
+    await this.#takeDown(ctx, request.instanceId);
+    const networks = await this.#networksFor(ctx, request);
+    const host = await readHostResolvConf();
+    await using reverter = new Reverter(ctx);
+
+    const attachments = this.#attachAll(request, networks);
+    let sandbox = this.#record(request, attachments, []);
+    // Checked before anything is done, and again by nobody: bad values must not cost a roll-back.
+    const view = this.#view(sandbox, attachments, host, true);
+    this.#save(sandbox);
+    reverter.add("sandbox", (ctx) => this.#takeDown(ctx, request.instanceId, { quiet: true }));
+
+    const gateway = defaultGateway(attachments);
+    const ports = await this.#allocatePorts(sandbox, gateway);
+    if (ports.length > 0) {
+      sandbox = { ...sandbox, ports: [...ports] };
+      this.#save(sandbox);
+    }
+    await Promise.all([
+      this.#parts.host.kernel.apply(ctx, this.#kernelUp(sandbox, attachments)),
+      writeSandboxFiles(this.#parts.paths, view, this.#parts.config),
+      ...attachments.map((attachment) => this.#parts.names.publish(ctx, request.instanceId, attachment)),
+    ]);
+    if (view.resolver.kind === "own") await this.#parts.names.serveInstance(ctx, request.instanceId, view.resolver);
+    reverter.commit();
+    for (const { network } of attachments) announce(this.#parts.events, "connect", network, request.instanceId);
+    await this.#refreshLinksTo(sandbox);
+    return recordOf(sandbox);
+  }
+
+  async tearDown(ctx: OpContext, instanceId: string): Promise<void> {
+    using _held = await this.#locks.acquire(instanceId);
+    await this.#takeDown(ctx, instanceId);
+  }
+
+  async connect(ctx: OpContext, instanceId: string, name: string, spec: EndpointSpec): Promise<SandboxRecord> {
+    using _held = await this.#locks.acquire(instanceId);
+    const sandbox = this.#require(instanceId);
+    const found = this.#parts.catalog.resolve(name);
+    refuseConnect(sandbox, found);
+    const network = await this.#parts.catalog.ensureUp(ctx, found);
+    await using reverter = new Reverter(ctx);
+
+    const before = this.#attachments(sandbox);
+    const attachment = this.#attach(sandbox.request, network, spec, before);
+    const after = [...before, attachment];
+    const connected: StoredSandbox = {
+      ...sandbox,
+      endpoints: after.map(({ endpoint }) => endpoint),
+      request: { ...sandbox.request, endpoints: { ...sandbox.request.endpoints, [network.spec.name]: spec } },
+    };
+    const view = this.#view(connected, after, await readHostResolvConf(), false);
+    this.#save(connected);
+    reverter.add("endpoint", async (ctx) => {
+      await this.#parts.host.kernel.apply(ctx, linkDown(sandbox, attachment.endpoint));
+      await this.#parts.names.withdraw(instanceId, network.id);
+      this.#save(sandbox);
+      this.#parts.addresses.release(attachment.endpoint);
+    });
+    const hairpin = sandbox.request.ports.length > 0;
+    await this.#parts.host.kernel.apply(ctx, attachmentUp(sandbox.netnsPath, attachment, { hairpin, gateway: false }));
+    const moved = await this.#moveGateway(ctx, connected, before, after);
+    await this.#parts.names.publish(ctx, instanceId, attachment);
+    await this.#parts.names.serveInstance(ctx, instanceId, view.resolver);
+    await writeSandboxFiles(this.#parts.paths, view, this.#parts.config);
+    reverter.commit();
+    announce(this.#parts.events, "connect", network, instanceId);
+    await this.#refreshLinksTo(moved);
+    return recordOf(moved);
+  }
+
+  async disconnect(ctx: OpContext, instanceId: string, name: string): Promise<SandboxRecord> {
+    using _held = await this.#locks.acquire(instanceId);
+    const sandbox = this.#require(instanceId);
+    const network = this.#parts.catalog.resolve(name);
+    const before = this.#attachments(sandbox);
+    const leaving = before.find((attachment) => attachment.network.id === network.id);
+    if (leaving === undefined) throw networkErrors.NOT_CONNECTED({ instance: instanceId, network: network.spec.name });
+    if (sandbox.mode === "host") {
+      throw networkErrors.CONNECT_REFUSED({ reason: "container cannot be disconnected from host network" });
+    }
+    const after = before.filter((attachment) => attachment !== leaving);
+    const { [network.spec.name]: _left, ...endpoints } = sandbox.request.endpoints;
+    // Withdrawn first, taken from the record last: an engine that dies in between still knows what to take away.
+    await this.#parts.names.withdraw(instanceId, network.id);
+    const moved = await this.#moveGateway(ctx, sandbox, before, after);
+    await this.#parts.host.kernel.apply(ctx, linkDown(sandbox, leaving.endpoint));
+    const rest: StoredSandbox = {
+      ...moved,
+      endpoints: after.map(({ endpoint }) => endpoint),
+      request: { ...moved.request, endpoints },
+    };
+    this.#save(rest);
+    this.#parts.addresses.release(leaving.endpoint);
+    const view = this.#view(rest, after, await readHostResolvConf(), false);
+    await this.#parts.names.serveInstance(ctx, instanceId, view.resolver);
+    await writeSandboxFiles(this.#parts.paths, view, this.#parts.config);
+    announce(this.#parts.events, "disconnect", network, instanceId);
+    await this.#refreshLinksTo(rest);
+    return recordOf(rest);
+  }
+
+  async rename(ctx: OpContext, instanceId: string, newName: string): Promise<void> {
+    using _held = await this.#locks.acquire(instanceId);
+    const sandbox = this.#parts.records.sandboxes.get(instanceId);
+    if (sandbox === undefined) return;
+    const request = { ...sandbox.request, instanceName: newName };
+    const attachments = this.#attachments(sandbox).map(({ network, endpoint }) => ({
+      network,
+      endpoint: { ...endpoint, dnsNames: [...namesOf(request, network, endpoint.spec)] },
+    }));
+    const renamed: StoredSandbox = {
+      ...sandbox,
+      instanceName: newName,
+      endpoints: attachments.map(({ endpoint }) => endpoint),
+      request,
+    };
+    this.#save(renamed);
+    for (const attachment of attachments) await this.#parts.names.publish(ctx, instanceId, attachment);
+    await this.#refreshLinksTo(renamed);
+  }
+
+  /** After an engine's restart: addresses and ports are taken again, and everything that can be missing is made again. */
+  async adopt(ctx: OpContext, sandbox: StoredSandbox): Promise<void> {
+    const attachments = this.#attachments(sandbox);
+    for (const { network, endpoint } of attachments) this.#parts.addresses.adopt(network, endpoint);
+    this.#parts.ports.adopt(sandbox.instanceId, sandbox.instanceName, sandbox.ports);
+    for (const attachment of attachments) await this.#parts.names.publish(ctx, sandbox.instanceId, attachment);
+    const { resolver } = this.#view(sandbox, attachments, await readHostResolvConf(), false);
+    await this.#parts.names.serveInstance(ctx, sandbox.instanceId, resolver);
+  }
+
+  /** The attachment that a sandbox's ports are published through. */
+  gatewayOf(sandbox: StoredSandbox): Attachment | undefined {
+    return defaultGateway(this.#attachments(sandbox));
+  }
+
+  /** Each network that the request names, with its bridge up, in the order of the interfaces. */
+  async #networksFor(ctx: OpContext, request: SandboxRequest): Promise<readonly [NetworkRecord, EndpointSpec][]> {
+    if (request.extraHosts.some((value) => value.endsWith("host-gateway"))) {
+      await this.#parts.catalog.ensureUp(ctx, this.#parts.catalog.resolve("bridge"));
+    }
+    if (request.mode !== "bridge") {
+      const network = this.#parts.catalog.resolve(request.mode);
+      return [[network, request.endpoints[request.mode] ?? { aliases: [] }]];
+    }
+    const wanted = Object.entries(request.endpoints).map(([name, spec]) => ({
+      network: this.#parts.catalog.resolve(name),
+      spec,
+      priority: spec.gwPriority ?? 0,
+    }));
+    const networks: [NetworkRecord, EndpointSpec][] = [];
+    for (const { network, spec } of interfaceOrder(wanted)) {
+      if (network.spec.driver !== "bridge") throw refusedMix(network);
+      if (networks.some(([other]) => other.id === network.id)) {
+        throw networkErrors.ENDPOINT_EXISTS({ instance: request.instanceName, network: network.spec.name });
+      }
+      networks.push([await this.#parts.catalog.ensureUp(ctx, network), spec]);
+    }
+    return networks;
+  }
+
+  /** Takes the addresses on all networks, or on none. Does not wait. */
+  #attachAll(
+    request: SandboxRequest,
+    networks: readonly (readonly [NetworkRecord, EndpointSpec])[],
+  ): readonly Attachment[] {
+    const attachments: Attachment[] = [];
+    try {
+      for (const [network, spec] of networks) attachments.push(this.#attach(request, network, spec, attachments));
+      return attachments;
+    } catch (error) {
+      for (const { endpoint } of attachments) this.#parts.addresses.release(endpoint);
+      throw error;
+    }
+  }
+
+  #attach(
+    request: SandboxRequest,
+    network: NetworkRecord,
+    spec: EndpointSpec,
+    others: readonly Attachment[],
+  ): Attachment {
+    // It may have been removed while the bridge of another was raised.
+    if (this.#parts.records.networks.get(network.id) === undefined) {
+      throw networkErrors.NETWORK_NOT_FOUND({ name: network.spec.name });
+    }
+    const id = newId();
+    const onBridge = network.spec.driver === "bridge";
+    const { ipv4Cidr, ipv6Cidr } = this.#parts.addresses.allocate(network, onBridge ? spec : { aliases: [] });
+    const taken = others.map(({ endpoint }) => endpoint.interfaceName);
+    const endpoint: EndpointRecord = {
+      id,
+      networkId: network.id,
+      networkName: network.spec.name,
+      spec,
+      interfaceName: onBridge ? freeInterfaceName(network, taken) : "",
+      hostInterface: onBridge ? `vb${id.slice(0, 10)}` : "",
+      ipv4Cidr,
+      ...(ipv6Cidr === "" ? {} : { ipv6Cidr }),
+      gateway: network.spec.internal ? "" : gatewayOf(network, 4),
+      macAddress: onBridge ? spec.macAddress || macFor(ipv4Cidr) : "",
+      dnsNames: [...namesOf(request, network, spec)],
+    };
+    return { network, endpoint };
+  }
+
+  #record(request: SandboxRequest, attachments: readonly Attachment[], ports: readonly PublishedPort[]): StoredSandbox {
+    const { paths } = this.#parts;
+    return {
+      instanceId: request.instanceId,
+      instanceName: request.instanceName,
+      mode: request.mode,
+      netnsPath: request.mode === "host" ? "" : paths.netns(request.instanceId),
+      endpoints: attachments.map(({ endpoint }) => endpoint),
+      ports: [...ports],
+      ...sandboxFilePaths(paths, request.instanceId),
+      request: storable(request),
+    };
+  }
+
+  #view(sandbox: StoredSandbox, attachments: readonly Attachment[], host: HostResolvConf, strict: boolean) {
+    const { records, paths, config } = this.#parts;
+    const bridge = records.networks.list().find((network) => network.builtin && network.spec.driver === "bridge");
+    const hostGateway = bridge === undefined ? "" : gatewayOf(bridge, 4);
+    parseExtraHosts(sandbox.request.extraHosts, hostGateway);
+    const resolver: ResolverPlan = planResolver({
+      instanceId: sandbox.instanceId,
+      instanceName: sandbox.instanceName,
+      netns: sandbox.netnsPath,
+      attachments,
+      dns: sandbox.request.dns,
+      hostServers: config.dns.length > 0 ? config.dns : host.reachable.nameservers,
+      paths,
+    });
+    const links = linkEntries(attachments, records.sandboxes.list(), { strict });
+    return { request: sandbox.request, attachments, resolver, host, links, hostGateway };
+  }
+
+  async #allocatePorts(sandbox: StoredSandbox, gateway: Attachment | undefined): Promise<readonly PublishedPort[]> {
+    const { instanceId, instanceName, netnsPath } = sandbox;
+    // Nothing can be published without a way in; Docker discards the ports as well.
+    if (gateway === undefined || sandbox.request.ports.length === 0) return [];
+    const target = portTargetOf(gateway);
+    return this.#parts.ports.allocate({
+      instanceId,
+      instanceName,
+      endpointId: gateway.endpoint.id,
+      netnsPath,
+      specs: sandbox.request.ports,
+      defaultHostIp: bridgeOptionsOf(gateway.network).hostBinding || "0.0.0.0",
+      ...target,
+    });
+  }
+
+  #kernelUp(sandbox: StoredSandbox, attachments: readonly Attachment[]): readonly KernelOp[] {
+    if (sandbox.mode === "host") return [];
+    const onBridges = attachments.filter(({ network }) => network.spec.driver === "bridge");
+    const gateway = defaultGateway(onBridges);
+    const hairpin = sandbox.request.ports.length > 0;
+    return [
+      ...sandboxUp(sandbox.netnsPath, onBridges, { hairpin, sysctls: sandbox.request.sysctls }),
+      ...(gateway === undefined ? [] : publishOps(this.#parts.tag, sandbox.ports, portTargetOf(gateway))),
+    ];
+  }
+
+  /** Undoes whatever of a set-up is there. Safe at any point of it. */
+  async #takeDown(ctx: OpContext, instanceId: string, options: { readonly quiet?: boolean } = {}): Promise<void> {
+    const { records, host, names, paths, addresses, ports, store, events } = this.#parts;
+    const sandbox = records.sandboxes.get(instanceId);
+    if (sandbox === undefined) return;
+    const attachments = this.#attachments(sandbox);
+    const gateway = defaultGateway(attachments);
+    const plan: KernelOp[] = [];
+    if (gateway !== undefined) plan.push(...unpublishOps(this.#parts.tag, sandbox.ports, portTargetOf(gateway)));
+    if (sandbox.netnsPath !== "") plan.push({ op: "netns-remove", path: sandbox.netnsPath });
+    const named = attachments.filter(({ network }) => hasNames(network));
+    if (named.length > 0) await names.endInstance(instanceId);
+    await Promise.all([
+      host.kernel.apply(ctx, plan),
+      ...named.map(({ network }) => names.withdraw(instanceId, network.id)),
+    ]);
+    await removeSandboxFiles(paths, instanceId);
+    for (const endpoint of sandbox.endpoints) addresses.release(endpoint);
+    ports.release(instanceId, sandbox.ports);
+    store.transaction(() => records.sandboxes.delete(instanceId), { durable: false });
+    if (options.quiet === true) return;
+    for (const { network } of attachments) announce(events, "disconnect", network, instanceId);
+  }
+
+  /**
+   * Lets the default route and the published ports follow when the attachment that they go through has changed. Returns the
+   * sandbox as it is then; a first gateway brings the ports that could not be published before.
+   */
+  async #moveGateway(
+    ctx: OpContext,
+    sandbox: StoredSandbox,
+    before: readonly Attachment[],
+    after: readonly Attachment[],
+  ): Promise<StoredSandbox> {
+    const [from, to] = [defaultGateway(before), defaultGateway(after)];
+    if (from?.endpoint.id === to?.endpoint.id) return sandbox;
+    const { tag, host } = this.#parts;
+    const netns = sandbox.netnsPath;
+    const ports = from === undefined ? await this.#allocatePorts(sandbox, to) : sandbox.ports;
+    const moved: StoredSandbox = { ...sandbox, ports: to === undefined ? [] : [...ports] };
+    this.#save(moved);
+    await host.kernel.apply(ctx, [
+      ...(from === undefined ? [] : unpublishOps(tag, sandbox.ports, portTargetOf(from))),
+      ...(to === undefined ? [] : defaultRoutes(to).map((route) => ({ op: "route-replace", netns, route }) as const)),
+      ...(to === undefined ? [] : publishOps(tag, moved.ports, portTargetOf(to))),
+    ]);
+    if (to === undefined) this.#parts.ports.release(sandbox.instanceId, sandbox.ports);
+    return moved;
+  }
+
+  /** The instance's address has changed: those that link to it have it in their hosts files. */
+  async #refreshLinksTo(changed: StoredSandbox): Promise<void> {
+    const linking = this.#parts.records.sandboxes
+      .list()
+      .filter((sandbox) => sandbox.instanceId !== changed.instanceId)
+      .filter((sandbox) => sandbox.endpoints.some(({ spec }) => (spec.links ?? []).length > 0));
+    if (linking.length === 0) return;
+    const host = await readHostResolvConf();
+    for (const sandbox of linking) {
+      const view = this.#view(sandbox, this.#attachments(sandbox), host, false);
+      await writeSandboxFiles(this.#parts.paths, view, this.#parts.config);
+    }
+  }
+
+  /** A network that is gone from the records can't have endpoints, so none is lost here. */
+  #attachments(sandbox: StoredSandbox): readonly Attachment[] {
+    return sandbox.endpoints.flatMap((endpoint) => {
+      const network = this.#parts.records.networks.get(endpoint.networkId);
+      return network === undefined ? [] : [{ endpoint, network }];
+    });
+  }
+
+  #require(instanceId: string): StoredSandbox {
+    const sandbox = this.#parts.records.sandboxes.get(instanceId);
+    if (sandbox === undefined) throw networkErrors.SANDBOX_NOT_FOUND({ instance: instanceId });
+    return sandbox;
+  }
+
+  #save(sandbox: StoredSandbox): void {
+    const { store, records } = this.#parts;
+    store.transaction(() => records.sandboxes.put(sandbox.instanceId, sandbox), { durable: false });
+  }
+}
+
+export function recordOf(sandbox: StoredSandbox): SandboxRecord {
+  const { request: _request, ...record } = sandbox;
+  return record;
+}
+
+function linkDown(sandbox: StoredSandbox, endpoint: EndpointRecord): readonly KernelOp[] {
+  if (sandbox.netnsPath === "" || endpoint.interfaceName === "") return [];
+  return [{ op: "link-delete", netns: sandbox.netnsPath, name: endpoint.interfaceName }];
+}
+
+function namesOf(request: SandboxRequest, network: NetworkRecord, spec: EndpointSpec): readonly string[] {
+  return hasNames(network) ? dnsNamesOf({ ...request, aliases: spec.aliases }) : [];
+}
+
+function refuseConnect(sandbox: StoredSandbox, network: NetworkRecord): void {
+  if (sandbox.endpoints.some((endpoint) => endpoint.networkId === network.id)) {
+    throw networkErrors.ENDPOINT_EXISTS({ instance: sandbox.instanceName, network: network.spec.name });
+  }
+  if (network.spec.driver === "host") {
+    throw networkErrors.CONNECT_REFUSED({
+      reason: "cannot connect container to host network - container must be created in host network mode",
+    });
+  }
+  if (network.spec.driver === "null" || sandbox.mode === "none") throw refusedMix(network);
+  if (sandbox.mode === "host") {
+    throw networkErrors.CONNECT_REFUSED({
+      reason:
+        "container sharing network namespace with another container or host cannot be connected to any other network",
+    });
+  }
+}
+
+function refusedMix(network: NetworkRecord): Error {
+  return networkErrors.CONNECT_REFUSED({
+    reason:
+      network.spec.driver === "host"
+        ? "cannot attach both user-defined and non-user-defined network-modes"
+        : "container cannot be connected to multiple networks with one of the networks in private (none) mode",
+  });
+}
+
+/** A copy that the store may keep: the request's lists are the caller's. */
+function storable(request: SandboxRequest): StoredSandbox["request"] {
+  return {
+    ...request,
+    endpoints: { ...request.endpoints },
+    ports: [...request.ports],
+    dns: [...request.dns],
+    dnsSearch: [...request.dnsSearch],
+    dnsOptions: [...request.dnsOptions],
+    extraHosts: [...request.extraHosts],
+    sysctls: { ...request.sysctls },
+  };
+}
