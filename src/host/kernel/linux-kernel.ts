@@ -57,7 +57,7 @@ export class LinuxKernel implements Kernel {
     for (const input of handOver.scripts) {
       const { code, stderr } = await this.#processes.run(ctx, { argv: ["nft", "-f", "-"], input });
       if (code === 0) continue;
-      if (handOver.missingIsFine && stderr.includes("No such file or directory")) continue;
+      if (handOver.missingIsFine && /No such file or directory|does not exist/.test(stderr)) continue;
       throw hostErrors.KERNEL_OP_FAILED({
         op: op?.op ?? "nft",
         target: op === undefined ? "-" : targetOf(op),

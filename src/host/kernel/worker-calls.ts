@@ -1,8 +1,8 @@
 /** What the kernel worker can be asked: the types of both ends of its message channel. */
 import type { CgroupCalls } from "../cgroups/cgroup-calls.ts";
-import type { KernelOpFailure } from "../errors.ts";
 import type { LinkInfo, MountEntry } from "../host.ts";
 import type { KernelOp } from "../kernel-ops.ts";
+import type { WorkerFailure } from "./worker-failure.ts";
 
 export interface WorkerCalls extends CgroupCalls {
   /** Does `ops` in order; stops before the first that needs the nft program, which the caller then runs. */
@@ -31,11 +31,3 @@ export interface WorkerRequest {
 export type WorkerReply =
   | { readonly id: number; readonly value: unknown }
   | { readonly id: number; readonly failure: WorkerFailure };
-
-/** An error as it crosses the channel. */
-export type WorkerFailure =
-  | { readonly kind: "kernel-op"; readonly op: KernelOpFailure }
-  | { readonly kind: "read-refused"; readonly path: string; readonly root: string; readonly reason: string }
-  | { readonly kind: "limit-rejected"; readonly limit: string; readonly value: string; readonly reason: string }
-  /** A mistake of ours. */
-  | { readonly kind: "bug"; readonly message: string; readonly stack: string };

@@ -3,7 +3,8 @@ import type { BerthError } from "../../base/errors.ts";
 import type { Logger } from "../../base/logger.ts";
 import { siblingModule } from "../../base/module-url.ts";
 import { hostErrors } from "../errors.ts";
-import type { WorkerCalls, WorkerFailure, WorkerReply, WorkerRequest } from "./worker-calls.ts";
+import type { WorkerCalls, WorkerReply, WorkerRequest } from "./worker-calls.ts";
+import type { WorkerFailure } from "./worker-failure.ts";
 
 interface Pending {
   readonly resolve: (value: unknown) => void;

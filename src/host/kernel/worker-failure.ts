@@ -1,5 +1,13 @@
+import type { KernelOpFailure } from "../errors.ts";
 import { SyscallError } from "../syscall-error.ts";
-import type { WorkerFailure } from "./worker-calls.ts";
+
+/** An error as it crosses the channel. */
+export type WorkerFailure =
+  | { readonly kind: "kernel-op"; readonly op: KernelOpFailure }
+  | { readonly kind: "read-refused"; readonly path: string; readonly root: string; readonly reason: string }
+  | { readonly kind: "limit-rejected"; readonly limit: string; readonly value: string; readonly reason: string }
+  /** A mistake of ours. */
+  | { readonly kind: "bug"; readonly message: string; readonly stack: string };
 
 /** Thrown on the worker's thread to answer with a failure of a known kind. */
 export class WorkerFailureError extends Error {
