@@ -1,0 +1,47 @@
+#!/bin/sh
+# Makes a fresh Debian 12/13 or Ubuntu 24.04 ready: Debian packages, npm packages, the build. Does only what is missing.
+set -eu
+. "$(dirname "$0")/common.sh"
+
+[ "$(uname -s)" = Linux ] || fail "Berth runs on Linux, this is $(uname -s)" "use a Linux machine or virtual machine"
+[ "$(id -u)" = 0 ] || fail "this has to run as root: it installs packages, and the engine makes namespaces and mounts" "try: sudo npm run ${npm_lifecycle_event:-setup}"
+command -v npm >/dev/null || fail "npm is missing" "install Node.js 18 or newer with npm: apt-get install npm"
+
+# --- Debian packages, by a file that each brings (or a program), so that other origins of it count too
+wanted="runc:runc crun:crun conmon:conmon nft:nftables dnsmasq:dnsmasq-base mmdebstrap:mmdebstrap ps:procps xz:xz-utils"
+wanted="$wanted ${BERTH_SETUP_EXTRA:-}"
+missing=
+for pair in $wanted; do
+  PATH=$PATH:/usr/sbin:/sbin command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
+done
+[ -e /usr/bin/tini-static ] || missing="$missing tini"
+[ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || missing="$missing debian-archive-keyring"
+[ -e /etc/ssl/certs/ca-certificates.crt ] || missing="$missing ca-certificates"
+if [ -n "$missing" ]; then
+  command -v apt-get >/dev/null || fail "these programs are missing and there is no apt-get to install them:$missing" "install them with your distribution's package manager"
+  say "Installing Debian packages:$missing"
+  apt-get update -qq || fail "the package lists can't be fetched" "check /etc/apt/sources.list* and the network"
+  # shellcheck disable=SC2086 # one word for each package
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null || fail "apt-get could not install$missing" "see its messages above"
+fi
+
+# --- npm packages; no install script is needed, the native parts are prebuilt
+cd "$root"
+lock=$(cksum < package-lock.json)
+if [ "$(cat node_modules/.berth-lock 2>/dev/null)" != "$lock" ]; then
+  say "Installing npm packages"
+  npm ci --ignore-scripts --no-audit --no-fund --loglevel=error || fail "npm could not install the packages" "check that the npm registry can be reached: npm ping"
+  printf %s "$lock" > node_modules/.berth-lock
+fi
+
+# --- the build
+if [ ! -e dist/.built ] || [ -n "$(find src tsconfig*.json package.json -newer dist/.built -print 2>/dev/null | head -1)" ]; then
+  say "Building"
+  rm -rf dist
+  pinned_node node_modules/typescript-native/bin/tsc -p tsconfig.build.json
+  : > dist/.built
+fi
+
+# --- the host
+say "Checking the host"
+"$root/bin/berth" doctor --quiet || fail "this host can't run Berth yet" "see the lines above; 'bin/berth doctor' shows all checks"
