@@ -150,12 +150,6 @@ export const imageErrors = defineErrors({
     message: (p: { reason: string }) => `invalid archive: ${p.reason}`,
     hint: () => "want what `docker save` or an OCI layout has: a tar with manifest.json or index.json",
   },
-  ARCHIVE_COMPRESSION_UNSUPPORTED: {
-    status: 400,
-    message: (p: { compression: string; program: string }) =>
-      `the archive is compressed with ${p.compression}, and ${p.program} is not installed`,
-    hint: (p) => `install ${p.program}, or compress with gzip or zstd`,
-  },
   BOOTSTRAP_UNKNOWN_DISTRIBUTION: {
     status: 400,
     message: (p: { reference: string; reason: string }) => `cannot bootstrap ${p.reference}: ${p.reason}`,

@@ -1,3 +1,4 @@
+import { stat } from "node:fs/promises";
 import { isBerthError } from "../base/errors.ts";
 import type { OpContext } from "../base/op-context.ts";
 import type { ContentStore } from "../content/content-store.ts";
@@ -77,12 +78,16 @@ export class Garbage {
   }
 
   /**
-   * Removes everything that nothing needs, and partial downloads that nobody has gone on with for `staleMs`: at start-up, when
-   * whatever a killed engine was doing has no lease any more.
+   * Removes every layer that nothing needs, and blobs and partial downloads that nobody has gone on with for `staleMs`: at
+   * start-up, when whatever a killed engine was doing has no lease any more.
    */
   async sweep(ctx: OpContext, staleMs: number): Promise<Collected> {
     const blobs: string[] = [];
-    for await (const { digest } of this.#content.list()) blobs.push(digest);
+    const newest = Date.now() - staleMs;
+    for await (const { digest } of this.#content.list()) {
+      // A pull that was cut short goes on with the layers that it has: they get as long as partial ones.
+      if ((await stat(await this.#content.path(digest))).mtimeMs <= newest) blobs.push(digest);
+    }
     const layers = await this.#snapshotter.layers();
     const collected = await this.collect(ctx, { blobs, chains: bottomUp(layers) });
     await this.#content.removeStalePartials(ctx, staleMs);

@@ -52,10 +52,14 @@ export interface PullRequest {
   readonly reference: string;
   readonly platform?: Platform;
   readonly auth?: RegistryAuth;
+  /** Every tag of the repository; the result is the last one pulled. */
+  readonly allTags?: boolean;
 }
 
 export interface PushRequest {
   readonly reference: string;
+  /** Every tag of the repository that is here. */
+  readonly allTags?: boolean;
   readonly auth?: RegistryAuth;
 }
 

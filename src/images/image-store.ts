@@ -4,6 +4,12 @@ import type { Collection, Store } from "../state/store.ts";
 import { imageErrors } from "./errors.ts";
 import { formatReference, formatFamiliar, parseReference, type Reference, withDefaultTag } from "./reference.ts";
 
+/** Normalised names to give to an image. */
+export interface NewNames {
+  readonly tag?: string;
+  readonly repoDigest?: string;
+}
+
 /** Something that a name was moved away from. */
 export interface TagChange {
   readonly image: ImageRecord;
@@ -69,13 +75,10 @@ export class ImageStore {
   }
 
   /**
-   * Stores an image, keeping the names, the parent and "asked for" of one that is there already; then gives it `tag` and
-   * `repoDigest`. One transaction: call it when blobs and layers are durable.
+   * Stores an image, keeping the names, the parent and "asked for" of one that is there already, and gives it `names`. One
+   * transaction: call it when blobs and layers are durable.
    */
-  put(
-    image: Omit<ImageRecord, "tags" | "repoDigests" | "lastTaggedAt">,
-    names: { readonly tag?: string | undefined; readonly repoDigest?: string | undefined } = {},
-  ): TagChange {
+  put(image: Omit<ImageRecord, "tags" | "repoDigests" | "lastTaggedAt">, names: NewNames = {}): TagChange {
     return this.#change(() => {
       const before = this.get(image.id);
       const parentId = image.parentId ?? before?.parentId;
@@ -85,20 +88,13 @@ export class ImageStore {
         ...(parentId === undefined ? {} : { parentId }),
         intermediate: image.intermediate && (before?.intermediate ?? true),
       });
-      if (names.repoDigest !== undefined) this.#addRepoDigest(image.id, names.repoDigest);
-      return names.tag === undefined
-        ? { image: this.#mustGet(image.id), previous: undefined }
-        : this.#setTag(image.id, names.tag);
+      return this.#setNames(image.id, names);
     });
   }
 
-  /** Gives the name to the image, taking it from whoever has it. */
-  tag(id: string, name: string): TagChange {
-    return this.#change(() => this.#setTag(id, name));
-  }
-
-  addRepoDigest(id: string, name: string): ImageRecord {
-    return this.#change(() => this.#addRepoDigest(id, name));
+  /** Gives the names to the image, taking them from whoever has them. */
+  name(id: string, names: NewNames): TagChange {
+    return this.#change(() => this.#setNames(id, names));
   }
 
   /** Takes a tag or repository digest from its image. No such name is no error. */
@@ -112,6 +108,11 @@ export class ImageStore {
 
   delete(id: string): void {
     this.#change(() => this.#records.delete(id));
+  }
+
+  #setNames(id: string, { tag, repoDigest }: NewNames): TagChange {
+    if (repoDigest !== undefined) this.#addRepoDigest(id, repoDigest);
+    return tag === undefined ? { image: this.#mustGet(id), previous: undefined } : this.#setTag(id, tag);
   }
 
   #setTag(id: string, name: string): TagChange {
@@ -129,15 +130,13 @@ export class ImageStore {
     return { image: tagged, previous: owner };
   }
 
-  #addRepoDigest(id: string, name: string): ImageRecord {
+  #addRepoDigest(id: string, name: string): void {
     const ownerId = this.#nameIndex().get(name);
     const owner = ownerId === undefined || ownerId === id ? undefined : this.get(ownerId);
     if (owner !== undefined) this.#records.put(owner.id, without(owner, name));
     const record = this.#mustGet(id);
-    if (record.repoDigests.includes(name)) return record;
-    const changed: ImageRecord = { ...record, repoDigests: [...record.repoDigests, name] };
-    this.#records.put(id, changed);
-    return changed;
+    if (record.repoDigests.includes(name)) return;
+    this.#records.put(id, { ...record, repoDigests: [...record.repoDigests, name] });
   }
 
   #mustGet(id: string): ImageRecord {

@@ -1,10 +1,20 @@
 import { createHash } from "node:crypto";
 import type { Readable } from "node:stream";
+import type { Filters } from "../archive/external-decompressor.ts";
 import type { OpContext } from "../base/op-context.ts";
 import type { ContentStore } from "../content/content-store.ts";
 import type { ImageLayer } from "../schema/image.ts";
 import { decompressAuto } from "./compression.ts";
 import { ZstdLayerSink } from "./layer-sink.ts";
+
+export interface IngestOptions {
+  /** For archives that Node can't decompress. */
+  readonly filters: Filters;
+  /** Called with the blob's digest before anyone else can know it. */
+  readonly onBlob: (digest: string) => Promise<void>;
+  /** Uncompressed bytes so far. */
+  readonly onProgress?: (bytes: number) => void;
+}
 
 /**
  * Stores a root file system's tar, plain or compressed, as a layer blob. Nothing is left when it fails. What is inside the
@@ -14,13 +24,9 @@ export async function ingestLayer(
   ctx: OpContext,
   content: ContentStore,
   tar: Readable,
-  options: {
-    readonly onBlob: (digest: string) => Promise<void>;
-    /** Uncompressed bytes so far. */
-    readonly onProgress?: (bytes: number) => void;
-  },
+  options: IngestOptions,
 ): Promise<ImageLayer> {
-  const plain = await decompressAuto(ctx, tar);
+  const plain = await decompressAuto(ctx, options.filters, tar);
   const sink = await ZstdLayerSink.open(ctx, content, options.onBlob);
   const hash = createHash("sha256");
   let bytes = 0;
@@ -34,7 +40,6 @@ export async function ingestLayer(
     }
     return { blob: await sink.finish(), diffId: `sha256:${hash.digest("hex")}` };
   } catch (error) {
-    plain.destroy();
     await sink.discard();
     throw error;
   }

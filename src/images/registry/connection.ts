@@ -102,7 +102,7 @@ export class Connection {
   }
 
   #redirect(from: URL, location: string): URL {
-    if (!URL.canParse(location, from)) throw this.#invalid(`it redirects to "${location}"`);
+    if (!URL.canParse(location, from.href)) throw this.#invalid(`it redirects to "${location}"`);
     const url = new URL(location, from);
     const lessSafe = from.protocol === "https:" && url.protocol !== "https:";
     if (!/^https?:$/.test(url.protocol) || (lessSafe && !this.endpoint.insecure)) {

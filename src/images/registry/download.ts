@@ -1,4 +1,4 @@
-import { isBerthError, messageOf } from "../../base/errors.ts";
+import { isBerthError } from "../../base/errors.ts";
 import type { OpContext } from "../../base/op-context.ts";
 import type { BlobWriter, ContentStore } from "../../content/content-store.ts";
 import type { Descriptor } from "../../schema/image.ts";
@@ -9,38 +9,17 @@ import type { Repository } from "./repository.ts";
 import { withRetries } from "./retry.ts";
 
 /**
- * Fetches a blob into the store, unless it is there. A cut connection is gone on with where it stopped, from the next source
- * when one gives up, and from a partial file that an earlier pull (or a killed engine) left. Verified as a whole by its digest.
+ * Fetches a blob into the store, unless it is there. A cut connection is gone on with where it stopped, and so is a partial file
+ * that an earlier pull, another source or a killed engine left. Verified as a whole by its digest.
  */
 export async function downloadBlob(
-  ctx: OpContext,
-  sources: readonly Repository[],
-  content: ContentStore,
-  blob: Descriptor,
-  onProgress: ByteProgress,
-): Promise<void> {
-  if (await content.has(blob.digest)) return;
-  for (const [index, source] of sources.entries()) {
-    try {
-      await downloadFrom(ctx, source, content, blob, onProgress);
-      return;
-    } catch (error) {
-      if (ctx.signal.aborted || index === sources.length - 1) throw error;
-      ctx.log.warn(
-        { registry: source.connection.endpoint.host, digest: blob.digest, error: messageOf(error) },
-        "download failed, trying the next source",
-      );
-    }
-  }
-}
-
-async function downloadFrom(
   ctx: OpContext,
   source: Repository,
   content: ContentStore,
   blob: Descriptor,
   onProgress: ByteProgress,
 ): Promise<void> {
+  if (await content.has(blob.digest)) return;
   const ref = `pull-${blob.digest}`;
   for (;;) {
     await using writer = await content.writer(ctx, ref);

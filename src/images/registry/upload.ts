@@ -106,7 +106,7 @@ async function finish(
     method: "PUT",
     path: url,
     headers: { "Content-Type": "application/octet-stream", "Content-Length": whole ? String(blob.size) : "0" },
-    ...(whole ? { body: () => counted(content, blob, { start: 0, end: blob.size - 1 }, onProgress) } : {}),
+    ...(whole && blob.size > 0 ? { body: () => counted(content, blob, { start: 0, end: blob.size - 1 }, onProgress) } : {}),
   };
   const response = await target.connection.attempt(ctx, target.scope, request);
   if (response.status < 200 || response.status > 299) throw await target.pushFailure(request, response);
@@ -138,7 +138,7 @@ async function counted(
 
 function locationOf(target: Repository, response: HttpResponse): URL {
   const location = header(response.headers, "location");
-  if (location === undefined || !URL.canParse(location, response.url)) {
+  if (location === undefined || !URL.canParse(location, response.url.href)) {
     throw imageErrors.REGISTRY_RESPONSE_INVALID({
       host: target.connection.endpoint.host,
       reason: "no Location of the upload",

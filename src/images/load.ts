@@ -1,0 +1,88 @@
+import type { Readable } from "node:stream";
+import { shortId } from "../base/ids.ts";
+import { cleanupContext, type OpContext } from "../base/op-context.ts";
+import type { ProgressSink } from "../base/progress.ts";
+import type { ImageRecord, Platform } from "../schema/image.ts";
+import { type ArchivedImage, imagesOfArchive } from "./archive-images.ts";
+import { chainIds } from "./chain-id.ts";
+import { ImageArchive } from "./image-archive.ts";
+import type { ImageRoom } from "./image-room.ts";
+import { formatFamiliar, formatReference } from "./reference.ts";
+import { isComplete } from "./store-image.ts";
+import { throttled } from "./throttled.ts";
+
+/** Takes in a docker-archive or OCI layout. An image is recorded only when all of it is stored and unpacked. */
+export async function loadImages(
+  ctx: OpContext,
+  room: ImageRoom,
+  source: Readable,
+  progress: ProgressSink,
+  platform: Platform | undefined,
+): Promise<readonly ImageRecord[]> {
+  await using archive = await ImageArchive.read(ctx, room, source);
+  const loaded: ImageRecord[] = [];
+  for (const image of await imagesOfArchive(ctx, room, archive, platform)) {
+    loaded.push(await loadOne(ctx, room, image, progress));
+  }
+  return loaded;
+}
+
+async function loadOne(
+  ctx: OpContext,
+  room: ImageRoom,
+  image: ArchivedImage,
+  progress: ProgressSink,
+): Promise<ImageRecord> {
+  const { images, events } = room;
+  const existing = images.get(image.id);
+  if (existing === undefined || !(await isComplete(room, existing))) await storeOne(ctx, room, image, progress);
+
+  let record = images.resolve(image.id);
+  for (const tag of image.tags) {
+    const change = images.name(image.id, { tag: formatReference(tag) });
+    record = change.image;
+    const name = formatFamiliar(tag);
+    if (change.previous !== undefined) {
+      const { id } = change.previous;
+      progress({ stream: `The image ${name} already exists, renaming the old one with ID ${id} to empty string\n` });
+    }
+    progress({ stream: `Loaded image: ${name}\n` });
+  }
+  if (image.tags.length === 0) progress({ stream: `Loaded image ID: ${image.id}\n` });
+  events.changed("load", record);
+  return record;
+}
+
+async function storeOne(ctx: OpContext, room: ImageRoom, image: ArchivedImage, progress: ProgressSink): Promise<void> {
+  const { images, leases, unpacker, garbage } = room;
+  const chains = chainIds(image.config.rootfs.diff_ids);
+  using lease = await leases.hold([...chains, image.manifest.digest]);
+  try {
+    const layers = [...image.layers];
+    const report = throttledByLayer(progress);
+    const { size } = await unpacker.image(ctx, { layers, config: image.config }, ({ diffId }, current, total) =>
+      report(diffId, current, total),
+    );
+    const { id, config, manifest } = image;
+    images.put({ id, config, manifest, layers, size, intermediate: false });
+  } catch (error) {
+    lease[Symbol.dispose]();
+    await garbage.collect(cleanupContext(ctx), { blobs: [image.manifest.digest], chains });
+    throw error;
+  }
+}
+
+function throttledByLayer(
+  progress: ProgressSink,
+): (diffId: string, current: number, total: number | undefined) => void {
+  const reports = new Map<string, ReturnType<typeof throttled>>();
+  return (diffId, current, total) => {
+    const report =
+      reports.get(diffId) ??
+      throttled((current, total) =>
+        progress({ id: shortId(diffId), status: "Loading layer", current, ...(total === undefined ? {} : { total }) }),
+      );
+    reports.set(diffId, report);
+    report(current, total);
+  };
+}

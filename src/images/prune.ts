@@ -1,0 +1,96 @@
+import { messageOf, isBerthError } from "../base/errors.ts";
+import type { OpContext } from "../base/op-context.ts";
+import type { ImageRecord } from "../schema/image.ts";
+import { imageErrors } from "./errors.ts";
+import type { ImageRoom } from "./image-room.ts";
+import type { ImageUsers, PruneOptions, PruneReport, RemovedImage } from "./image-service.ts";
+import { familiar } from "./reference.ts";
+import type { ImageRemover } from "./remove.ts";
+
+type Filter = (image: ImageRecord) => boolean;
+
+const DURATION = /^(?:(\d+(?:\.\d+)?)(h|m|s|ms))+$/;
+const UNIT_MS: Readonly<Record<string, number>> = { h: 3_600_000, m: 60_000, s: 1_000, ms: 1 };
+
+/** Removes what nobody uses: images without a name, or with `all` every one that no instance stands on. */
+export async function pruneImages(
+  ctx: OpContext,
+  room: ImageRoom,
+  remover: ImageRemover,
+  users: ImageUsers,
+  options: PruneOptions,
+): Promise<PruneReport> {
+  const filters = parseFilters(options, room.clock.now());
+  const all = options.all || options.filters["dangling"]?.some(isFalse) === true;
+  const deleted: RemovedImage[] = [];
+  let reclaimedBytes = 0;
+  for (const image of room.images.list()) {
+    ctx.signal.throwIfAborted();
+    const isDangling = image.tags.length === 0 && room.images.children(image.id).length === 0;
+    if (users(image.id).length > 0 || !(all || isDangling) || !filters.every((accepts) => accepts(image))) continue;
+    // A parent goes with its last child, not before.
+    if (image.tags.length === 0 && room.images.children(image.id).length > 0) continue;
+    for (const name of image.tags.length === 0 ? [image.id] : image.tags.map(familiar)) {
+      try {
+        const { removed, bytes } = await remover.remove(ctx, name, { force: false, noPrune: false });
+        deleted.push(...removed);
+        reclaimedBytes += bytes;
+      } catch (error) {
+        // Someone took it into use, or away, meanwhile.
+        if (!isBerthError(error, "IMAGE_IN_USE", "IMAGE_NOT_FOUND")) throw error;
+        ctx.log.debug({ image: name, error: messageOf(error) }, "image not pruned");
+      }
+    }
+  }
+  return { deleted, reclaimedBytes };
+}
+
+function parseFilters(options: PruneOptions, now: number): readonly Filter[] {
+  const filters: Filter[] = [];
+  for (const [name, values] of Object.entries(options.filters)) {
+    for (const value of values) {
+      const filter = parseFilter(name, value, now);
+      if (filter === undefined) throw imageErrors.PRUNE_FILTER_INVALID({ filter: name, value });
+      filters.push(filter);
+    }
+  }
+  return filters;
+}
+
+function parseFilter(name: string, value: string, now: number): Filter | undefined {
+  switch (name) {
+    case "dangling":
+      return isFalse(value) || /^(?:1|t|true)$/i.test(value) ? () => true : undefined;
+    case "until": {
+      const limit = parseTime(value, now);
+      return limit === undefined ? undefined : ({ config }) => Date.parse(config.created ?? "1970-01-01T00:00:00Z") < limit;
+    }
+    case "label":
+      return (image) => hasLabel(image, value);
+    case "label!":
+      return (image) => !hasLabel(image, value);
+    default:
+      return undefined;
+  }
+}
+
+function hasLabel({ config }: ImageRecord, wanted: string): boolean {
+  const labels = config.config?.Labels ?? {};
+  const [key = "", ...rest] = wanted.split("=");
+  return key in labels && (rest.length === 0 || labels[key] === rest.join("="));
+}
+
+/** "24h", "10m30s" ago; seconds since the epoch; or a date. */
+function parseTime(value: string, now: number): number | undefined {
+  if (DURATION.test(value)) {
+    const parts = value.matchAll(/(\d+(?:\.\d+)?)(h|ms|m|s)/g);
+    return [...parts].reduce((limit, [, amount, unit = ""]) => limit - Number(amount) * (UNIT_MS[unit] ?? 0), now);
+  }
+  if (/^\d+(?:\.\d+)?$/.test(value)) return Number(value) * 1000;
+  const date = Date.parse(value);
+  return Number.isNaN(date) ? undefined : date;
+}
+
+function isFalse(value: string): boolean {
+  return /^(?:0|f|false)$/i.test(value);
+}
