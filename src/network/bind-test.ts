@@ -35,7 +35,7 @@ function bindTcp(port: HostPort): Promise<BindResult> {
 
 function bindUdp(port: HostPort): Promise<BindResult> {
   const { promise, resolve } = Promise.withResolvers<BindResult>();
-  const socket = createSocket({ type: port.hostIp.includes(":") ? "udp6" : "udp4", ipv6Only: true });
+  const socket = createSocket(port.hostIp.includes(":") ? { type: "udp6", ipv6Only: true } : { type: "udp4" });
   socket.once("error", (error) => {
     socket.close();
     resolve(failureOf(error));
