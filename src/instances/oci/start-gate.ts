@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { constants, open, unlink } from "node:fs/promises";
+import { constants, type FileHandle, open, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate as nextTurn, setTimeout as delay } from "node:timers/promises";
 import type { OpContext } from "../../base/op-context.ts";
@@ -39,20 +39,14 @@ export async function openGate(ctx: OpContext, host: Host, runtime: OciRuntime, 
 
 async function readFromContainer(ctx: OpContext, host: Host, gate: string, task: OciTask): Promise<void> {
   await using file = await open(gate, constants.O_RDONLY | constants.O_NONBLOCK);
-  const byte = new Uint8Array(1);
-  // Opening unblocked the writer; its byte comes within microseconds. Until then a read finds nobody (0) or nothing (EAGAIN).
+  // Opening unblocked the writer; its byte comes within microseconds, and stays when it has ended by then.
   for (let attempt = 0; ; attempt++) {
-    const bytesRead = await file.read(byte, 0, 1).then(
-      (result) => result.bytesRead,
-      (error: unknown) => {
-        if (isWouldBlock(error)) return 0;
-        throw error;
-      },
-    );
-    if (bytesRead === 1) break;
+    const alive = host.processes.isAlive(task.init);
+    if (await hasByte(file)) break;
+    if (!alive)
+      throw driverErrors.RUNTIME_FAILED({ id: task.id, step: "start", reason: "it ended before it was started" });
     await pauseFor(attempt);
     ctx.signal.throwIfAborted();
-    requireInit(host, task);
   }
   await unlink(gate);
 }
@@ -70,7 +64,9 @@ async function writeToContainer(ctx: OpContext, host: Host, gate: string, task: 
     }
     await pauseFor(attempt);
     ctx.signal.throwIfAborted();
-    requireInit(host, task);
+    if (!host.processes.isAlive(task.init)) {
+      throw driverErrors.RUNTIME_FAILED({ id: task.id, step: "start", reason: "it ended before it was started" });
+    }
   }
 }
 
@@ -79,11 +75,12 @@ async function pauseFor(attempt: number): Promise<void> {
   else await delay(1);
 }
 
-function requireInit(host: Host, task: OciTask): void {
-  if (host.processes.isAlive(task.init)) return;
-  throw driverErrors.RUNTIME_FAILED({ id: task.id, step: "start", reason: "it ended before it was started" });
-}
-
-function isWouldBlock(error: unknown): boolean {
-  return error instanceof Error && "code" in error && error.code === "EAGAIN";
+/** Until the writer is there a read finds nobody (0 bytes), then nothing (EAGAIN). */
+async function hasByte(file: FileHandle): Promise<boolean> {
+  try {
+    return (await file.read(new Uint8Array(1), 0, 1)).bytesRead === 1;
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "EAGAIN") return false;
+    throw error;
+  }
 }
