@@ -1,0 +1,152 @@
+/** The engine and its machine as the API shows them: `docker info`, `version`, where things are. */
+import { readFileSync } from "node:fs";
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type {
+  BuildCacheEntry,
+  CpuClock,
+  InstancePaths,
+  SupportedLimits,
+  SystemBackend,
+  SystemFacts,
+  SystemInfo,
+} from "../api/docker/backend.ts";
+import type { OpContext } from "../base/op-context.ts";
+import { berthVersion } from "../base/version.ts";
+import type { Host } from "../host/host.ts";
+import type { DriverFingerprint } from "../instances/driver.ts";
+import type { NetworkService } from "../network/network-service.ts";
+import type { EngineConfig } from "../schema/config.ts";
+import type { InstanceRecord } from "../schema/instance.ts";
+import type { EnginePaths } from "./engine-paths.ts";
+
+export interface SystemParts {
+  readonly config: EngineConfig;
+  readonly paths: EnginePaths;
+  readonly host: Host;
+  readonly networks: NetworkService;
+  readonly fingerprint: DriverFingerprint;
+  readonly storageDriver: string;
+  readonly buildCache: (ctx: OpContext) => Promise<readonly BuildCacheEntry[]>;
+  /** Log file of an instance; "" for none. */
+  readonly logPathOf: (record: InstanceRecord) => string;
+}
+
+export class System implements SystemBackend {
+  readonly facts: SystemFacts;
+  readonly #parts: SystemParts;
+
+  constructor(parts: SystemParts) {
+    this.#parts = parts;
+    this.facts = systemFacts(parts);
+  }
+
+  async info(_ctx: OpContext): Promise<SystemInfo> {
+    const { config, paths, host, fingerprint, storageDriver } = this.#parts;
+    const forwarding = await readSysctl("net/ipv4/ip_forward");
+    return {
+      hostname: host.facts.hostname,
+      operatingSystem: host.facts.osName,
+      dataRoot: paths.dataRoot,
+      debug: config.logLevel === "debug",
+      storageStatus: [["Backing Filesystem", storageDriver]],
+      securityOptions: ["name=seccomp,profile=builtin", ...(host.cgroups.mode === "v2" ? ["name=cgroupns"] : [])],
+      ipv4Forwarding: forwarding === "1",
+      limits: supportedLimits(host),
+      registryMirrors: config.registryMirrors,
+      insecureRegistries: ["127.0.0.0/8", "::1/128", ...config.insecureRegistries],
+      addressPools: config.addressPools,
+      firewall: `nftables table inet berth_${paths.tag}`,
+      warnings: [...(fingerprint.available ? [] : fingerprint.reasons)].map((reason) => `WARNING: ${reason}`),
+      httpProxy: process.env["HTTP_PROXY"] ?? process.env["http_proxy"] ?? "",
+      httpsProxy: process.env["HTTPS_PROXY"] ?? process.env["https_proxy"] ?? "",
+      noProxy: process.env["NO_PROXY"] ?? process.env["no_proxy"] ?? "",
+      openFiles: (await readdir("/proc/self/fd")).length,
+    };
+  }
+
+  pathsOf(record: InstanceRecord): InstancePaths {
+    const { paths, networks, storageDriver } = this.#parts;
+    const sandbox = networks.sandbox(record.id);
+    const snapshot = join(paths.dataRoot, "snapshots", "active", record.id);
+    return {
+      logPath: this.#parts.logPathOf(record),
+      graphDriver: {
+        name: storageDriver,
+        data: {
+          MergedDir: join(snapshot, "merged"),
+          UpperDir: join(snapshot, "upper"),
+          WorkDir: join(snapshot, "work"),
+        },
+      },
+      hostnamePath: sandbox?.hostnamePath ?? "",
+      hostsPath: sandbox?.hostsPath ?? "",
+      resolvConfPath: sandbox?.resolvConfPath ?? "",
+      sandboxKey: sandbox?.netnsPath ?? "",
+    };
+  }
+
+  /** From the first line of /proc/stat (proc_stat(5)): user hertz are hundredths of a second on every Linux we run on. */
+  async cpuClock(): Promise<CpuClock> {
+    const [first = ""] = (await readFile("/proc/stat", "utf8")).split("\n", 1);
+    const ticks = first
+      .trim()
+      .split(/\s+/)
+      .slice(1, 9)
+      .reduce((sum, field) => sum + Number(field), 0);
+    return { totalNs: ticks * 10_000_000, online: this.#parts.host.facts.cpus };
+  }
+
+  async buildCache(ctx: OpContext): Promise<readonly BuildCacheEntry[]> {
+    return await this.#parts.buildCache(ctx);
+  }
+}
+
+function systemFacts({ host, paths, fingerprint, storageDriver }: SystemParts): SystemFacts {
+  return {
+    id: `berth-${paths.tag}`,
+    version: berthVersion(),
+    gitCommit: gitCommit(),
+    buildTime: "",
+    kernelRelease: host.facts.kernelRelease,
+    architecture: host.facts.architecture,
+    machine: host.facts.machine,
+    cpus: host.facts.cpus,
+    memoryBytes: host.facts.memoryBytes,
+    runtime: fingerprint.runtime,
+    components: { ...fingerprint.versions, node: process.version.replace(/^v/, "") },
+    storageDriver,
+    cgroupVersion: host.cgroups.mode === "v2" ? 2 : 1,
+  };
+}
+
+function supportedLimits({ cgroups }: Host): SupportedLimits {
+  const has = (controller: string) => cgroups.controllers.includes(controller);
+  const v1 = cgroups.mode !== "v2";
+  return {
+    memory: has("memory"),
+    swap: has("memory"),
+    oomKillDisable: v1 && has("memory"),
+    cpuCfs: has("cpu"),
+    cpuShares: has("cpu"),
+    cpuset: has("cpuset"),
+    pids: has("pids"),
+    blkio: has(v1 ? "blkio" : "io"),
+  };
+}
+
+async function readSysctl(path: string): Promise<string> {
+  return (await readFile(`/proc/sys/${path}`, "utf8")).trim();
+}
+
+/** Of the checkout that we run from; "unknown" for an installed package. */
+function gitCommit(): string {
+  try {
+    const git = new URL("../../.git/", import.meta.url);
+    const head = readFileSync(new URL("HEAD", git), "utf8").trim();
+    const ref = /^ref: (.+)$/.exec(head)?.[1];
+    return (ref === undefined ? head : readFileSync(new URL(ref, git), "utf8").trim()).slice(0, 12);
+  } catch {
+    return "unknown";
+  }
+}
