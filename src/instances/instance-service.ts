@@ -75,6 +75,8 @@ export interface InstanceService {
   execResize(ctx: OpContext, execId: string, size: TerminalSize): Promise<void>;
   /** `EXEC_NOT_FOUND`. */
   execInspect(execId: string): ExecState;
+  /** Sessions that run in an instance or wait to be started there. */
+  execIds(nameOrId: string): readonly string[];
 
   /** Follows nothing out of the instance's root: symbolic links are resolved inside it. `PATH_NOT_FOUND` (404). */
   statPath(ctx: OpContext, nameOrId: string, path: string): Promise<PathStat>;
@@ -106,6 +108,8 @@ export interface InstanceService {
     psArguments: string,
   ): Promise<{ readonly titles: readonly string[]; readonly rows: readonly (readonly string[])[] }>;
   usage(ctx: OpContext, nameOrId: string): Promise<InstanceUsage>;
+  /** File on the host that the log is written to; "" with the log driver "none". */
+  logPath(nameOrId: string): string;
   /** Bytes of the writable layer, and of it with the image. */
   size(ctx: OpContext, nameOrId: string): Promise<{ readonly rw: number; readonly rootFs: number }>;
 
@@ -163,7 +167,8 @@ export interface AttachSession {
   readonly tty: boolean;
   readonly output: TaskIo["output"];
   readonly stdin: Writable | undefined;
-  detach(): void;
+  /** Leaves; the process goes on. `byDetachKeys`: the client typed them, which Docker reports as an event. */
+  detach(byDetachKeys?: boolean): void;
 }
 
 export type { OutputFrame };

@@ -16,7 +16,7 @@ export interface VolumeService {
     filters: Readonly<Record<string, readonly string[]>>,
   ): Promise<{ readonly deleted: readonly string[]; readonly reclaimedBytes: number }>;
   /** Directory to bind into `instanceId`; mounts the volume's own device first when it has one. */
-  mount(ctx: OpContext, name: string, instanceId: string): Promise<string>;
+  mount(ctx: OpContext, name: string, instanceId: string, details?: MountDetails): Promise<string>;
   unmount(ctx: OpContext, name: string, instanceId: string): Promise<void>;
   /** Fills an empty volume from `sourceDir` (a directory of the image), with owners, modes and xattrs. Not empty: nothing. */
   copyUp(ctx: OpContext, name: string, sourceDir: string): Promise<void>;
@@ -27,9 +27,18 @@ export interface VolumeService {
 export interface CreateVolumeRequest {
   /** "" chooses a random one and marks it anonymous. */
   readonly name: string;
+  /** Marks it anonymous though the caller chose the (random) name, to have it in its journal first. */
+  readonly anonymous?: boolean;
   readonly driver: string;
   readonly options: Readonly<Record<string, string>>;
   readonly labels: Readonly<Record<string, string>>;
+}
+
+/** How the instance uses it; told to those who follow the events. */
+export interface MountDetails {
+  readonly destination: string;
+  readonly readOnly: boolean;
+  readonly propagation: string;
 }
 
 /** Ids of the instances that hold a volume. The composition root wires it. */

@@ -1,0 +1,148 @@
+import { isBerthError } from "../base/errors.ts";
+import { background, type OpContext } from "../base/op-context.ts";
+import { applyChanges } from "../dockerfile/apply-changes.ts";
+import type { ImageConfig, ImageRecord, ImageRunConfig } from "../schema/image.ts";
+import type { InstanceRecord } from "../schema/instance.ts";
+import { instanceErrors } from "./errors.ts";
+import type { CommitRequest } from "./instance-service.ts";
+import { mergeHealthcheck } from "./merge-image.ts";
+import { pauseInstance, resumeInstance } from "./pause.ts";
+import type { Parts } from "./parts.ts";
+import { resolveInstance } from "./resolve.ts";
+
+/** See {@link InstanceService.commit}: what the instance changed becomes a layer on its image, its spec the configuration. */
+export async function commitInstance(
+  parts: Parts,
+  ctx: OpContext,
+  nameOrId: string,
+  request: CommitRequest,
+): Promise<ImageRecord> {
+  const record = resolveInstance(parts.records, nameOrId);
+  if (record.state.status === "removing" || record.state.status === "dead") {
+    throw instanceErrors.MARKED_FOR_REMOVAL({});
+  }
+  const parent = parentImage(parts, record);
+  const ownConfig = runConfigOf(record);
+  const config = mergeRunConfig(applyChanges(request.config ?? ownConfig, request.changes), ownConfig);
+  const resume = request.pause ? await pauseForCommit(parts, ctx, record.id) : undefined;
+  const image = await commitLayer(parts, ctx, record, parent, config, request).finally(async () => await resume?.());
+  parts.publish(record, "commit", {
+    comment: request.comment,
+    imageID: image.id,
+    imageRef: request.reference ?? "",
+  });
+  return image;
+}
+
+async function commitLayer(
+  parts: Parts,
+  ctx: OpContext,
+  record: InstanceRecord,
+  parent: ImageRecord | undefined,
+  config: ImageRunConfig,
+  request: CommitRequest,
+): Promise<ImageRecord> {
+  const layer = await parts.snapshotter.commit(ctx, record.id, await parts.images.layerSink(ctx));
+  const created = new Date(parts.clock.now()).toISOString();
+  const platform: Pick<ImageConfig, "architecture" | "os" | "variant"> = parent?.config ?? {
+    architecture: parts.host.facts.architecture,
+    os: "linux",
+  };
+  const { blob, diffId } = layer;
+  return await parts.images.create(ctx, {
+    config: {
+      created,
+      ...(request.author === "" ? {} : { author: request.author }),
+      architecture: platform.architecture,
+      ...(platform.variant === undefined ? {} : { variant: platform.variant }),
+      os: platform.os,
+      config,
+      rootfs: { type: "layers", diff_ids: [...(parent?.config.rootfs.diff_ids ?? []), diffId] },
+      history: [
+        ...(parent?.config.history ?? []),
+        {
+          created,
+          created_by: [...record.spec.process.cmd].join(" "),
+          ...(request.author === "" ? {} : { author: request.author }),
+          ...(request.comment === "" ? {} : { comment: request.comment }),
+        },
+      ],
+    },
+    layers: [...(parent?.layers ?? []), { blob, diffId }],
+    ...(parent === undefined ? {} : { parentId: parent.id }),
+    ...(request.reference === undefined ? {} : { reference: request.reference }),
+  });
+}
+
+/** Undefined for an instance made from nothing. `COMMIT_WITHOUT_IMAGE` for one on layers without an image. */
+function parentImage(parts: Parts, { id, imageId, chainId }: InstanceRecord): ImageRecord | undefined {
+  if (imageId !== "") return parts.images.resolve(imageId);
+  if (chainId !== "") throw instanceErrors.COMMIT_WITHOUT_IMAGE({ id });
+  return undefined;
+}
+
+/** Pauses a running instance; returns how to undo that. One that is not running, or paused already, needs nothing. */
+async function pauseForCommit(parts: Parts, ctx: OpContext, id: string): Promise<(() => Promise<void>) | undefined> {
+  try {
+    await pauseInstance(parts, ctx, id);
+  } catch (error) {
+    if (isBerthError(error, "NOT_RUNNING", "ALREADY_PAUSED", "RESTARTING")) return undefined;
+    throw error;
+  }
+  return async () => {
+    try {
+      await resumeInstance(parts, background(ctx.log), id);
+    } catch (error) {
+      // Killed, or resumed by someone else, meanwhile.
+      if (!isBerthError(error, "NOT_PAUSED", "INSTANCE_NOT_FOUND")) throw error;
+    }
+  };
+}
+
+function runConfigOf({ spec }: InstanceRecord): ImageRunConfig {
+  const { process } = spec;
+  const volumes = spec.mounts.flatMap((mount) => (mount.type === "volume" && mount.anonymous ? [mount.target] : []));
+  return {
+    ...(process.user === "" ? {} : { User: process.user }),
+    ...(spec.network.exposedPorts.length === 0 ? {} : { ExposedPorts: keys(spec.network.exposedPorts) }),
+    Env: [...process.env],
+    ...(process.entrypoint.length === 0 ? {} : { Entrypoint: [...process.entrypoint] }),
+    Cmd: [...process.cmd],
+    ...(volumes.length === 0 ? {} : { Volumes: keys(volumes) }),
+    ...(process.workingDir === "" ? {} : { WorkingDir: process.workingDir }),
+    ...(Object.keys(spec.labels).length === 0 ? {} : { Labels: spec.labels }),
+    ...(spec.stopSignal === "" ? {} : { StopSignal: spec.stopSignal }),
+    ...(spec.healthcheck === null ? {} : { Healthcheck: spec.healthcheck }),
+  };
+}
+
+/** `over` where it says something, `base` elsewhere: Docker's rules for `commit`. */
+function mergeRunConfig(over: ImageRunConfig, base: ImageRunConfig): ImageRunConfig {
+  const env = over.Env ?? [];
+  const named = new Set(env.map((variable) => variable.split("=", 1)[0]));
+  const entrypoint = over.Entrypoint ?? [];
+  const inheritsCmd = entrypoint.length === 0 && (over.Cmd ?? []).length === 0;
+  const healthcheck = mergeHealthcheck(over.Healthcheck, base.Healthcheck);
+  return {
+    ...base,
+    ...over,
+    User: firstText(over.User, base.User),
+    WorkingDir: firstText(over.WorkingDir, base.WorkingDir),
+    Env: [...env, ...(base.Env ?? []).filter((variable) => !named.has(variable.split("=", 1)[0] ?? ""))],
+    ExposedPorts: { ...base.ExposedPorts, ...over.ExposedPorts },
+    Labels: { ...base.Labels, ...over.Labels },
+    Volumes: { ...base.Volumes, ...over.Volumes },
+    Entrypoint: over.Entrypoint ?? (entrypoint.length === 0 ? (base.Entrypoint ?? null) : entrypoint),
+    Cmd: inheritsCmd ? (base.Cmd ?? null) : (over.Cmd ?? null),
+    StopSignal: firstText(over.StopSignal, base.StopSignal),
+    ...(healthcheck === null ? {} : { Healthcheck: healthcheck }),
+  };
+}
+
+function firstText(...texts: readonly (string | undefined)[]): string {
+  return texts.find((text) => text !== undefined && text !== "") ?? "";
+}
+
+function keys(names: readonly string[]): Record<string, Record<string, never>> {
+  return Object.fromEntries(names.map((name) => [name, {}]));
+}

@@ -1,0 +1,227 @@
+import { defineErrors } from "../base/errors.ts";
+
+/** Docker's statuses and words wherever Docker has them: its client's users and scripts match on them. */
+export const instanceErrors = defineErrors({
+  INSTANCE_NOT_FOUND: {
+    status: 404,
+    message: (p: { readonly name: string }) => `No such container: ${p.name}`,
+    hint: () => "List what there is with `berth ps -a`.",
+  },
+  INSTANCE_ID_AMBIGUOUS: {
+    status: 400,
+    message: (p: { readonly prefix: string }) => `Multiple IDs found with provided prefix: ${p.prefix}`,
+    hint: () => "Give more digits of the id, or the name.",
+  },
+  INSTANCE_ID_EMPTY: {
+    status: 400,
+    message: () => 'invalid name or ID supplied: ""',
+  },
+  NAME_INVALID: {
+    status: 400,
+    message: (p: { readonly name: string }) =>
+      `Invalid container name (${p.name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed`,
+  },
+  NAME_IN_USE: {
+    status: 409,
+    message: (p: { readonly name: string; readonly id: string }) =>
+      `Conflict. The container name "/${p.name}" is already in use by container "${p.id}". ` +
+      "You have to remove (or rename) that container to be able to reuse that name.",
+  },
+  RENAME_NAME_IN_USE: {
+    status: 409,
+    message: (p: { readonly reason: string }) => `Error when allocating new name: ${p.reason}`,
+  },
+  RENAME_SAME_NAME: {
+    status: 400,
+    message: () => "Renaming a container with the same name as its current name",
+  },
+  RENAME_NAME_EMPTY: {
+    status: 400,
+    message: () => "Neither old nor new names may be empty",
+  },
+  /** A field of a request that can't be; `reason` names the value, why, and what would do. */
+  REQUEST_INVALID: {
+    status: 400,
+    message: (p: { readonly reason: string }) => p.reason,
+  },
+  PLATFORM_MISMATCH: {
+    status: 404,
+    message: (p: { readonly image: string; readonly has: string; readonly wanted: string }) =>
+      `image with reference ${p.image} was found but its platform (${p.has}) does not match the specified platform (${p.wanted})`,
+  },
+  NOT_RUNNING: {
+    status: 409,
+    message: (p: { readonly id: string }) => `container ${p.id} is not running`,
+  },
+  KILL_NOT_RUNNING: {
+    status: 409,
+    message: (p: { readonly name: string; readonly id: string }) =>
+      `cannot kill container: ${p.name}: container ${p.id} is not running`,
+  },
+  KILL_SIGNAL_INVALID: {
+    status: 400,
+    message: (p: { readonly name: string; readonly signal: string }) =>
+      `cannot kill container: ${p.name}: invalid signal: ${p.signal}`,
+  },
+  STOP_FAILED: {
+    status: 500,
+    message: (p: { readonly name: string; readonly reason: string }) => `cannot stop container: ${p.name}: ${p.reason}`,
+  },
+  ALREADY_PAUSED: {
+    status: 409,
+    message: (p: { readonly id: string }) => `Container ${p.id} is already paused`,
+  },
+  NOT_PAUSED: {
+    status: 500,
+    message: (p: { readonly id: string }) => `Container ${p.id} is not paused`,
+  },
+  RESTARTING: {
+    status: 409,
+    message: (p: { readonly id: string }) => `Container ${p.id} is restarting, wait until the container is running`,
+  },
+  START_PAUSED: {
+    status: 409,
+    message: () => "cannot start a paused container, try unpause instead",
+  },
+  MARKED_FOR_REMOVAL: {
+    status: 409,
+    message: () => "container is marked for removal and cannot be started",
+  },
+  REMOVAL_IN_PROGRESS: {
+    status: 409,
+    message: (p: { readonly name: string }) => `removal of container ${p.name} is already in progress`,
+  },
+  REMOVE_RUNNING: {
+    status: 409,
+    message: (p: { readonly name: string; readonly status: string }) =>
+      p.status === "paused"
+        ? `cannot remove container "${p.name}": container is paused and must be unpaused first`
+        : `cannot remove container "${p.name}": container is ${p.status}: stop the container before removing or force remove`,
+  },
+  REMOVE_FAILED: {
+    status: 500,
+    message: (p: { readonly name: string; readonly reason: string }) =>
+      `cannot remove container "${p.name}": ${p.reason}`,
+  },
+  NAMESPACE_OF_STOPPED: {
+    status: 409,
+    message: (p: { readonly kind: string; readonly name: string }) =>
+      `cannot join ${p.kind} namespace of a non running container: container ${p.name} is not running`,
+    hint: (p) => `Start ${p.name} first.`,
+  },
+  IPC_NOT_SHAREABLE: {
+    status: 409,
+    message: (p: { readonly name: string }) =>
+      `can't join IPC of container ${p.name}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)`,
+  },
+  BIND_SOURCE_MISSING: {
+    status: 400,
+    message: (p: { readonly path: string }) =>
+      `invalid mount config for type "bind": bind source path does not exist: ${p.path}`,
+  },
+  MOUNT_SUBPATH_MISSING: {
+    status: 400,
+    message: (p: { readonly volume: string; readonly subpath: string }) =>
+      `cannot access path ${p.subpath} of volume ${p.volume}: no such file or directory`,
+  },
+  NO_DRIVER: {
+    status: 400,
+    message: (p: { readonly isolation: string }) =>
+      `nothing on this engine runs instances of isolation "${p.isolation}"`,
+  },
+  ATTACH_PAUSED: {
+    status: 409,
+    message: (p: { readonly name: string }) => `container ${p.name} is paused, unpause the container before attach`,
+  },
+  ATTACH_RESTARTING: {
+    status: 409,
+    message: (p: { readonly name: string }) => `container ${p.name} is restarting, wait until the container is running`,
+  },
+  EXEC_NOT_FOUND: {
+    status: 404,
+    message: (p: { readonly id: string }) => `No such exec instance: ${p.id}`,
+  },
+  EXEC_PAUSED: {
+    status: 409,
+    message: (p: { readonly name: string }) => `Container ${p.name} is paused, unpause the container before exec`,
+  },
+  EXEC_ALREADY_RUN: {
+    status: 409,
+    message: (p: { readonly id: string; readonly running: boolean }) =>
+      p.running ? `exec command ${p.id} is already running` : `exec command ${p.id} has already run`,
+  },
+  EXEC_NOT_RUNNING: {
+    status: 409,
+    message: (p: { readonly id: string }) => `exec process ${p.id} is not running`,
+  },
+  LOGS_NO_STREAM: {
+    status: 400,
+    message: () => "You must choose at least one stream",
+  },
+  LOGS_NOT_READABLE: {
+    status: 501,
+    message: () => "configured logging driver does not support reading",
+  },
+  LOGS_OF_DEAD: {
+    status: 409,
+    message: () => "can not get logs from container which is dead or marked for removal",
+  },
+  PATH_NOT_IN_INSTANCE: {
+    status: 404,
+    message: (p: { readonly path: string; readonly name: string }) =>
+      `Could not find the file ${p.path} in container ${p.name}`,
+  },
+  COPY_TARGET_NOT_DIRECTORY: {
+    status: 400,
+    message: () => "extraction point is not a directory",
+  },
+  COPY_READ_ONLY: {
+    status: 403,
+    message: (p: { readonly what: "volume" | "rootfs" }) =>
+      p.what === "volume" ? "mounted volume is marked read-only" : "container rootfs is marked read-only",
+  },
+  TOO_MANY_LINKS: {
+    status: 400,
+    message: (p: { readonly path: string }) => `too many levels of symbolic links in ${p.path}`,
+  },
+  TOP_FAILED: {
+    status: 500,
+    message: (p: { readonly reason: string }) => `ps: ${p.reason}`,
+  },
+  UPDATE_REFUSED: {
+    status: 409,
+    message: (p: { readonly id: string; readonly reason: string }) => `Cannot update container ${p.id}: ${p.reason}`,
+  },
+  UPDATE_FAILED: {
+    status: 500,
+    message: (p: { readonly id: string; readonly reason: string }) => `Cannot update container ${p.id}: ${p.reason}`,
+  },
+  PRUNE_RUNNING: {
+    status: 409,
+    message: () => "a prune operation is already running",
+  },
+  FILTER_INVALID: {
+    status: 400,
+    message: (p: { readonly name: string }) => `invalid filter '${p.name}'`,
+  },
+  COMMIT_WITHOUT_IMAGE: {
+    status: 409,
+    message: (p: { readonly id: string }) =>
+      `cannot commit container ${p.id}: it stands on layers that belong to no image`,
+  },
+  NETWORK_SHARED: {
+    status: 403,
+    message: () =>
+      "container sharing network namespace with another container or host cannot be connected to any other network",
+  },
+  ALREADY_CONNECTED: {
+    status: 403,
+    message: (p: { readonly network: string; readonly name: string }) =>
+      `endpoint with name ${p.name} already exists in network ${p.network}`,
+  },
+  NOT_CONNECTED: {
+    status: 403,
+    message: (p: { readonly network: string; readonly id: string }) =>
+      `container ${p.id} is not connected to network ${p.network}`,
+  },
+});

@@ -1,0 +1,182 @@
+import { posix } from "node:path";
+import type { Readable } from "node:stream";
+import { isBerthError } from "../../base/errors.ts";
+import { background, type OpContext } from "../../base/op-context.ts";
+import type { InstanceRecord } from "../../schema/instance.ts";
+import { instanceErrors } from "../errors.ts";
+import type { PathStat } from "../instance-service.ts";
+import { resolveUser } from "../oci/spec/users.ts";
+import { isThrowAway, type Parts } from "../parts.ts";
+import { resolveInstance } from "../resolve.ts";
+import { FileView, type Place } from "./file-view.ts";
+import { goFileMode } from "./go-file-mode.ts";
+import { joinTars, onceClosed } from "./join-tars.ts";
+
+/** See {@link InstanceService.statPath}. */
+export async function statInstancePath(
+  parts: Parts,
+  ctx: OpContext,
+  nameOrId: string,
+  path: string,
+): Promise<PathStat> {
+  const record = resolveInstance(parts.records, nameOrId);
+  await using view = await FileView.open(ctx, parts, record);
+  const place = await require(view, ctx, nameOrId, path, wantsDirectory(path));
+  return await pathStat(view, ctx, place, path);
+}
+
+/** See {@link InstanceService.copyFrom}. What is mounted below a directory is packed with it. */
+export async function copyFromInstance(
+  parts: Parts,
+  ctx: OpContext,
+  nameOrId: string,
+  path: string,
+): Promise<{ readonly stat: PathStat; readonly tar: Readable }> {
+  const record = resolveInstance(parts.records, nameOrId);
+  const view = await FileView.open(ctx, parts, record);
+  try {
+    const place = await require(view, ctx, nameOrId, path, wantsDirectory(path));
+    const stat = await pathStat(view, ctx, place, path);
+    const name = baseName(path);
+    const below = place.stat.kind === "directory" ? await view.mountedBelow(ctx, place.path) : [];
+    const relative = (inside: Place) => posix.relative(place.path, inside.path);
+    const own = await place.root.pack(ctx, {
+      path: place.inRoot,
+      rename: name,
+      semantics: "plain",
+      exclude: below.map(relative),
+    });
+    const mounted = below.map(
+      (inside) => () =>
+        inside.root.pack(ctx, {
+          path: inside.inRoot,
+          rename: posix.join(name, relative(inside)),
+          semantics: "plain",
+          exclude: below
+            .filter((deeper) => deeper.path.startsWith(`${inside.path}/`))
+            .map((deeper) => posix.relative(inside.path, deeper.path)),
+        }),
+    );
+    const tar = mounted.length === 0 ? own : joinTars([() => Promise.resolve(own), ...mounted]);
+    onceClosed(tar, () => view[Symbol.asyncDispose](), ctx.log);
+    parts.publish(record, "archive-path");
+    return { stat, tar };
+  } catch (error) {
+    await view[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+/** See {@link InstanceService.copyTo}. */
+export async function copyToInstance(
+  parts: Parts,
+  ctx: OpContext,
+  nameOrId: string,
+  directory: string,
+  tar: Readable,
+  options: { readonly noOverwriteDirNonDir: boolean; readonly copyUidGid: boolean },
+): Promise<void> {
+  const record = resolveInstance(parts.records, nameOrId);
+  await using view = await FileView.open(ctx, parts, record);
+  const place = await require(view, ctx, nameOrId, directory, true);
+  if (place.stat.kind !== "directory") throw instanceErrors.COPY_TARGET_NOT_DIRECTORY({});
+  if (place.readOnly !== undefined) throw instanceErrors.COPY_READ_ONLY({ what: place.readOnly });
+  const chown = options.copyUidGid ? await ownerOf(view, ctx, record) : undefined;
+  await place.root.extract(ctx, {
+    source: { stream: tar },
+    compression: "auto",
+    into: place.inRoot,
+    semantics: "plain",
+    noOverwriteDirNonDir: options.noOverwriteDirNonDir,
+    ...(chown === undefined ? {} : { chown }),
+  });
+  parts.publish(record, "extract-to-dir");
+}
+
+/** See {@link InstanceService.export}: the root alone, without what is mounted over it. */
+export async function exportInstance(parts: Parts, ctx: OpContext, nameOrId: string): Promise<Readable> {
+  const { id, spec } = resolveInstance(parts.records, nameOrId);
+  const record = parts.records.require(id);
+  const rootfs = await parts.rootMounts.hold(ctx, id, { volatile: isThrowAway(spec) });
+  const release = () => parts.rootMounts.release(background(ctx.log), id);
+  try {
+    const root = await parts.roots.open(ctx, rootfs);
+    const tar = await root.pack(ctx, { path: "/", rename: "", semantics: "plain" });
+    onceClosed(
+      tar,
+      async () => {
+        await root[Symbol.asyncDispose]();
+        await release();
+      },
+      ctx.log,
+    );
+    parts.publish(record, "export");
+    return tar;
+  } catch (error) {
+    await release();
+    throw error;
+  }
+}
+
+async function require(
+  view: FileView,
+  ctx: OpContext,
+  nameOrId: string,
+  path: string,
+  follow: boolean,
+): Promise<Place> {
+  const notFound = () => instanceErrors.PATH_NOT_IN_INSTANCE({ path, name: nameOrId });
+  try {
+    const place = await view.find(ctx, path, { follow });
+    if (place === undefined) throw notFound();
+    if (wantsDirectory(path) && place.stat.kind !== "directory") throw notFound();
+    return place;
+  } catch (error) {
+    if (isBerthError(error, "PATH_NOT_FOUND", "PATH_NOT_DIRECTORY")) throw notFound();
+    throw error;
+  }
+}
+
+/** "dir/" and "dir/." mean what a link leads to. */
+function wantsDirectory(path: string): boolean {
+  return path.endsWith("/") || path.endsWith("/.");
+}
+
+/** As Go's filepath.Base has it, and the docker client expects it: "/" for the root, "." for "dir/.". */
+function baseName(path: string): string {
+  if (path.endsWith("/.") && path !== "/.") return ".";
+  const base = posix.basename(posix.normalize(`/${path}`));
+  return base === "" ? "/" : base;
+}
+
+async function pathStat(view: FileView, ctx: OpContext, place: Place, path: string): Promise<PathStat> {
+  const { stat } = place;
+  return {
+    name: baseName(path),
+    size: stat.size,
+    mode: goFileMode(stat),
+    mtime: new Date(stat.mtimeMs).toISOString(),
+    linkTarget: stat.kind === "symlink" ? await view.linkTarget(ctx, place) : "",
+  };
+}
+
+/** `docker cp -a` into an instance with a user of its own: that user becomes the owner. */
+async function ownerOf(
+  view: FileView,
+  ctx: OpContext,
+  { spec }: InstanceRecord,
+): Promise<{ readonly uid: number; readonly gid: number } | undefined> {
+  if (spec.process.user === "") return undefined;
+  const read = async (path: string) => {
+    const place = await view.find(ctx, path, { follow: true });
+    if (place?.stat.kind !== "file") return "";
+    return Buffer.from(await place.root.readFile(ctx, place.inRoot, 1024 * 1024)).toString("utf8");
+  };
+  const { uid, gid } = resolveUser({
+    user: spec.process.user,
+    groupAdd: [],
+    passwd: await read("/etc/passwd"),
+    group: await read("/etc/group"),
+  });
+  return { uid, gid };
+}

@@ -1,0 +1,101 @@
+/**
+ * The records of instances and their names.
+ *
+ * INVARIANTS
+ *  - A name belongs to one record or one reservation; it is reserved before the first effect of a create or rename.
+ *  - What is in memory is what the store was told; a change that need not survive a power cut says `durable: false`
+ *    (it still survives a killed engine).
+ */
+import type { InstanceRecord, InstanceState } from "../schema/instance.ts";
+import { InstanceRecord as InstanceRecordSchema } from "../schema/instance.ts";
+import type { Collection, Store } from "../state/store.ts";
+import { instanceErrors } from "./errors.ts";
+import { randomName } from "./random-name.ts";
+
+const namePattern = /^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/;
+
+export interface Durability {
+  /** Wait for the disk; true unless said otherwise. */
+  readonly durable?: boolean;
+}
+
+export class InstanceRecords {
+  readonly #store: Store;
+  readonly #records: Collection<InstanceRecord>;
+  readonly #names = new Map<string, string>();
+
+  constructor(store: Store) {
+    this.#store = store;
+    this.#records = store.collection<InstanceRecord>("instances", InstanceRecordSchema);
+    for (const record of this.#records.list()) this.#names.set(record.name, record.id);
+  }
+
+  get(id: string): InstanceRecord | undefined {
+    return this.#records.get(id);
+  }
+
+  /** `INSTANCE_NOT_FOUND`. */
+  require(id: string): InstanceRecord {
+    const record = this.#records.get(id);
+    if (record === undefined) throw instanceErrors.INSTANCE_NOT_FOUND({ name: id });
+    return record;
+  }
+
+  byName(name: string): InstanceRecord | undefined {
+    const id = this.#names.get(name);
+    return id === undefined ? undefined : this.#records.get(id);
+  }
+
+  all(): readonly InstanceRecord[] {
+    return this.#records.list();
+  }
+
+  /** Takes `name` for `id`, or chooses a free one when it is "". Give it back with {@link releaseName}. */
+  reserveName(id: string, name: string): string {
+    if (name === "") return this.#reserveRandomName(id);
+    if (!namePattern.test(name)) throw instanceErrors.NAME_INVALID({ name });
+    const holder = this.#names.get(name);
+    if (holder !== undefined) throw instanceErrors.NAME_IN_USE({ name, id: holder });
+    this.#names.set(name, id);
+    return name;
+  }
+
+  releaseName(id: string, name: string): void {
+    if (this.#names.get(name) === id) this.#names.delete(name);
+  }
+
+  insert(record: InstanceRecord, durability?: Durability): void {
+    this.#store.transaction(() => this.#records.put(record.id, record), durability);
+    this.#names.set(record.name, record.id);
+  }
+
+  /** Replaces a record by what `change` makes of it; `INSTANCE_NOT_FOUND` when it has gone. */
+  update(id: string, change: (record: InstanceRecord) => InstanceRecord, durability?: Durability): InstanceRecord {
+    const changed = change(this.require(id));
+    this.#store.transaction(() => this.#records.put(id, changed), durability);
+    return changed;
+  }
+
+  setState(id: string, change: Partial<InstanceState>, durability?: Durability): InstanceRecord {
+    return this.update(id, (record) => ({ ...record, state: { ...record.state, ...change } }), durability);
+  }
+
+  delete(id: string, durability?: Durability): void {
+    const record = this.#records.get(id);
+    if (record === undefined) return;
+    this.#store.transaction(() => this.#records.delete(id), durability);
+    this.releaseName(id, record.name);
+  }
+
+  #reserveRandomName(id: string): string {
+    for (let attempt = 0; attempt < 6; attempt++) {
+      const name = randomName(attempt);
+      if (this.#names.has(name)) continue;
+      this.#names.set(name, id);
+      return name;
+    }
+    const name = id.slice(0, 12);
+    this.#names.set(name, id);
+    return name;
+  }
+}

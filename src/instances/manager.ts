@@ -1,0 +1,143 @@
+import { systemClock } from "../base/clock.ts";
+import { KeyedMutex } from "../base/keyed-mutex.ts";
+import type { OpContext } from "../base/op-context.ts";
+import { attachInstance, resizeInstance } from "./attach.ts";
+import { BackgroundWork } from "./background-work.ts";
+import { commitInstance } from "./commit.ts";
+import { createInstance } from "./create.ts";
+import { ExecSessions } from "./exec-sessions.ts";
+import { copyFromInstance, copyToInstance, exportInstance, statInstancePath } from "./files/copy.ts";
+import { InstanceRecords } from "./instance-records.ts";
+import { instanceEventPublisher } from "./instance-events.ts";
+import type { InstanceService } from "./instance-service.ts";
+import { restartInstance, startInstance } from "./lifecycle.ts";
+import { LiveInstances } from "./live-instances.ts";
+import { instanceLogs } from "./logs/instance-logs.ts";
+import { LogRotation } from "./logs/rotation.ts";
+import { connectInstance, disconnectInstance } from "./networking.ts";
+import { type InstanceDependencies, isThrowAway, logPath, type Parts } from "./parts.ts";
+import { pauseInstance, resumeInstance } from "./pause.ts";
+import { pruneInstances } from "./prune.ts";
+import { recoverInstances } from "./recover.ts";
+import { removeInstance } from "./remove.ts";
+import { renameInstance } from "./rename.ts";
+import { resolveInstance } from "./resolve.ts";
+import { RootMounts } from "./root-mounts.ts";
+import { killInstance, stopInstance } from "./stop.ts";
+import { instanceProcesses } from "./top.ts";
+import { updateInstance } from "./update.ts";
+import { instanceUsage } from "./usage.ts";
+import { waitInstance } from "./wait.ts";
+
+export type { InstanceDependencies } from "./parts.ts";
+
+export interface InstanceManager extends InstanceService {
+  /** To be called once, before any verb: see `recover.ts`. Recovers the networks too, which need to know what runs. */
+  recover(ctx: OpContext): Promise<void>;
+  /** Resolves when nothing is being cleaned up or restarted in the background. */
+  settled(): Promise<void>;
+  /** Stops following instances, which run on. */
+  close(): Promise<void>;
+}
+
+/** The face of this room: each verb is in the file of its name. */
+export function createInstanceService(dependencies: InstanceDependencies): InstanceManager {
+  const parts = assemble(dependencies);
+  const resolve = (nameOrId: string) => resolveInstance(parts.records, nameOrId);
+  return {
+    recover: (ctx) => recoverInstances(parts, ctx),
+    settled: () => parts.background.settled(),
+    close: async () => {
+      parts.rotation.close();
+      await parts.background.close();
+    },
+
+    create: (ctx, request) => createInstance(parts, ctx, request),
+    resolve,
+    list: () =>
+      parts.records
+        .all()
+        .filter(({ spec }) => !spec.internal)
+        .toSorted((a, b) => Date.parse(b.createdAt) - Date.parse(a.createdAt)),
+    start: (ctx, nameOrId) => startInstance(parts, ctx, nameOrId),
+    stop: (ctx, nameOrId, options) => stopInstance(parts, ctx, nameOrId, options),
+    restart: (ctx, nameOrId, options) => restartInstance(parts, ctx, nameOrId, options),
+    kill: (ctx, nameOrId, signal) => killInstance(parts, ctx, nameOrId, signal),
+    pause: (ctx, nameOrId) => pauseInstance(parts, ctx, nameOrId),
+    resume: (ctx, nameOrId) => resumeInstance(parts, ctx, nameOrId),
+    rename: (ctx, nameOrId, newName) => renameInstance(parts, ctx, nameOrId, newName),
+    remove: (ctx, nameOrId, options) => removeInstance(parts, ctx, nameOrId, options),
+    prune: (ctx, filters) => pruneInstances(parts, ctx, filters),
+    wait: async (ctx, nameOrId, condition) => waitInstance(parts, ctx, nameOrId, condition),
+    logs: (ctx, nameOrId, options) => instanceLogs(parts, ctx, nameOrId, options),
+    attach: (ctx, nameOrId, options) => attachInstance(parts, ctx, nameOrId, options),
+    resize: (ctx, nameOrId, size) => resizeInstance(parts, ctx, nameOrId, size),
+
+    execCreate: async (_ctx, nameOrId, request) => parts.execs.create(nameOrId, request),
+    execStart: (ctx, execId, options) => parts.execs.start(ctx, execId, options),
+    execResize: (_ctx, execId, size) => parts.execs.resize(execId, size),
+    execInspect: (execId) => parts.execs.inspect(execId),
+    execIds: (nameOrId) => parts.execs.of(resolve(nameOrId).id),
+
+    statPath: (ctx, nameOrId, path) => statInstancePath(parts, ctx, nameOrId, path),
+    copyFrom: (ctx, nameOrId, path) => copyFromInstance(parts, ctx, nameOrId, path),
+    copyTo: (ctx, nameOrId, directory, tar, options) => copyToInstance(parts, ctx, nameOrId, directory, tar, options),
+    export: (ctx, nameOrId) => exportInstance(parts, ctx, nameOrId),
+    changes: (ctx, nameOrId) => parts.snapshotter.changes(ctx, resolve(nameOrId).id),
+    commit: (ctx, nameOrId, request) => commitInstance(parts, ctx, nameOrId, request),
+    update: (ctx, nameOrId, changes) => updateInstance(parts, ctx, nameOrId, changes),
+
+    processes: (ctx, nameOrId, psArguments) => instanceProcesses(parts, ctx, nameOrId, psArguments),
+    usage: (ctx, nameOrId) => instanceUsage(parts, ctx, nameOrId),
+    size: async (ctx, nameOrId) => {
+      const { id, imageId } = resolve(nameOrId);
+      const rw = await parts.snapshotter.usage(ctx, id);
+      const image = parts.images.list({ intermediate: true }).find((candidate) => candidate.id === imageId);
+      return { rw, rootFs: rw + (image?.size ?? 0) };
+    },
+    logPath: (nameOrId) => {
+      const { id, spec } = resolve(nameOrId);
+      return spec.log.driver === "none" ? "" : logPath(parts, id);
+    },
+
+    connect: (ctx, nameOrId, network, endpoint) => connectInstance(parts, ctx, nameOrId, network, endpoint),
+    disconnect: (ctx, nameOrId, network, force) => disconnectInstance(parts, ctx, nameOrId, network, force),
+
+    withRootfs: (ctx, nameOrId, work) => {
+      const { id, spec } = resolve(nameOrId);
+      return parts.rootMounts.with(ctx, id, { volatile: isThrowAway(spec) }, work);
+    },
+    volumeUsers: (name) =>
+      parts.records
+        .all()
+        // One that is being removed is about to let go: that its own volumes go with it must not be refused on its account.
+        .filter(({ state }) => state.status !== "removing")
+        .filter(({ spec }) => spec.mounts.some((mount) => mount.type === "volume" && mount.name === name))
+        .map(({ id }) => id),
+    imageUsers: (imageId) =>
+      parts.records
+        .all()
+        .filter((record) => record.imageId === imageId)
+        .map(({ id, state }) => ({ instanceId: id, running: state.status === "running" || state.status === "paused" })),
+  };
+}
+
+function assemble(dependencies: InstanceDependencies): Parts {
+  const { store, events, snapshotter, log } = dependencies;
+  const clock = dependencies.clock ?? systemClock;
+  const records = new InstanceRecords(store);
+  const publish = instanceEventPublisher(events);
+  const background = new BackgroundWork(log);
+  return {
+    ...dependencies,
+    clock,
+    records,
+    publish,
+    background,
+    lives: new LiveInstances(),
+    locks: new KeyedMutex(),
+    rootMounts: new RootMounts(snapshotter),
+    rotation: new LogRotation({ ...dependencies, records }),
+    execs: new ExecSessions({ ...dependencies, clock, records, publish, background }),
+  };
+}

@@ -1,0 +1,113 @@
+import { lstat, mkdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import type { OpContext } from "../base/op-context.ts";
+import type { Reverter } from "../base/reverter.ts";
+import type { InstanceRecord, MountSpec } from "../schema/instance.ts";
+import type { ResolvedMount } from "./driver.ts";
+import { instanceErrors } from "./errors.ts";
+import { resolveInRoot } from "./files/resolve-in-root.ts";
+import type { Parts } from "./parts.ts";
+import { invalid } from "./validate/invalid.ts";
+
+/** Files that the network room keeps for an instance. */
+export interface NetworkFiles {
+  readonly resolvConfPath: string;
+  readonly hostsPath: string;
+  readonly hostnamePath: string;
+}
+
+/**
+ * The mounts of a start, outermost target first: the network's files, binds (whose missing directories `-v` makes), volumes
+ * (mounted here, unmounted by the reverter or at the end of the run) and tmpfs.
+ */
+export async function resolveMounts(
+  parts: Parts,
+  ctx: OpContext,
+  record: InstanceRecord,
+  files: NetworkFiles | undefined,
+  reverter: Reverter,
+): Promise<readonly ResolvedMount[]> {
+  const resolved: ResolvedMount[] = [];
+  for (const mount of record.spec.mounts) resolved.push(await resolveMount(parts, ctx, record.id, mount, reverter));
+  const taken = new Set(record.spec.mounts.map((mount) => mount.target));
+  const all = [...networkFileMounts(record, files).filter(({ target }) => !taken.has(target)), ...resolved];
+  return all.sort((a, b) => depth(a.target) - depth(b.target));
+}
+
+export async function unmountVolumes(parts: Parts, ctx: OpContext, record: InstanceRecord): Promise<void> {
+  for (const mount of record.spec.mounts) {
+    if (mount.type === "volume") await parts.volumes.unmount(ctx, mount.name, record.id);
+  }
+}
+
+function depth(target: string): number {
+  return target.split("/").length;
+}
+
+function networkFileMounts({ spec }: InstanceRecord, files: NetworkFiles | undefined): readonly ResolvedMount[] {
+  if (files === undefined) return [];
+  const options = ["rbind", "rprivate", spec.security.readonlyRootfs ? "ro" : "rw"];
+  return [
+    { type: "bind", source: files.resolvConfPath, target: "/etc/resolv.conf", options },
+    { type: "bind", source: files.hostnamePath, target: "/etc/hostname", options },
+    { type: "bind", source: files.hostsPath, target: "/etc/hosts", options },
+  ];
+}
+
+async function resolveMount(
+  parts: Parts,
+  ctx: OpContext,
+  id: string,
+  mount: MountSpec,
+  reverter: Reverter,
+): Promise<ResolvedMount> {
+  const access = "readOnly" in mount && mount.readOnly ? "ro" : "rw";
+  switch (mount.type) {
+    case "bind":
+      await provideBindSource(mount);
+      return {
+        type: "bind",
+        source: mount.source,
+        target: mount.target,
+        options: [mount.nonRecursive === true ? "bind" : "rbind", access, mount.propagation],
+      };
+    case "volume": {
+      const source = await parts.volumes.mount(ctx, mount.name, id);
+      reverter.add(`unmount the volume ${mount.name}`, (ctx) => parts.volumes.unmount(ctx, mount.name, id));
+      return {
+        type: "bind",
+        source: await volumeSubpath(parts, ctx, mount.name, source, mount.subpath ?? ""),
+        target: mount.target,
+        options: ["rbind", access, "rprivate"],
+      };
+    }
+    case "tmpfs":
+      return { type: "tmpfs", source: "tmpfs", target: mount.target, options: mount.options };
+  }
+}
+
+async function provideBindSource(mount: Extract<MountSpec, { type: "bind" }>): Promise<void> {
+  const found = await stat(mount.source).catch(() => undefined);
+  if (found !== undefined) return;
+  if (!mount.createSource) throw instanceErrors.BIND_SOURCE_MISSING({ path: mount.source });
+  const dangling = await lstat(mount.source).catch(() => undefined);
+  if (dangling !== undefined) {
+    throw invalid(`invalid mount config for type "bind": ${mount.source} is a symbolic link that leads nowhere`);
+  }
+  await mkdir(mount.source, { recursive: true, mode: 0o755 });
+}
+
+/** A directory inside a volume; links that another user of the volume made lead nowhere outside it. */
+async function volumeSubpath(
+  parts: Parts,
+  ctx: OpContext,
+  volume: string,
+  source: string,
+  subpath: string,
+): Promise<string> {
+  if (subpath === "") return source;
+  await using root = await parts.roots.open(ctx, source);
+  const found = await resolveInRoot(ctx, root, subpath);
+  if (found === undefined) throw instanceErrors.MOUNT_SUBPATH_MISSING({ volume, subpath });
+  return join(source, found.path);
+}

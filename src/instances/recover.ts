@@ -1,0 +1,273 @@
+/**
+ * Start-up is recovery: what runs is found again and followed, what ended meanwhile is recorded with its exit code, what was
+ * half made or half removed is undone or finished, and what no record owns is collected. Safe to be cut off and run again.
+ */
+import { readdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { isBerthError, messageOf } from "../base/errors.ts";
+import type { OpContext } from "../base/op-context.ts";
+import type { SandboxRecord } from "../network/network-service.ts";
+import type { InstanceRecord } from "../schema/instance.ts";
+import { createJournalKind } from "./create.ts";
+import type { Recovered, TaskExit } from "./driver.ts";
+import { recordMissedExit, resumeRun, startByPolicy } from "./lifecycle.ts";
+import { cgroupParent, driverOf, isThrowAway, type Parts } from "./parts.ts";
+import { isActive } from "./resolve.ts";
+import { removeStopped } from "./remove.ts";
+import { restartDelay } from "./restart-policy.ts";
+import { lostExit } from "./start.ts";
+import { joinedInstance } from "./validate/namespaces.ts";
+
+/** Instances looked at side by side. */
+const concurrency = 16;
+
+interface Found {
+  readonly record: InstanceRecord;
+  readonly fate: Fate;
+}
+
+type Fate =
+  | { readonly kind: "runs" }
+  | { readonly kind: "ended"; readonly exit: TaskExit }
+  /** It was not running when the last engine ended, or its start was never acknowledged. */
+  | { readonly kind: "rests" }
+  /** The engine's own, or half removed: to go. */
+  | { readonly kind: "goes" };
+
+export async function recoverInstances(parts: Parts, ctx: OpContext): Promise<void> {
+  await undoHalfMade(parts, ctx);
+  const found = await inParallel(parts.records.all(), async (record): Promise<Found> => {
+    return { record, fate: await fateOf(parts, ctx, record) };
+  });
+  const running = found.filter(({ fate }) => fate.kind === "runs").map(({ record }) => record);
+  await recoverNetworks(parts, ctx, running);
+  await inParallel(running, (record) => takeUp(parts, ctx, record.id));
+  await collectOrphans(parts, ctx, new Set(running.map(({ id }) => id)));
+  for (const { record, fate } of found) {
+    if (fate.kind === "ended") await recordMissedExit(parts, ctx, record.id, fate.exit);
+    if (fate.kind === "goes") await tryTo(ctx, record.id, "remove", () => finishRemoval(parts, ctx, record));
+  }
+  await settleResting(parts, ctx, found);
+}
+
+/** Volumes of a create that never came to its record. */
+async function undoHalfMade(parts: Parts, ctx: OpContext): Promise<void> {
+  for (const entry of parts.store.journal.open()) {
+    if (entry.kind !== createJournalKind) continue;
+    const { volumes } = entry.details;
+    const names = parts.records.get(entry.subject) === undefined && Array.isArray(volumes) ? volumes : [];
+    for (const name of names) {
+      if (typeof name !== "string" || parts.volumes.get(name) === undefined) continue;
+      await tryTo(ctx, entry.subject, `remove the volume ${name}`, () => parts.volumes.remove(ctx, name, true));
+    }
+    entry.end();
+  }
+}
+
+async function fateOf(parts: Parts, ctx: OpContext, record: InstanceRecord): Promise<Fate> {
+  const { spec, state } = record;
+  if (spec.internal || state.status === "removing") return { kind: "goes" };
+  if (state.handle === null) {
+    // Told to be active, yet with no handle: only a torn record looks like that. A planned restart has none by nature.
+    if (isActive(record) && state.status !== "restarting") return { kind: "ended", exit: lostExit(parts) };
+    return { kind: "rests" };
+  }
+  const recovered = await askDriver(parts, ctx, record);
+  switch (recovered.status) {
+    case "running":
+    case "paused":
+      return acknowledge(parts, record, recovered);
+    case "exited":
+      return { kind: "ended", exit: recovered.exit };
+    case "lost":
+      return isActive(record) ? { kind: "ended", exit: lostExit(parts) } : forgetHandle(parts, record);
+    case "prepared":
+      await driverOf(parts, spec).destroy(ctx, state.handle);
+      return forgetHandle(parts, record);
+  }
+}
+
+async function askDriver(parts: Parts, ctx: OpContext, record: InstanceRecord): Promise<Recovered> {
+  const { handle } = record.state;
+  if (handle === null) return { status: "lost" };
+  try {
+    return await driverOf(parts, record.spec).recover(ctx, handle);
+  } catch (error) {
+    ctx.log.error({ instance: record.id, error: messageOf(error) }, "its driver can't say what became of it");
+    return { status: "lost" };
+  }
+}
+
+/** It runs. The engine may have been killed between its start and the record of that, or while it was being paused. */
+function acknowledge(
+  parts: Parts,
+  { id, state }: InstanceRecord,
+  recovered: Extract<Recovered, { status: "running" | "paused" }>,
+): Fate {
+  const startedAt = isRunStart(state) ? state.startedAt : new Date(parts.clock.now()).toISOString();
+  parts.records.setState(
+    id,
+    { status: recovered.status, pid: recovered.pid, startedAt, error: "" },
+    { durable: false },
+  );
+  return { kind: "runs" };
+}
+
+/** Whether `startedAt` is of this run, not of one that ended before it. */
+function isRunStart({ status, startedAt }: InstanceRecord["state"]): boolean {
+  return startedAt !== "" && (status === "running" || status === "paused");
+}
+
+function forgetHandle(parts: Parts, { id, state }: InstanceRecord): Fate {
+  const status = isActive(parts.records.require(id)) ? "exited" : state.status;
+  parts.records.setState(id, { handle: null, pid: 0, status }, { durable: false });
+  return { kind: "rests" };
+}
+
+async function recoverNetworks(parts: Parts, ctx: OpContext, running: readonly InstanceRecord[]): Promise<void> {
+  const live = running.flatMap(({ id }): readonly SandboxRecord[] => {
+    const sandbox = parts.networks.sandbox(id);
+    return sandbox === undefined ? [] : [sandbox];
+  });
+  await parts.networks.recover(ctx, live);
+}
+
+/** Holds again what a run holds, and follows it. */
+async function takeUp(parts: Parts, ctx: OpContext, id: string): Promise<void> {
+  const record = parts.records.require(id);
+  await tryTo(ctx, id, "find its root", async () => {
+    await parts.rootMounts.hold(ctx, id, { volatile: isThrowAway(record.spec) });
+  });
+  for (const mount of record.spec.mounts) {
+    if (mount.type !== "volume") continue;
+    await tryTo(ctx, id, `find its volume ${mount.name}`, async () => {
+      await parts.volumes.mount(ctx, mount.name, id);
+    });
+  }
+  const sandbox = parts.networks.sandbox(id);
+  if (sandbox !== undefined) {
+    const network = { endpoints: [...sandbox.endpoints], ports: [...sandbox.ports] };
+    parts.records.setState(id, network, { durable: false });
+  }
+  resumeRun(parts, parts.records.require(id));
+}
+
+/** What a killed engine left that belongs to no instance, or to the run of one that has none now. */
+async function collectOrphans(parts: Parts, ctx: OpContext, running: ReadonlySet<string>): Promise<void> {
+  const known = new Set(parts.records.all().map(({ id }) => id));
+  const ended = new Set(parts.records.all().flatMap(({ id, state }) => (state.handle === null ? [] : [id])));
+  const keep = new Set([...running, ...ended]);
+  for (const driver of parts.drivers) {
+    await tryTo(ctx, driver.name, "collect", async () => void (await driver.collect(ctx, keep)));
+  }
+  for (const id of await parts.snapshotter.list()) {
+    if (!known.has(id)) await tryTo(ctx, id, "remove the snapshot", () => parts.snapshotter.remove(ctx, id));
+    else if (!keep.has(id)) await tryTo(ctx, id, "unmount", () => parts.snapshotter.unmount(ctx, id));
+  }
+  await tryTo(ctx, "control groups", "collect", async () => {
+    const parent = cgroupParent(parts);
+    for (const name of await parts.host.cgroups.children(parent)) {
+      if (/^[0-9a-f]{64}$/.test(name) && !keep.has(name)) await parts.host.cgroups.remove(ctx, `${parent}/${name}`);
+    }
+  });
+  await removeUnknownDirs(parts, ctx, join(parts.dataRoot, "instances"), known);
+  await removeUnknownDirs(parts, ctx, join(parts.runRoot, "instances"), keep);
+}
+
+async function removeUnknownDirs(
+  parts: Parts,
+  ctx: OpContext,
+  parent: string,
+  keep: ReadonlySet<string>,
+): Promise<void> {
+  const names = await readdir(parent).catch(() => []);
+  for (const name of names) {
+    if (keep.has(name)) continue;
+    const dir = join(parent, name);
+    await tryTo(ctx, name, "remove its directory", async () => {
+      // An shm of a shared IPC namespace, say: to remove through a mount would be to remove what is mounted.
+      const mounts = await parts.host.kernel.mounts(dir);
+      await parts.host.kernel.apply(
+        ctx,
+        mounts.toReversed().map(({ target }) => ({ op: "unmount", target, detach: true })),
+      );
+      await rm(dir, { recursive: true, force: true });
+    });
+  }
+}
+
+async function finishRemoval(parts: Parts, ctx: OpContext, record: InstanceRecord): Promise<void> {
+  const { handle } = record.state;
+  if (handle !== null) await driverOf(parts, record.spec).destroy(ctx, handle);
+  for (const mount of record.spec.mounts) {
+    if (mount.type === "volume") await parts.volumes.unmount(ctx, mount.name, record.id);
+  }
+  await removeStopped(parts, ctx, record, { volumes: isThrowAway(record.spec) });
+}
+
+/** `--rm` instances that no engine will end any more go; those whose policy says so are started, dependants last. */
+async function settleResting(parts: Parts, ctx: OpContext, found: readonly Found[]): Promise<void> {
+  const wanted: InstanceRecord[] = [];
+  for (const { record: before, fate } of found) {
+    const record = parts.records.get(before.id);
+    if (record === undefined || fate.kind !== "rests") continue;
+    if (record.spec.autoRemove) {
+      await tryTo(ctx, record.id, "remove", () => removeStopped(parts, ctx, record, { volumes: true }));
+    } else if (isWantedAtStart(record)) {
+      wanted.push(parts.records.setState(record.id, { status: "exited" }, { durable: false }));
+    } else if (record.state.status === "restarting") {
+      parts.records.setState(record.id, { status: "exited" }, { durable: false });
+    }
+  }
+  if (wanted.length === 0) return;
+  parts.background.run("start by policy", async () => {
+    const joins = ({ spec }: InstanceRecord) => joinedInstance(spec.network.mode) !== undefined;
+    await startAll(
+      parts,
+      ctx,
+      wanted.filter((record) => !joins(record)),
+    );
+    await startAll(parts, ctx, wanted.filter(joins));
+  });
+}
+
+/** Docker's rule for the start of the daemon: `always` comes back even when it was stopped by hand. */
+function isWantedAtStart({ spec, state }: InstanceRecord): boolean {
+  if (state.startedAt === "") return false;
+  const run = {
+    exitCode: state.exitCode,
+    ranMs: 0,
+    exitIsFinal: false,
+    manuallyStopped: state.manuallyStopped,
+    restartCount: state.restartCount,
+    lastDelayMs: 0,
+  };
+  return restartDelay(spec.restartPolicy, run) !== undefined;
+}
+
+async function startAll(parts: Parts, ctx: OpContext, records: readonly InstanceRecord[]): Promise<void> {
+  await inParallel(records, async ({ id }) => {
+    if (parts.background.closing.aborted) return;
+    await tryTo(ctx, id, "start", () => startByPolicy(parts, id));
+  });
+}
+
+/** One thing that can't be mended must not keep the engine from starting. */
+async function tryTo(ctx: OpContext, subject: string, what: string, work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    if (isBerthError(error, "VOLUME_IN_USE")) return;
+    ctx.log.error({ subject, what, error: messageOf(error) }, "recovery could not do this");
+  }
+}
+
+async function inParallel<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<readonly R[]> {
+  const results: R[] = [];
+  const queue = items.entries();
+  const worker = async () => {
+    for (const [index, item] of queue) results[index] = await work(item);
+  };
+  await Promise.all(Array.from({ length: Math.min(concurrency, items.length) }, worker));
+  return results;
+}

@@ -1,0 +1,95 @@
+import { rm } from "node:fs/promises";
+import { isBerthError, messageOf } from "../base/errors.ts";
+import { background, type OpContext } from "../base/op-context.ts";
+import type { InstanceRecord } from "../schema/instance.ts";
+import { anonymousVolumes } from "./anonymous-volumes.ts";
+import { instanceErrors } from "./errors.ts";
+import type { Durability } from "./instance-records.ts";
+import type { WaitResult } from "./instance-service.ts";
+import { dataDir, isThrowAway, type Parts, runDir } from "./parts.ts";
+import { isActive, resolveInstance } from "./resolve.ts";
+import { killAndWait } from "./stop.ts";
+
+/** Restarts that a forced removal outlives before it gives up. */
+const maxKills = 5;
+
+/** See {@link InstanceService.remove}. */
+export async function removeInstance(
+  parts: Parts,
+  ctx: OpContext,
+  nameOrId: string,
+  options: { readonly force: boolean; readonly volumes: boolean },
+): Promise<void> {
+  const { id, name } = resolveInstance(parts.records, nameOrId);
+  // A removal that has begun is finished, whether or not the client stays to hear of it.
+  const own = background(ctx.log);
+  for (let kills = 0; kills < maxKills; kills++) {
+    const present = parts.records.get(id);
+    if (present === undefined) return;
+    if (isActive(present)) {
+      if (!options.force) throw instanceErrors.REMOVE_RUNNING({ name: nameOrId, status: present.state.status });
+      await killAndWait(parts, own, id);
+    }
+    if (present.state.status === "removing") throw instanceErrors.REMOVAL_IN_PROGRESS({ name: nameOrId });
+    using _ = await parts.locks.acquire(id);
+    const stopped = parts.records.get(id);
+    if (stopped === undefined) return;
+    if (isActive(stopped)) continue;
+    await removeStopped(parts, own, stopped, { volumes: options.volumes || stopped.spec.autoRemove });
+    return;
+  }
+  throw instanceErrors.REMOVE_FAILED({ name, reason: "it is started again whenever it is killed" });
+}
+
+/**
+ * Removes a stopped instance, whose lock is held. The status "removing" is on disk before the first effect, so that recovery
+ * finishes what a killed engine began. A failure leaves it "dead": another removal tries again.
+ */
+export async function removeStopped(
+  parts: Parts,
+  ctx: OpContext,
+  record: InstanceRecord,
+  options: { readonly volumes: boolean },
+): Promise<void> {
+  const { id, spec, state } = record;
+  const durability = { durable: !isThrowAway(spec) };
+  parts.records.setState(id, { status: "removing" }, durability);
+  try {
+    await removeFiles(parts, ctx, id);
+    if (options.volumes) await removeAnonymousVolumes(parts, ctx, record);
+  } catch (error) {
+    const reason = messageOf(error);
+    parts.records.setState(id, { status: "dead", error: reason });
+    throw instanceErrors.REMOVE_FAILED({ name: record.name, reason }, { cause: error });
+  }
+  forgetInstance(parts, record, { exitCode: state.exitCode, error: "" }, durability);
+}
+
+/** The last act: record and name go, and whoever waited for that hears of it. */
+export function forgetInstance(parts: Parts, record: InstanceRecord, result: WaitResult, durability: Durability): void {
+  const live = parts.lives.of(record.id);
+  parts.records.delete(record.id, durability);
+  parts.publish(record, "destroy");
+  live.waits.removed(result);
+  for (const session of live.waitingSessions) session.end();
+  parts.execs.forgetInstance(record.id);
+  parts.lives.forget(record.id);
+}
+
+/** The writable layer, the log and the run's files. */
+export async function removeFiles(parts: Parts, ctx: OpContext, id: string): Promise<void> {
+  await parts.rootMounts.discard(ctx, id);
+  await rm(runDir(parts, id), { recursive: true, force: true });
+  await rm(dataDir(parts, id), { recursive: true, force: true });
+}
+
+/** Those that another instance uses as well stay. */
+export async function removeAnonymousVolumes(parts: Parts, ctx: OpContext, record: InstanceRecord): Promise<void> {
+  for (const name of anonymousVolumes(record.spec)) {
+    try {
+      await parts.volumes.remove(ctx, name, true);
+    } catch (error) {
+      if (!isBerthError(error, "VOLUME_IN_USE", "VOLUME_NOT_FOUND")) throw error;
+    }
+  }
+}

@@ -1,0 +1,59 @@
+import { KeyedMutex } from "../base/keyed-mutex.ts";
+import { cleanupContext, type OpContext } from "../base/op-context.ts";
+import type { Snapshotter } from "../snapshots/snapshotter.ts";
+
+/** Counts who needs an instance's root file system mounted: its run, a copy, an export. The last one unmounts it. */
+export class RootMounts {
+  readonly #snapshotter: Snapshotter;
+  readonly #mutex = new KeyedMutex();
+  readonly #mounted = new Map<string, { readonly root: string; holders: number }>();
+
+  constructor(snapshotter: Snapshotter) {
+    this.#snapshotter = snapshotter;
+  }
+
+  /** Mounts it, or takes part in a mount that is there. Each `hold` needs one {@link release}. */
+  async hold(ctx: OpContext, id: string, options: { readonly volatile: boolean }): Promise<string> {
+    using _ = await this.#mutex.acquire(id);
+    const mounted = this.#mounted.get(id);
+    if (mounted !== undefined) {
+      mounted.holders++;
+      return mounted.root;
+    }
+    const root = await this.#snapshotter.mount(ctx, id, options);
+    this.#mounted.set(id, { root, holders: 1 });
+    return root;
+  }
+
+  async release(ctx: OpContext, id: string): Promise<void> {
+    using _ = await this.#mutex.acquire(id);
+    const mounted = this.#mounted.get(id);
+    if (mounted === undefined) return;
+    mounted.holders--;
+    if (mounted.holders > 0) return;
+    this.#mounted.delete(id);
+    await this.#snapshotter.unmount(ctx, id);
+  }
+
+  /** The instance is being removed: whoever still holds it loses it. */
+  async discard(ctx: OpContext, id: string): Promise<void> {
+    using _ = await this.#mutex.acquire(id);
+    this.#mounted.delete(id);
+    await this.#snapshotter.remove(ctx, id);
+  }
+
+  /** Runs `work` with the root mounted. */
+  async with<T>(
+    ctx: OpContext,
+    id: string,
+    options: { readonly volatile: boolean },
+    work: (root: string) => Promise<T>,
+  ): Promise<T> {
+    const root = await this.hold(ctx, id, options);
+    try {
+      return await work(root);
+    } finally {
+      await this.release(cleanupContext(ctx), id);
+    }
+  }
+}

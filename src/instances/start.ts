@@ -1,0 +1,218 @@
+import { mkdir, rm } from "node:fs/promises";
+import { type OpContext, withLog } from "../base/op-context.ts";
+import { Reverter } from "../base/reverter.ts";
+import type { DriverHandle, InstanceRecord, InstanceState } from "../schema/instance.ts";
+import type { EndpointRecord, PortSpec, PublishedPort } from "../schema/network.ts";
+import type { Driver, PrepareRequest, TaskExit } from "./driver.ts";
+import { initialHealth } from "./health-state.ts";
+import type { Run } from "./live-instances.ts";
+import { resolveMounts } from "./mounts.ts";
+import { joinedNetwork, type NetworkPlace, resolveNamespaces, sharedMemoryMount } from "./namespaces.ts";
+import { cgroupParent, driverOf, isThrowAway, logPath, type Parts, runDir } from "./parts.ts";
+import { joinedInstance } from "./validate/namespaces.ts";
+
+export type OnExit = (run: Run, exit: TaskExit) => Promise<void>;
+
+/**
+ * Starts a stopped instance, whose lock is held: root and network side by side, then the driver's preparation; its handle
+ * on disk; waiting clients connected; and only then the first instruction. All of it, or nothing.
+ */
+export async function launch(
+  parts: Parts,
+  ctx: OpContext,
+  record: InstanceRecord,
+  state: Partial<InstanceState>,
+  onExit: OnExit,
+): Promise<InstanceRecord> {
+  const { id, spec } = record;
+  const driver = driverOf(parts, spec);
+  await using reverter = new Reverter(ctx);
+  const dir = runDir(parts, id);
+  await mkdir(dir, { recursive: true, mode: 0o700 });
+  reverter.add("remove the run directory", () => rm(dir, { recursive: true, force: true }));
+
+  const { rootfs, network } = await mountAndConnect(parts, ctx, record, reverter);
+  const request = await prepareRequest(parts, ctx, record, { dir, rootfs, network }, reverter);
+  const { handle, pid } = await driver.prepare(ctx, request);
+  reverter.add("destroy what the driver prepared", async (ctx) => {
+    await driver.destroy(ctx, handle);
+    parts.records.setState(id, { handle: null, pid: 0 }, { durable: false });
+  });
+  parts.records.setState(id, { handle, pid }, { durable: !isThrowAway(spec) });
+
+  await connectWaitingSessions(parts, ctx, driver, id, handle);
+  const startedAtMs = parts.clock.now();
+  await driver.start(ctx, handle);
+  reverter.commit();
+
+  const started = parts.records.setState(
+    id,
+    {
+      status: "running",
+      startedAt: new Date(startedAtMs).toISOString(),
+      exitCode: 0,
+      oomKilled: false,
+      error: "",
+      health: initialHealth(spec),
+      endpoints: [...network.endpoints],
+      ports: [...network.ports],
+      ...state,
+    },
+    { durable: false },
+  );
+  parts.publish(started, "start");
+  followRun(parts, started, handle, startedAtMs, onExit);
+  return started;
+}
+
+/** Watches a run to its end, and does what goes along with it: for one just started, and for one that recovery found. */
+export function followRun(
+  parts: Parts,
+  record: InstanceRecord,
+  handle: DriverHandle,
+  startedAtMs: number,
+  onExit: OnExit,
+): void {
+  const { id } = record;
+  const run: Run = { startedAtMs, ended: new AbortController() };
+  parts.lives.of(id).run = run;
+  parts.rotation.follow(record, run.ended.signal);
+  const ctx = withLog({ signal: parts.background.closing, log: parts.log }, { instance: id });
+  const driver = driverOf(parts, record.spec);
+  driver.wait(ctx, handle).then(
+    (exit) => parts.background.run(`end of ${id}`, () => onExit(run, exit)),
+    (error: unknown) => {
+      if (parts.background.closing.aborted) return;
+      ctx.log.error({ error: String(error) }, "lost sight of the instance: it counts as ended");
+      parts.background.run(`end of ${id}`, () => onExit(run, lostExit(parts)));
+    },
+  );
+}
+
+/** What is recorded for an instance of whose end nothing is known, as Docker does after a crash of the machine. */
+export function lostExit(parts: Pick<Parts, "clock">): TaskExit {
+  return { exitCode: 255, oomKilled: false, finishedAt: new Date(parts.clock.now()).toISOString() };
+}
+
+interface StartNetwork extends NetworkPlace {
+  readonly endpoints: readonly EndpointRecord[];
+  readonly ports: readonly PublishedPort[];
+}
+
+async function mountAndConnect(
+  parts: Parts,
+  ctx: OpContext,
+  record: InstanceRecord,
+  reverter: Reverter,
+): Promise<{ readonly rootfs: string; readonly network: StartNetwork }> {
+  const mounting = parts.rootMounts.hold(ctx, record.id, { volatile: isThrowAway(record.spec) }).then((rootfs) => {
+    reverter.add("unmount the root", (ctx) => parts.rootMounts.release(ctx, record.id));
+    return rootfs;
+  });
+  const connecting = setUpNetwork(parts, ctx, record, reverter);
+  // Both have ended, and registered how to undo them, before either's failure is acted upon.
+  await Promise.allSettled([mounting, connecting]);
+  return { rootfs: await mounting, network: await connecting };
+}
+
+async function setUpNetwork(
+  parts: Parts,
+  ctx: OpContext,
+  { id, name, spec }: InstanceRecord,
+  reverter: Reverter,
+): Promise<StartNetwork> {
+  const { network } = spec;
+  if (joinedInstance(network.mode) !== undefined) {
+    return { ...joinedNetwork(parts, network.mode), endpoints: [], ports: [] };
+  }
+  const mode = network.mode === "none" || network.mode === "host" ? network.mode : "bridge";
+  const sandbox = await parts.networks.setUp(ctx, {
+    instanceId: id,
+    instanceName: name,
+    mode,
+    hostname: spec.hostname,
+    domainname: spec.domainname,
+    endpoints: network.endpoints,
+    ports: mode === "bridge" ? portsToPublish(spec.network) : [],
+    dns: network.dns.length > 0 ? network.dns : parts.config.dns,
+    dnsSearch: network.dnsSearch.length > 0 ? network.dnsSearch : parts.config.dnsSearch,
+    dnsOptions: network.dnsOptions,
+    extraHosts: network.extraHosts,
+    sysctls: Object.fromEntries(Object.entries(spec.sysctls).filter(([key]) => key.startsWith("net."))),
+  });
+  reverter.add("tear down the network", (ctx) => parts.networks.tearDown(ctx, id));
+  return {
+    namespace: mode === "host" ? "host" : sandbox.netnsPath,
+    files: sandbox,
+    endpoints: sandbox.endpoints,
+    ports: sandbox.ports,
+  };
+}
+
+/** The stated ports and, with `--publish-all`, a free host port for every other exposed one. */
+function portsToPublish(network: InstanceRecord["spec"]["network"]): readonly PortSpec[] {
+  if (!network.publishAll) return network.ports;
+  const stated = new Set(network.ports.map((port) => `${port.containerPort}/${port.protocol}`));
+  const exposed = network.exposedPorts.flatMap(exposedPorts);
+  return [...network.ports, ...exposed.filter((port) => !stated.has(`${port.containerPort}/${port.protocol}`))];
+}
+
+/** Of "80/tcp" or "8000-8010/udp". */
+function exposedPorts(text: string): readonly PortSpec[] {
+  const [, first, last, protocol] = /^(\d+)(?:-(\d+))?\/(tcp|udp|sctp)$/.exec(text) ?? [];
+  if (first === undefined || (protocol !== "tcp" && protocol !== "udp" && protocol !== "sctp")) return [];
+  const count = Number(last ?? first) - Number(first) + 1;
+  return Array.from({ length: count }, (_, i) => ({
+    containerPort: Number(first) + i,
+    protocol,
+    hostIp: "",
+    hostPort: 0,
+  }));
+}
+
+async function prepareRequest(
+  parts: Parts,
+  ctx: OpContext,
+  record: InstanceRecord,
+  at: { readonly dir: string; readonly rootfs: string; readonly network: NetworkPlace },
+  reverter: Reverter,
+): Promise<PrepareRequest> {
+  const { id, spec } = record;
+  const sharedMemory = await sharedMemoryMount(parts, ctx, record, reverter);
+  const mounts = await resolveMounts(parts, ctx, record, at.network.files, reverter);
+  return {
+    id,
+    spec,
+    dir: at.dir,
+    rootfs: at.rootfs,
+    mounts: sharedMemory === undefined ? mounts : [sharedMemory, ...mounts],
+    hostname: spec.hostname,
+    namespaces: { ...resolveNamespaces(parts, record), network: at.network.namespace },
+    cgroupPath: `${cgroupParent(parts)}/${id}`,
+    logPath: spec.log.driver === "none" ? "" : logPath(parts, id),
+    ...initialTerminal(spec.passthrough["HostConfig.ConsoleSize"]),
+  };
+}
+
+/** Docker's client sends the size of its terminal, `[height, width]`, when it creates a container with one. */
+function initialTerminal(size: unknown): Pick<PrepareRequest, "terminal"> {
+  if (!Array.isArray(size)) return {};
+  const [rows, columns]: readonly unknown[] = size;
+  if (typeof rows !== "number" || typeof columns !== "number" || rows <= 0 || columns <= 0) return {};
+  return { terminal: { rows, columns } };
+}
+
+/** Clients that attached before the start get the streams from the first byte. */
+async function connectWaitingSessions(
+  parts: Parts,
+  ctx: OpContext,
+  driver: Driver,
+  id: string,
+  handle: DriverHandle,
+): Promise<void> {
+  const { waitingSessions } = parts.lives.of(id);
+  for (const session of waitingSessions) {
+    waitingSessions.delete(session);
+    if (!session.over) session.connect(await driver.attach(ctx, handle));
+  }
+}

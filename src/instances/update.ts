@@ -1,0 +1,97 @@
+import { messageOf } from "../base/errors.ts";
+import type { OpContext } from "../base/op-context.ts";
+import type { InstanceRecord, RestartPolicy } from "../schema/instance.ts";
+import { type ResourceSpec, unlimited } from "../schema/resources.ts";
+import { instanceErrors } from "./errors.ts";
+import { driverOf, type Parts } from "./parts.ts";
+import { isActive, resolveInstance } from "./resolve.ts";
+import { validateResources } from "./validate/resources.ts";
+import { validateRestartPolicy } from "./validate/validate.ts";
+
+export interface InstanceChanges {
+  readonly resources: Partial<ResourceSpec>;
+  readonly restartPolicy?: RestartPolicy;
+}
+
+/** See {@link InstanceService.update}. What is 0 or empty stays as it is, as in Docker. Returns warnings. */
+export async function updateInstance(
+  parts: Parts,
+  ctx: OpContext,
+  nameOrId: string,
+  changes: InstanceChanges,
+): Promise<readonly string[]> {
+  const machine = { cpus: parts.host.facts.cpus, controllers: parts.host.cgroups.controllers };
+  const stated = statedOnly(changes.resources);
+  const warnings = validateResources({ ...unlimited, ...stated }, machine, { update: true });
+  if (changes.restartPolicy !== undefined) validateRestartPolicy(changes.restartPolicy);
+
+  const { id } = resolveInstance(parts.records, nameOrId);
+  using _ = await parts.locks.acquire(id);
+  const record = parts.records.require(id);
+  refuseConflicts(record, stated, changes.restartPolicy);
+  const resources = { ...record.spec.resources, ...stated };
+  validateResources(resources, machine, { update: true });
+  await applyToRun(parts, ctx, record, resources);
+  const updated = parts.records.update(id, (present) => ({
+    ...present,
+    spec: { ...present.spec, resources, restartPolicy: changes.restartPolicy ?? present.spec.restartPolicy },
+  }));
+  parts.publish(updated, "update");
+  return warnings;
+}
+
+function statedOnly(resources: Partial<ResourceSpec>): Partial<ResourceSpec> {
+  const isStated = (value: unknown) =>
+    value !== undefined && value !== null && value !== 0 && value !== "" && value !== false && !isEmptyList(value);
+  return Object.fromEntries(Object.entries(resources).filter(([, value]) => isStated(value)));
+}
+
+function isEmptyList(value: unknown): boolean {
+  return Array.isArray(value) && value.length === 0;
+}
+
+function refuseConflicts(
+  { id, spec, state }: InstanceRecord,
+  stated: Partial<ResourceSpec>,
+  policy: RestartPolicy | undefined,
+): void {
+  const refuse = (reason: string) => instanceErrors.UPDATE_REFUSED({ id, reason });
+  const present = spec.resources;
+  if (state.status === "removing" || state.status === "dead") {
+    throw refuse('container is marked for removal and cannot be "update"');
+  }
+  if (spec.autoRemove && policy !== undefined && policy.name !== "no") {
+    throw refuse("Restart policy cannot be updated because AutoRemove is enabled for the container");
+  }
+  const conflicts: readonly (readonly [boolean, string, string])[] = [
+    [(stated.nanoCpus ?? 0) > 0 && present.cpuPeriod > 0, "Nano CPUs", "CPU Period has"],
+    [(stated.nanoCpus ?? 0) > 0 && present.cpuQuota > 0, "Nano CPUs", "CPU Quota has"],
+    [(stated.cpuPeriod ?? 0) > 0 && present.nanoCpus > 0, "CPU Period", "NanoCPUs has"],
+    [(stated.cpuQuota ?? 0) > 0 && present.nanoCpus > 0, "CPU Quota", "NanoCPUs has"],
+  ];
+  for (const [conflicting, what, other] of conflicts) {
+    if (conflicting) throw refuse(`Conflicting options: ${what} cannot be updated as ${other} already been set`);
+  }
+  const { memory, memorySwap } = stated;
+  if (memory !== undefined && memorySwap === undefined && present.memorySwap >= 0 && memory > present.memorySwap) {
+    throw refuse(
+      "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time",
+    );
+  }
+}
+
+/** A stopped instance gets its new limits when it starts. */
+async function applyToRun(
+  parts: Parts,
+  ctx: OpContext,
+  record: InstanceRecord,
+  resources: ResourceSpec,
+): Promise<void> {
+  const { handle, status } = record.state;
+  if (handle === null || !isActive(record) || status === "restarting") return;
+  try {
+    await driverOf(parts, record.spec).update(ctx, handle, resources);
+  } catch (error) {
+    throw instanceErrors.UPDATE_FAILED({ id: record.id, reason: messageOf(error) }, { cause: error });
+  }
+}

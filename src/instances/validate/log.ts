@@ -1,0 +1,28 @@
+import type { InstanceSpec } from "../../schema/instance.ts";
+import { parseSize } from "../logs/size.ts";
+import { invalid } from "./invalid.ts";
+
+/** Options of Docker's drivers that Berth's log has as well; `labels`, `env` and `tag` become a line's attributes. */
+const known: Readonly<Record<InstanceSpec["log"]["driver"], readonly string[]>> = {
+  "json-file": ["max-size", "max-file", "labels", "labels-regex", "env", "env-regex", "tag"],
+  local: ["max-size", "max-file"],
+  none: [],
+};
+
+export function validateLog({ driver, options }: InstanceSpec["log"]): void {
+  for (const [name, value] of Object.entries(options)) {
+    if (name === "compress" && value === "false") continue;
+    if (!known[driver].includes(name)) throw invalid(`unknown log opt '${name}' for ${driver} log driver`);
+  }
+  const maxSize = options["max-size"];
+  if (maxSize !== undefined && (parseSize(maxSize) ?? 0) <= 0 && maxSize !== "-1") {
+    throw invalid(`invalid value for "max-size": ${maxSize}: give a size such as 10m`);
+  }
+  const maxFile = options["max-file"];
+  if (maxFile !== undefined && !/^[1-9]\d{0,3}$/.test(maxFile)) {
+    throw invalid(`invalid value for "max-file": ${maxFile}: give a count of files, at least 1`);
+  }
+  if (maxFile !== undefined && Number(maxFile) > 1 && driver === "json-file" && maxSize === undefined) {
+    throw invalid("max-file cannot be set without max-size");
+  }
+}
