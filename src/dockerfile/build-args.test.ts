@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { BuildArgs, platformArgs } from "./build-args.ts";
+import { BuildArgs, platformArgs, unusedArgs } from "./build-args.ts";
+import { parseDockerfile } from "./parse.ts";
 
 describe("BuildArgs", () => {
   it("lets given values win over defaults, in FROM lines and in stages", () => {
@@ -8,16 +9,13 @@ describe("BuildArgs", () => {
     args.declareMeta("N", "kept");
     const stage = args.stage();
     expect([args.meta("A"), args.meta("N"), stage.get("A")]).toEqual(["given", "kept", undefined]);
-    stage.declare("A", undefined);
-    expect(stage.get("A")).toBe("given");
+    expect(stage.declare("A", undefined).get("A")).toBe("given");
   });
 
   it("hands a global default to stages that declare the name, each stage by itself", () => {
     const args = new BuildArgs({});
     args.declareMeta("A", "global");
-    const [first, second] = [args.stage(), args.stage()];
-    first.declare("A", undefined);
-    second.declare("A", "own");
+    const [first, second] = [args.stage().declare("A", undefined), args.stage().declare("A", "own")];
     expect([first.get("A"), second.get("A"), args.stage().get("A")]).toEqual(["global", "own", undefined]);
   });
 
@@ -25,9 +23,8 @@ describe("BuildArgs", () => {
     const args = new BuildArgs({ http_proxy: "p", X: "1" });
     const stage = args.stage();
     expect([stage.forRun([]), stage.forCache([])]).toEqual([["http_proxy=p"], []]);
-    stage.declare("http_proxy", undefined);
-    stage.declare("X", undefined);
-    expect(stage.forCache(["X=env"])).toEqual(["http_proxy=p"]);
+    const declared = stage.declare("http_proxy", undefined).declare("X", undefined);
+    expect(declared.forCache(["X=env"])).toEqual(["http_proxy=p"]);
   });
 
   it("knows platforms in FROM lines, and in stages on demand", () => {
@@ -36,14 +33,11 @@ describe("BuildArgs", () => {
     const stage = args.stage();
     expect([args.meta("TARGETPLATFORM"), args.meta("BUILDARCH")]).toEqual(["linux/arm64/v8", "amd64"]);
     expect(stage.get("TARGETARCH")).toBeUndefined();
-    stage.declare("TARGETARCH", undefined);
-    expect(stage.get("TARGETARCH")).toBe("arm64");
+    expect(stage.declare("TARGETARCH", undefined).get("TARGETARCH")).toBe("arm64");
   });
 
   it("names what was given and never declared", () => {
-    const given = { A: "1", B: "2", HTTP_PROXY: "p" };
-    const args = new BuildArgs(given);
-    args.stage().declare("A", undefined);
-    expect(args.unused(given)).toEqual(["B"]);
+    const dockerfile = parseDockerfile("ARG A\nFROM x\nARG C=1\n");
+    expect(unusedArgs({ A: "1", B: "2", C: null, HTTP_PROXY: "p" }, dockerfile)).toEqual(["B"]);
   });
 });

@@ -1,4 +1,5 @@
 /** Which `ARG`s have which value where (Dockerfile reference, "Scope" and "Using ARG variables"). */
+import type { Dockerfile } from "./instruction.ts";
 
 /** Arguments that need no `ARG`: they reach `RUN`, and neither history nor cache. */
 export const predefinedArgs: ReadonlySet<string> = new Set(
@@ -11,7 +12,6 @@ export class BuildArgs {
   /** TARGETPLATFORM and its like: known in `FROM` lines, and in stages that declare them. */
   readonly #automatic: ReadonlyMap<string, string>;
   readonly #meta = new Map<string, string | undefined>();
-  readonly #declared = new Set<string>();
 
   /** A null value in `given` is one that the client's environment didn't have. */
   constructor(given: Readonly<Record<string, string | null>>, automatic: Readonly<Record<string, string>> = {}) {
@@ -24,7 +24,6 @@ export class BuildArgs {
   /** An `ARG` before the first `FROM`. */
   declareMeta(name: string, value: string | undefined): void {
     this.#meta.set(name, value);
-    this.#declared.add(name);
   }
 
   /** What `FROM` lines and later meta arguments see. */
@@ -38,15 +37,8 @@ export class BuildArgs {
     return new StageArgs(
       (name) => this.#given.get(name),
       (name) => this.#global(name),
-      (name) => this.#declared.add(name),
+      new Map(),
     );
-  }
-
-  /** Given by the user, but declared nowhere. */
-  unused(given: Readonly<Record<string, string | null>>): readonly string[] {
-    return Object.keys(given)
-      .filter((name) => !this.#declared.has(name) && !predefinedArgs.has(name) && !this.#automatic.has(name))
-      .sort();
   }
 
   #global(name: string): string | undefined {
@@ -54,26 +46,25 @@ export class BuildArgs {
   }
 }
 
-/** The arguments that one stage has declared so far. */
+/** The arguments that one stage has declared so far. Immutable. */
 export class StageArgs {
   readonly #given: (name: string) => string | undefined;
   readonly #global: (name: string) => string | undefined;
-  readonly #onDeclare: (name: string) => void;
-  readonly #declared = new Map<string, string | undefined>();
+  readonly #declared: ReadonlyMap<string, string | undefined>;
 
   constructor(
     given: (name: string) => string | undefined,
     global: (name: string) => string | undefined,
-    onDeclare: (name: string) => void,
+    declared: ReadonlyMap<string, string | undefined>,
   ) {
     this.#given = given;
     this.#global = global;
-    this.#onDeclare = onDeclare;
+    this.#declared = declared;
   }
 
-  declare(name: string, value: string | undefined): void {
-    this.#declared.set(name, value);
-    this.#onDeclare(name);
+  /** The scope after `ARG name=value`. */
+  declare(name: string, value: string | undefined): StageArgs {
+    return new StageArgs(this.#given, this.#global, new Map([...this.#declared, [name, value]]));
   }
 
   /** Undefined when it is neither declared here nor predefined, or has no value. */
@@ -102,6 +93,17 @@ export class StageArgs {
       })
       .sort();
   }
+}
+
+/** Arguments given by the user that no `ARG` in the Dockerfile declares. */
+export function unusedArgs(given: Readonly<Record<string, string | null>>, dockerfile: Dockerfile): readonly string[] {
+  const instructions = [...dockerfile.metaArgs, ...dockerfile.stages.flatMap((stage) => stage.instructions)];
+  const declared = new Set(
+    instructions.flatMap((instruction) => (instruction.kind === "arg" ? instruction.args.map(({ name }) => name) : [])),
+  );
+  return Object.keys(given)
+    .filter((name) => !declared.has(name) && !predefinedArgs.has(name))
+    .sort();
 }
 
 /** TARGETPLATFORM, TARGETOS, …, BUILDPLATFORM, …: what BuildKit defines. */

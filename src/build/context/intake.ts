@@ -1,0 +1,169 @@
+/** The build context: unpacked into the build's own directory, its Dockerfile read, ignored files taken out. */
+import { mkdir } from "node:fs/promises";
+import { join, posix } from "node:path";
+import type { Readable } from "node:stream";
+import type { ConfinedRoot, ConfinedRoots } from "../../archive/confined-root.ts";
+import { isBerthError } from "../../base/errors.ts";
+import type { OpContext } from "../../base/op-context.ts";
+import { IgnorePatterns, readIgnoreFile } from "../../dockerfile/dockerignore.ts";
+import type { Dockerfile } from "../../dockerfile/instruction.ts";
+import { parseDockerfile } from "../../dockerfile/parse.ts";
+import type { Host } from "../../host/host.ts";
+import type { BuildRequest } from "../build-service.ts";
+import { buildErrors } from "../errors.ts";
+import { excludedPaths } from "../tree-paths.ts";
+import { isUrl, openUrl } from "./download.ts";
+import { cloneRepository, isGitUrl } from "./git.ts";
+
+export interface IntakeParts {
+  readonly roots: ConfinedRoots;
+  readonly host: Host;
+}
+
+export interface BuildContext {
+  readonly dockerfile: Dockerfile;
+  /** Undefined when all there is is a Dockerfile. */
+  readonly directory: string | undefined;
+}
+
+/** Reads the request's context into `directory`, which is the build's own. */
+export async function takeContext(
+  ctx: OpContext,
+  parts: IntakeParts,
+  request: Pick<BuildRequest, "context" | "dockerfile">,
+  directory: string,
+): Promise<BuildContext> {
+  const target = join(directory, "context");
+  await mkdir(target, { mode: 0o755 });
+  const dockerfile = request.dockerfile === "" ? "Dockerfile" : request.dockerfile;
+  const { context } = request;
+  if ("tar" in context) return await fromTar(ctx, parts, context.tar, target, dockerfile);
+  if ("directory" in context) return await fromDirectory(ctx, parts, context.directory, target, dockerfile);
+  return await fromRemote(ctx, parts, context.remote, target, dockerfile);
+}
+
+async function fromTar(
+  ctx: OpContext,
+  parts: IntakeParts,
+  tar: Readable,
+  target: string,
+  dockerfile: string,
+): Promise<BuildContext> {
+  await using root = await parts.roots.open(ctx, target);
+  await unpack(ctx, root, tar);
+  return await readContext(ctx, root, target, dockerfile);
+}
+
+/** Files that are ignored are not copied in the first place. */
+async function fromDirectory(
+  ctx: OpContext,
+  parts: IntakeParts,
+  source: string,
+  target: string,
+  dockerfile: string,
+): Promise<BuildContext> {
+  await using from = await parts.roots.open(ctx, source);
+  const { text, path } = await readDockerfile(ctx, from, dockerfile);
+  const exclude = await ignoredPaths(ctx, from, source, path);
+  await using root = await parts.roots.open(ctx, target);
+  await unpack(ctx, root, await from.pack(ctx, { path: "/", rename: "", semantics: "plain", exclude }));
+  return { dockerfile: parseDockerfile(text, path), directory: target };
+}
+
+async function fromRemote(
+  ctx: OpContext,
+  parts: IntakeParts,
+  remote: string,
+  target: string,
+  dockerfile: string,
+): Promise<BuildContext> {
+  if (isGitUrl(remote)) {
+    const directory = await cloneRepository(ctx, parts.host, remote, target);
+    await using root = await parts.roots.open(ctx, directory);
+    return await readContext(ctx, root, directory, dockerfile);
+  }
+  if (!isUrl(remote)) {
+    throw buildErrors.BUILD_CONTEXT_INVALID({ reason: `${remote} could not be recognized as URL` });
+  }
+  const { response, body } = await openUrl(ctx, remote);
+  if (!/^text\/plain\b/i.test(response.headers.get("content-type") ?? "")) {
+    return await fromTar(ctx, parts, body, target, dockerfile);
+  }
+  const text = await readText(body);
+  return {
+    dockerfile: parseDockerfile(text, posix.basename(new URL(remote).pathname) || "Dockerfile"),
+    directory: undefined,
+  };
+}
+
+async function unpack(ctx: OpContext, root: ConfinedRoot, stream: Readable): Promise<void> {
+  try {
+    await root.extract(ctx, { source: { stream }, compression: "auto", into: "/", semantics: "plain" });
+  } finally {
+    stream.destroy();
+  }
+}
+
+async function readContext(
+  ctx: OpContext,
+  root: ConfinedRoot,
+  directory: string,
+  dockerfile: string,
+): Promise<BuildContext> {
+  const { text, path } = await readDockerfile(ctx, root, dockerfile);
+  const parsed = parseDockerfile(text, path);
+  for (const ignored of await ignoredPaths(ctx, root, directory, path)) await root.remove(ctx, ignored);
+  return { dockerfile: parsed, directory };
+}
+
+/** "Dockerfile" is also found as "dockerfile". */
+async function readDockerfile(
+  ctx: OpContext,
+  root: ConfinedRoot,
+  name: string,
+): Promise<{ readonly text: string; readonly path: string }> {
+  const path = posix.normalize(name).replace(/^\/+/, "");
+  if (path === ".." || path.startsWith("../")) throw buildErrors.DOCKERFILE_NOT_FOUND({ path: name });
+  for (const candidate of path === "Dockerfile" ? [path, "dockerfile"] : [path]) {
+    const text = await readOptional(ctx, root, candidate);
+    if (text !== undefined) return { text, path: candidate };
+  }
+  throw buildErrors.DOCKERFILE_NOT_FOUND({ path: name });
+}
+
+/** By `<Dockerfile>.dockerignore`, else by `.dockerignore`. */
+async function ignoredPaths(
+  ctx: OpContext,
+  root: ConfinedRoot,
+  directory: string,
+  dockerfile: string,
+): Promise<readonly string[]> {
+  const text =
+    (await readOptional(ctx, root, `${dockerfile}.dockerignore`)) ?? (await readOptional(ctx, root, ".dockerignore"));
+  return text === undefined ? [] : await excludedPaths(directory, new IgnorePatterns(readIgnoreFile(text)));
+}
+
+async function readOptional(ctx: OpContext, root: ConfinedRoot, path: string): Promise<string | undefined> {
+  try {
+    return Buffer.from(await root.readFile(ctx, path, maxTextBytes)).toString("utf8");
+  } catch (error) {
+    if (isBerthError(error, "PATH_NOT_FOUND", "PATH_NOT_DIRECTORY")) return undefined;
+    throw error;
+  }
+}
+
+async function readText(body: Readable): Promise<string> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of body) {
+    const bytes = Buffer.from(chunk);
+    length += bytes.length;
+    if (length > maxTextBytes)
+      throw buildErrors.BUILD_CONTEXT_INVALID({ reason: "the Dockerfile is larger than 4 MiB" });
+    chunks.push(bytes);
+  }
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+/** A Dockerfile or .dockerignore beyond this is none. */
+const maxTextBytes = 4 << 20;

@@ -1,0 +1,170 @@
+/** The sources of COPY and ADD: found, and digested, before anything is copied. */
+import { createHash } from "node:crypto";
+import { basename, posix } from "node:path";
+import type { FileStat } from "../../archive/confined-root.ts";
+import type { OpContext } from "../../base/op-context.ts";
+import { IgnorePatterns } from "../../dockerfile/dockerignore.ts";
+import type { CopyInstruction } from "../../dockerfile/instruction.ts";
+import { download, isUrl } from "../context/download.ts";
+import { buildErrors } from "../errors.ts";
+import type { SourceTree } from "../source-trees.ts";
+import { digestTree } from "../tree-digest.ts";
+import { excludedPaths, hasWildcards, matchWildcards, resolvePath } from "../tree-paths.ts";
+import { chainOf } from "../step-state.ts";
+import { resolveImage } from "./from.ts";
+import type { StepInput } from "./step-plan.ts";
+
+export interface CopySource {
+  readonly tree: SourceTree;
+  /** In the tree, free of symbolic links. */
+  readonly path: string;
+  /** Base name as it was asked for: a link keeps its own name. */
+  readonly name: string;
+  readonly stat: FileStat;
+  /** Below `path`. */
+  readonly exclude: readonly string[];
+  /** Directories to make under the destination (`--parents`); "" for none. */
+  readonly parent: string;
+  /** ADD unpacks it when it is an archive. */
+  readonly unpack: boolean;
+  /** "file:<sha256>" or "dir:<sha256>". */
+  readonly digest: string;
+}
+
+/** All sources, in order. At least one: else `BUILD_COPY_FAILED`. */
+export async function findSources(ctx: OpContext, input: StepInput<CopyInstruction>): Promise<readonly CopySource[]> {
+  const { build, instruction } = input;
+  const sources: CopySource[] = [];
+  for (const file of instruction.inlineFiles) {
+    const tree = await build.trees.makeFile(ctx, file.name, file.content, 0o644);
+    sources.push(...(await findIn(ctx, instruction, tree, basename(file.name))));
+  }
+  for (const source of instruction.sources) {
+    if (isUrl(source)) sources.push(await downloadSource(ctx, input, source));
+    else if (isGit(source) && instruction.kind === "add")
+      throw buildErrors.BUILD_NEEDS_BUILDKIT({ what: "ADD of a git repository" });
+    else sources.push(...(await findIn(ctx, instruction, await treeOf(ctx, input), source)));
+  }
+  if (sources.length === 0) throw failed(instruction, "no source files were specified");
+  return sources;
+}
+
+/** One digest for all, as history shows it. */
+export function combinedDigest(sources: readonly CopySource[]): string {
+  const [only, ...more] = sources;
+  if (only !== undefined && more.length === 0) return only.digest;
+  return `multi:${createHash("sha256")
+    .update(sources.map(({ digest }) => digest).join(","))
+    .digest("hex")}`;
+}
+
+async function treeOf(
+  ctx: OpContext,
+  { build, instruction, otherStage }: StepInput<CopyInstruction>,
+): Promise<SourceTree> {
+  if (instruction.from === "") {
+    const context = await build.trees.context(ctx);
+    if (context === undefined) throw buildErrors.BUILD_CONTEXT_MISSING({ kind: instruction.kind.toUpperCase() });
+    return context;
+  }
+  if (otherStage !== undefined) return await build.trees.image(ctx, chainOf(otherStage));
+  const image = await resolveImage(ctx, build, instruction.from, build.request.platform);
+  return await build.trees.image(ctx, await build.parts.images.unpack(ctx, image));
+}
+
+async function findIn(
+  ctx: OpContext,
+  instruction: CopyInstruction,
+  tree: SourceTree,
+  source: string,
+): Promise<readonly CopySource[]> {
+  const pivot = instruction.parents ? source.indexOf("/./") : -1;
+  const cleaned = posix.normalize(source).replace(/^\/+/, "");
+  if (cleaned === ".." || cleaned.startsWith("../")) {
+    throw failed(instruction, `forbidden path outside the build context: ${source} ()`);
+  }
+  const paths = hasWildcards(cleaned) ? await matchWildcards(tree.directory, cleaned) : [cleaned];
+  return await Promise.all(
+    paths.map(async (path) => {
+      const depth = pivot < 0 ? 0 : posix.normalize(source.slice(0, pivot)).split("/").filter(Boolean).length;
+      return await describeSource(ctx, instruction, tree, path, depth);
+    }),
+  );
+}
+
+async function describeSource(
+  ctx: OpContext,
+  instruction: CopyInstruction,
+  tree: SourceTree,
+  asked: string,
+  parentsFrom: number,
+): Promise<CopySource> {
+  const { path, stat } = await resolvePath(ctx, tree.root, asked);
+  if (stat === undefined) {
+    const hint = tree.kind === "context" ? "file not found in build context or excluded by .dockerignore: " : "";
+    throw failed(instruction, `${hint}stat ${posix.normalize(asked).replace(/\/$/, "")}: file does not exist`);
+  }
+  const isDirectory = stat.kind === "directory";
+  const exclude = isDirectory
+    ? await excludedPaths(posix.join(tree.directory, path), new IgnorePatterns(instruction.excludes))
+    : [];
+  const parentWords = posix
+    .normalize(asked)
+    .split("/")
+    .filter((word) => word !== "" && word !== ".");
+  // A directory's own name is kept as well, since its contents are what is copied.
+  const parent = instruction.parents ? parentWords.slice(parentsFrom, isDirectory ? undefined : -1).join("/") : "";
+  const digest = await digestTree(ctx, tree.root, path, { isDirectory, exclude, owners: keepsOwners(instruction) });
+  return {
+    tree,
+    path,
+    name: posix.basename(asked.replace(/\/+$/, "")) || posix.basename(path),
+    stat,
+    exclude,
+    parent,
+    unpack: instruction.kind === "add" && tree.kind === "context" && (instruction.unpack ?? true),
+    digest: `${isDirectory ? "dir" : "file"}:${digest}`,
+  };
+}
+
+/** Files from other images keep their owners; everything else becomes root's, unless `--chown` says otherwise. */
+export function keepsOwners(instruction: CopyInstruction): boolean {
+  return instruction.from !== "" && instruction.chown === "";
+}
+
+async function downloadSource(ctx: OpContext, input: StepInput<CopyInstruction>, url: string): Promise<CopySource> {
+  const { build, instruction, output } = input;
+  if (instruction.kind === "copy") throw failed(instruction, "source can't be a URL for COPY");
+  let name = "";
+  const tree = await build.trees.make(ctx, async (directory) => {
+    const file = await download(ctx, url, directory, { checksum: instruction.checksum, progress: output.sink });
+    name = file.name;
+    if (name === "" && instruction.destination.endsWith("/")) {
+      throw failed(instruction, `cannot determine filename for source ${url}`);
+    }
+  });
+  const { path, stat } = await resolvePath(ctx, tree.root, name === "" ? unnamed : name);
+  if (stat === undefined) throw failed(instruction, `${url} was not stored`);
+  const digest = await digestTree(ctx, tree.root, path, { isDirectory: false, exclude: [], owners: false });
+  return {
+    tree,
+    path,
+    name,
+    stat,
+    exclude: [],
+    parent: "",
+    unpack: instruction.unpack ?? false,
+    digest: `file:${digest}`,
+  };
+}
+
+/** What a download without a name is stored as. */
+const unnamed = "__unnamed__";
+
+function isGit(source: string): boolean {
+  return /^(?:git@|git:\/\/|ssh:\/\/)/.test(source);
+}
+
+function failed(instruction: CopyInstruction, reason: string): Error {
+  return buildErrors.BUILD_COPY_FAILED({ kind: instruction.kind.toUpperCase(), reason });
+}

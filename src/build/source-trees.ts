@@ -1,0 +1,81 @@
+/** Where COPY and ADD take files from: the build context, other stages and images, files made for the build. */
+import { mkdir, writeFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import type { ConfinedRoot, ConfinedRoots } from "../archive/confined-root.ts";
+import type { OpContext } from "../base/op-context.ts";
+import type { Snapshotter } from "../snapshots/snapshotter.ts";
+
+/**
+ * INVARIANT: nothing changes a tree while a build uses it. The context and made files are the build's own copies, images
+ * are read-only views. So its directories may be listed from outside the wall, as long as no symbolic link is followed.
+ */
+export interface SourceTree {
+  readonly root: ConfinedRoot;
+  /** The root's directory on the host. */
+  readonly directory: string;
+  readonly kind: "context" | "image" | "made";
+}
+
+/** Opens each tree once and keeps it for the rest of the build. */
+export class SourceTrees implements AsyncDisposable {
+  readonly #parts: { readonly roots: ConfinedRoots; readonly snapshotter: Snapshotter };
+  readonly #directory: string;
+  readonly #contextDirectory: string | undefined;
+  readonly #opened = new Map<string, Promise<SourceTree>>();
+  readonly #resources = new AsyncDisposableStack();
+  #made = 0;
+
+  /** `directory` is the build's own; `contextDirectory` undefined is a build without a context. */
+  constructor(
+    parts: { readonly roots: ConfinedRoots; readonly snapshotter: Snapshotter },
+    directory: string,
+    contextDirectory: string | undefined,
+  ) {
+    this.#parts = parts;
+    this.#directory = directory;
+    this.#contextDirectory = contextDirectory;
+  }
+
+  /** Undefined when the build has no context. */
+  async context(ctx: OpContext): Promise<SourceTree | undefined> {
+    const directory = this.#contextDirectory;
+    if (directory === undefined) return undefined;
+    return await this.#once("context", () => this.#open(ctx, directory, "context"));
+  }
+
+  /** The root file system of a stack of layers. */
+  async image(ctx: OpContext, chainId: string): Promise<SourceTree> {
+    return await this.#once(`image ${chainId}`, async () => {
+      const view = this.#resources.use(await this.#parts.snapshotter.view(ctx, chainId));
+      return await this.#open(ctx, view.root, "image");
+    });
+  }
+
+  /** An empty tree, for `fill` to put a file into (directory on the host). */
+  async make(ctx: OpContext, fill: (directory: string) => Promise<void>): Promise<SourceTree> {
+    const directory = join(this.#directory, `made-${this.#made++}`);
+    await mkdir(directory, { mode: 0o700 });
+    await fill(directory);
+    return await this.#open(ctx, directory, "made");
+  }
+
+  /** A tree with one file of this content. */
+  async makeFile(ctx: OpContext, name: string, content: string, mode: number): Promise<SourceTree> {
+    return await this.make(ctx, (directory) => writeFile(join(directory, basename(name)), content, { mode }));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#resources.disposeAsync();
+  }
+
+  async #open(ctx: OpContext, directory: string, kind: SourceTree["kind"]): Promise<SourceTree> {
+    const root = this.#resources.use(await this.#parts.roots.open(ctx, directory));
+    return { root, directory, kind };
+  }
+
+  async #once(name: string, open: () => Promise<SourceTree>): Promise<SourceTree> {
+    const opening = this.#opened.get(name) ?? open();
+    this.#opened.set(name, opening);
+    return await opening;
+  }
+}

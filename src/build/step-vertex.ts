@@ -1,0 +1,135 @@
+/** One instruction as a vertex of the build's graph. */
+import type { OpContext } from "../base/op-context.ts";
+import { isBerthError } from "../base/errors.ts";
+import { expandInstruction, lookupEnv } from "../dockerfile/expand-instruction.ts";
+import type { StageInstruction } from "../dockerfile/instruction.ts";
+import { parseSingleInstruction } from "../dockerfile/parse.ts";
+import type { ImageRecord } from "../schema/image.ts";
+import { cacheKey } from "./build-cache.ts";
+import type { Build } from "./build-parts.ts";
+import { findInCacheSources } from "./cache-source.ts";
+import { buildErrors } from "./errors.ts";
+import { planArg, planConfig } from "./execute/config.ts";
+import { planCopy } from "./execute/copy.ts";
+import { planRun } from "./execute/run.ts";
+import type { StepInput, StepPlan } from "./execute/step-plan.ts";
+import type { StepOutput } from "./output.ts";
+import type { Plan, Vertex } from "./solver.ts";
+import { createStepImage, envOf, type StepState, stateKey } from "./step-state.ts";
+
+/** The cache keeps the id of the image that a step led to. */
+export type BuildVertex = Vertex<StepState, string>;
+
+/** The end of the stage that `--from` names; undefined when it names an image. */
+export type StageLookup = (nameOrNumber: string) => BuildVertex | undefined;
+
+/** Changes when the same instruction on the same state would give another result than an older Berth's. */
+const keyVersion = 1;
+
+export function stepVertex(
+  build: Build,
+  instruction: StageInstruction,
+  previous: BuildVertex,
+  output: StepOutput,
+  stageOf: StageLookup,
+): BuildVertex {
+  const other = "from" in instruction && instruction.from !== "" ? stageOf(instruction.from) : undefined;
+  return {
+    name: instruction.text,
+    inputs: other === undefined ? [previous] : [previous, other],
+    plan: async (ctx, [state, otherState]) => {
+      if (state === undefined) throw buildErrors.BUILD_NO_IMAGE(undefined);
+      output.begin(instruction.text);
+      return await planStep(ctx, build, instruction, state, output, otherState);
+    },
+  };
+}
+
+/** The vertices of an image's ONBUILD triggers, one behind the other, on the state at the beginning of the stage. */
+export function triggerVertices(
+  build: Build,
+  triggers: readonly string[],
+  state: StepState,
+  output: StepOutput,
+  stageOf: StageLookup,
+): BuildVertex {
+  const start: BuildVertex = { name: "ONBUILD", inputs: [], plan: async () => ({ kind: "done", result: state }) };
+  return triggers.reduce<BuildVertex>((previous, trigger) => {
+    const instruction = parseSingleInstruction(trigger, "ONBUILD trigger");
+    if (instruction.kind === "from") throw buildErrors.BUILD_NEEDS_BUILDKIT({ what: "FROM as an ONBUILD trigger" });
+    return stepVertex(build, instruction, previous, output.trigger(), stageOf);
+  }, start);
+}
+
+async function planStep(
+  ctx: OpContext,
+  build: Build,
+  instruction: StageInstruction,
+  state: StepState,
+  output: StepOutput,
+  otherState: StepState | undefined,
+): Promise<Plan<StepState, string>> {
+  const expanded = expandInstruction(instruction, {
+    escape: build.dockerfile.escape,
+    lookup: (name) => lookupEnv(envOf(state), name) ?? state.args.get(name),
+  });
+  const plan = await planInstruction(ctx, {
+    build,
+    instruction: expanded,
+    state,
+    output,
+    otherStage: otherState,
+  });
+  const finish = (image: ImageRecord): StepState => {
+    output.end(image.id);
+    return { ...plan.next, image };
+  };
+  return {
+    kind: "run",
+    key: cacheKey({
+      version: keyVersion,
+      before: stateKey(state),
+      after: stateKey(plan.next),
+      createdBy: plan.createdBy,
+      extra: plan.extraKey ?? null,
+    }),
+    restore: async (ctx, imageId) => {
+      const image = findImage(build, imageId);
+      if (image === undefined) return undefined;
+      await build.parts.images.unpack(ctx, image);
+      output.usingCache();
+      return finish(image);
+    },
+    run: async (ctx) => {
+      const known = await findInCacheSources(ctx, build, state, plan.createdBy);
+      if (known !== undefined) output.usingCache();
+      const layer = known === undefined ? await plan.makeLayer?.(ctx) : known.layer;
+      const { image } = await createStepImage(ctx, build.parts, plan.next, { createdBy: plan.createdBy, layer });
+      return { result: finish(image), cached: image.id };
+    },
+  };
+}
+
+async function planInstruction(ctx: OpContext, input: StepInput<StageInstruction>): Promise<StepPlan> {
+  const { instruction } = input;
+  switch (instruction.kind) {
+    case "run":
+      return planRun({ ...input, instruction });
+    case "copy":
+    case "add":
+      return await planCopy(ctx, { ...input, instruction });
+    case "arg":
+      return planArg({ ...input, instruction });
+    default:
+      return planConfig({ ...input, instruction });
+  }
+}
+
+function findImage(build: Build, imageId: string): ImageRecord | undefined {
+  try {
+    return build.parts.images.resolve(imageId);
+  } catch (error) {
+    if (isBerthError(error, "IMAGE_NOT_FOUND")) return undefined;
+    throw error;
+  }
+}
