@@ -14,6 +14,7 @@ import { TreeFiles } from "./tree-files.ts";
 import {
   decompress,
   extractChunks,
+  listTree,
   makeDirectories,
   packPath,
   readWholeFile,
@@ -96,6 +97,8 @@ async function perform(id: number, call: WorkerCall, entry: Running): Promise<un
       return readWholeFile(files, call.path, call.maxBytes);
     case "makeDirectories":
       return makeDirectories(files, call.path, call);
+    case "list":
+      return listTree(files, call.path);
     case "remove":
       return removePath(files, call.path);
     case "pack":

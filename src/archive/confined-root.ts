@@ -26,6 +26,8 @@ export interface ConfinedRoot extends AsyncDisposable {
   extract(ctx: OpContext, request: ExtractRequest): Promise<ExtractResult>;
   /** A tar of `path` (a file, or a directory with everything below), deterministic, with owners, xattrs, sparse files and hard links. */
   pack(ctx: OpContext, request: PackRequest): Promise<Readable>;
+  /** Everything below the directory `path`, parents before children, in byte order; no link is followed. */
+  list(ctx: OpContext, path: string): Promise<readonly ListedFile[]>;
   /** Removes a file or a whole tree; missing is no error. */
   remove(ctx: OpContext, path: string): Promise<void>;
 }
@@ -41,6 +43,26 @@ export interface FileStat {
   /** Milliseconds since the epoch. */
   readonly mtimeMs: number;
   readonly linkTarget: string;
+}
+
+export interface ListedFile {
+  /** Relative to the listed directory. */
+  readonly path: string;
+  readonly kind: FileStat["kind"];
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly size: number;
+  /** Nanoseconds since the epoch. */
+  readonly mtimeNs: bigint;
+  readonly deviceMajor: number;
+  readonly deviceMinor: number;
+  /** The same for hard links of one file. */
+  readonly identity: string;
+  /** An overlay upper's directory that hides what lies below. */
+  readonly opaque: boolean;
+  /** `security.capability`, hexadecimal; "" for none. */
+  readonly capability: string;
 }
 
 export interface ExtractRequest {

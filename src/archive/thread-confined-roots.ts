@@ -10,6 +10,7 @@ import type {
   ExtractRequest,
   ExtractResult,
   FileStat,
+  ListedFile,
   PackRequest,
 } from "./confined-root.ts";
 import { type Filters, filterThrough } from "./external-decompressor.ts";
@@ -107,6 +108,10 @@ class ThreadConfinedRoot implements ConfinedRoot {
     options: { readonly mode: number; readonly uid: number; readonly gid: number },
   ): Promise<void> {
     await this.#call(ctx, { method: "makeDirectories", path, ...options });
+  }
+
+  async list(ctx: OpContext, path: string): Promise<readonly ListedFile[]> {
+    return await this.#call(ctx, { method: "list", path });
   }
 
   async remove(ctx: OpContext, path: string): Promise<void> {

@@ -4,14 +4,15 @@ import { closeSync, readSync } from "node:fs";
 import { finished, type Readable } from "node:stream";
 import { BerthError, messageOf } from "../base/errors.ts";
 import { createDecompressor } from "./compression.ts";
-import type { ExtractRequest, ExtractResult, FileStat, PackRequest } from "./confined-root.ts";
+import type { ExtractRequest, ExtractResult, FileStat, ListedFile, PackRequest } from "./confined-root.ts";
 import { archiveErrors } from "./errors.ts";
 import { components, resolvePath, walkDirectory } from "./path-walker.ts";
-import { fromBinary, toBinary } from "./tar-entry.ts";
+import { fromBinary, NO_XATTRS, toBinary } from "./tar-entry.ts";
 import { TarParser } from "./tar-parser.ts";
 import { type PackOptions, packTree } from "./tree-packer.ts";
-import { removeTree, type TreeFiles } from "./tree-files.ts";
+import { removeTree, type TreeFiles, type TreeStat } from "./tree-files.ts";
 import { TreeWriter } from "./tree-writer.ts";
+import { isOpaque } from "./whiteout.ts";
 
 export function statPath(files: TreeFiles, path: string, follow: boolean): FileStat {
   const full = resolvePath(files, toBinary(path), follow);
@@ -48,6 +49,41 @@ export function readWholeFile(files: TreeFiles, path: string, maxBytes: number):
   } finally {
     closeSync(fd);
   }
+}
+
+export function listTree(files: TreeFiles, path: string): readonly ListedFile[] {
+  const top = walkDirectory(files, "", toBinary(path));
+  const found: ListedFile[] = [];
+  const below = (directory: string, relative: string) => {
+    for (const name of files.readdir(directory)) {
+      const full = `${directory}/${name}`;
+      const stat = files.lstat(full);
+      if (stat === undefined) continue; // gone since the directory was read
+      const childPath = relative === "" ? name : `${relative}/${name}`;
+      found.push(listed(childPath, stat, stat.kind === "symlink" ? NO_XATTRS : files.xattrs(full)));
+      if (stat.kind === "directory") below(full, childPath);
+    }
+  };
+  below(top, "");
+  return found;
+}
+
+function listed(path: string, stat: TreeStat, xattrs: ReadonlyMap<string, Uint8Array>): ListedFile {
+  const { kind, mode, uid, gid, size, mtime, identity, deviceMajor, deviceMinor } = stat;
+  return {
+    path: fromBinary(path),
+    kind,
+    mode,
+    uid,
+    gid,
+    size,
+    mtimeNs: BigInt(mtime.seconds) * 1_000_000_000n + BigInt(mtime.nanoseconds),
+    deviceMajor,
+    deviceMinor,
+    identity,
+    opaque: isOpaque(xattrs),
+    capability: Buffer.from(xattrs.get("security.capability") ?? []).toString("hex"),
+  };
 }
 
 export function makeDirectories(

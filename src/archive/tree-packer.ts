@@ -4,7 +4,7 @@ import { archiveErrors } from "./errors.ts";
 import { fromBinary, NO_XATTRS, type TarEntry } from "./tar-entry.ts";
 import { encodeEntry, END_OF_ARCHIVE, roundUp } from "./tar-writer.ts";
 import type { TreeFiles, TreeStat } from "./tree-files.ts";
-import { isOverlayWhiteout, isOverlayXattr, OPAQUE_MARKER, OPAQUE_XATTR, whiteoutName } from "./whiteout.ts";
+import { isOpaque, isOverlayWhiteout, isOverlayXattr, OPAQUE_MARKER, whiteoutName } from "./whiteout.ts";
 
 export interface PackOptions {
   /** Canonical path of what is packed. */
@@ -78,7 +78,7 @@ class TreePacker {
     if (stat.kind === "directory") {
       const xattrs = this.#files.xattrs(path);
       yield* this.#bytes(encodeEntry({ ...describe(name, stat, xattrs), name: `${name.replace(/\/+$/, "")}/` }));
-      if (layer && xattrs.get(OPAQUE_XATTR)?.[0] === 0x79 /* "y" */) {
+      if (layer && isOpaque(xattrs)) {
         yield* this.#bytes(encodeEntry(markerEntry(`${name}/${OPAQUE_MARKER}`, stat)));
       }
       yield* this.#children(path, name, relative);

@@ -41,6 +41,10 @@ export function isOverlayWhiteout(stat: TreeStat): boolean {
   return stat.kind === "char" && stat.deviceMajor === 0 && stat.deviceMinor === 0;
 }
 
+export function isOpaque(xattrs: ReadonlyMap<string, Uint8Array>): boolean {
+  return xattrs.get(OPAQUE_XATTR)?.[0] === OPAQUE_VALUE[0];
+}
+
 export function isOverlayXattr(name: string): boolean {
   return name.startsWith("trusted.overlay.");
 }

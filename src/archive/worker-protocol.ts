@@ -1,6 +1,6 @@
 /** What the engine's thread and an archive worker say to each other. Plain data, cloned by the message port. */
 import { BerthError, messageOf } from "../base/errors.ts";
-import type { ExtractRequest, ExtractResult, FileStat, PackRequest } from "./confined-root.ts";
+import type { ExtractRequest, ExtractResult, FileStat, ListedFile, PackRequest } from "./confined-root.ts";
 
 /** A streamed extraction's source as the worker sees it: an open descriptor, or chunks that arrive as messages. */
 export type WorkerSource = { readonly kind: "fd"; readonly fd: number } | { readonly kind: "chunks" };
@@ -23,6 +23,7 @@ export type WorkerCall =
       };
     }
   | { readonly method: "pack"; readonly request: PackRequest }
+  | { readonly method: "list"; readonly path: string }
   | { readonly method: "remove"; readonly path: string };
 
 export interface WorkerResults {
@@ -32,6 +33,7 @@ export interface WorkerResults {
   /** What could not be kept comes as notes for the log. */
   readonly extract: ExtractResult & { readonly notes: readonly string[] };
   readonly pack: undefined;
+  readonly list: readonly ListedFile[];
   readonly remove: undefined;
 }
 

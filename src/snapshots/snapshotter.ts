@@ -34,9 +34,9 @@ export interface Snapshotter {
   diffTar(ctx: OpContext, id: string): Promise<Readable>;
   /**
    * Turns what the snapshot `id` changed into a layer on its parent: writes the (compressed) blob through `sink`, publishes the
-   * layer without unpacking it again. The snapshot stays usable. Pause or stop its writers first.
+   * layer without unpacking it again. The snapshot stays usable, unless it is consumed. Pause or stop its writers first.
    */
-  commit(ctx: OpContext, id: string, sink: LayerSink): Promise<CommittedLayer>;
+  commit(ctx: OpContext, id: string, sink: LayerSink, options?: CommitOptions): Promise<CommittedLayer>;
   /** Bytes that the snapshot itself holds. */
   usage(ctx: OpContext, id: string): Promise<number>;
 }
@@ -69,6 +69,11 @@ export interface Change {
   readonly kind: "modified" | "added" | "deleted";
   /** Absolute inside the root. */
   readonly path: string;
+}
+
+export interface CommitOptions {
+  /** The snapshot becomes the layer, without a copy, and is gone afterwards (`remove` of it is no error). For stopped ones only. */
+  readonly consume?: boolean;
 }
 
 /** Receives a committed layer's uncompressed tar, and compresses it. */
