@@ -1,0 +1,193 @@
+/** The Docker Engine API on Fastify: paths, versions, bodies, errors and the access log. Routes are in `routes.ts`. */
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
+import { BerthError, messageOf } from "../../base/errors.ts";
+import type { Logger } from "../../base/logger.ts";
+import { ApiVersion, maximumApiVersion } from "./api-version.ts";
+import type { DockerBackend } from "./backend.ts";
+import { decodeQuery, type RawQuery } from "./codecs/query.ts";
+import { validatorOf } from "./codecs/validate.ts";
+import { apiErrors } from "./errors.ts";
+import { splitPath } from "./request-path.ts";
+import type { Answer, Call, Route } from "./route.ts";
+import { dockerRoutes } from "./routes.ts";
+import { readBody, routeUpgrades } from "./streams/connection.ts";
+
+export interface DockerApiOptions {
+  readonly backend: DockerBackend;
+  readonly log: Logger;
+  /** Served besides Docker's (Berth's own). */
+  readonly routes?: readonly Route[];
+}
+
+/** JSON bodies hold a seccomp profile at most; archives are streamed and not bound by this. */
+const jsonBodyLimit = 16 * 1024 * 1024;
+
+/** The API, ready to be served by `listen.ts` or to be asked by `inject`. */
+export function createDockerApi({ backend, log, routes = [] }: DockerApiOptions): FastifyInstance {
+  const versions = new WeakMap<object, string>();
+  const app = Fastify({
+    logger: false,
+    bodyLimit: Number.MAX_SAFE_INTEGER,
+    requestTimeout: 0,
+    connectionTimeout: 0,
+    forceCloseConnections: true,
+    exposeHeadRoutes: false,
+    routerOptions: { maxParamLength: 8192, ignoreDuplicateSlashes: false },
+    rewriteUrl: (request) => {
+      const { version, url } = splitPath(request.url ?? "/");
+      if (version !== undefined) versions.set(request, version);
+      return url;
+    },
+  });
+  // Bodies stay streams: each route reads its own, by schema or as an archive.
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser("*", (_request, payload, done) => done(null, payload));
+  app.setNotFoundHandler((request, reply) => sendError(apiErrors.API_PAGE_NOT_FOUND({}), request, reply, log));
+  app.setErrorHandler((error, request, reply) => sendError(error, request, reply, log));
+  const headers = commonHeaders(backend);
+  for (const route of [...dockerRoutes, ...routes]) {
+    app.route({
+      method: route.method,
+      url: route.path.replaceAll(/\{(\w+)\}/g, ":name"),
+      handler: async (request, reply) => {
+        const started = performance.now();
+        try {
+          reply.headers(headers);
+          await serve(route, versions.get(request.raw), { backend, log, request, reply });
+        } catch (error) {
+          sendError(error, request, reply, log);
+        } finally {
+          logAccess(log, request, reply, started);
+        }
+        return reply;
+      },
+    });
+  }
+  routeUpgrades(app.server, app);
+  return app;
+}
+
+interface Exchange {
+  readonly backend: DockerBackend;
+  readonly log: Logger;
+  readonly request: FastifyRequest;
+  readonly reply: FastifyReply;
+}
+
+async function serve(route: Route, versionText: string | undefined, exchange: Exchange): Promise<void> {
+  const { backend, log, request, reply } = exchange;
+  const version = ApiVersion.of(versionText);
+  if (route.since !== undefined && !version.atLeast(route.since)) throw apiErrors.API_PAGE_NOT_FOUND({});
+  const raw = request.query as RawQuery;
+  const query = route.query === undefined ? {} : decodeQuery(route.query, raw);
+  const body = route.body === undefined ? undefined : await readJson(route, request);
+  const { name = "" } = request.params as { readonly name?: string };
+  const signal = route.outlivesClient === true ? neverAborted : clientGone(reply);
+  const call: Call = { backend, ctx: { signal, log }, version, name, query, body, request, reply };
+  send(await route.handle(call), reply);
+}
+
+const neverAborted = new AbortController().signal;
+
+/** Aborted when the connection closes before the answer was complete. */
+function clientGone(reply: FastifyReply): AbortSignal {
+  const controller = new AbortController();
+  reply.raw.once("close", () => {
+    if (!reply.raw.writableFinished) controller.abort();
+  });
+  return controller.signal;
+}
+
+function send(answer: Answer, reply: FastifyReply): void {
+  switch (answer.kind) {
+    case "json":
+      reply
+        .code(answer.status)
+        .header("Content-Type", "application/json")
+        .send(`${JSON.stringify(answer.value)}\n`);
+      return;
+    case "empty":
+      reply.code(answer.status).send();
+      return;
+    case "streamed":
+      return;
+  }
+}
+
+async function readJson(route: Route, request: FastifyRequest): Promise<unknown> {
+  const text = await readBody(request.raw, jsonBodyLimit);
+  if (text.length === 0) {
+    if (route.bodyOptional === true) return {};
+    throw apiErrors.API_INVALID_JSON({ reason: "got EOF while reading request body" });
+  }
+  const type = request.headers["content-type"];
+  if (type !== undefined && type !== "" && !/^application\/json\s*(;|$)/i.test(type)) {
+    throw apiErrors.API_CONTENT_TYPE({ type });
+  }
+  let body: unknown;
+  try {
+    body = JSON.parse(text.toString("utf8"));
+  } catch (error) {
+    throw apiErrors.API_INVALID_JSON({ reason: messageOf(error) });
+  }
+  if (body === null && route.bodyOptional === true) return {};
+  const problem = route.body === undefined ? undefined : validatorOf(route.body).problem(body);
+  if (problem !== undefined) {
+    throw apiErrors.API_INVALID_BODY({
+      field: problem.path === "" ? "the body" : problem.path,
+      reason: problem.reason,
+    });
+  }
+  return body;
+}
+
+/** Every error of the API leaves here: Docker's `{"message"}`, with Berth's code and hint beside it. */
+function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply, log: Logger): void {
+  const known = error instanceof BerthError ? error : undefined;
+  const status = known?.status ?? statusOf(error);
+  if (status >= 500) {
+    const fields = { method: request.method, url: request.originalUrl, error: messageOf(error), cause: causes(error) };
+    log.error(fields, "request failed");
+  }
+  if (reply.sent || reply.raw.headersSent) {
+    reply.raw.destroy();
+    return;
+  }
+  reply.code(status);
+  if (known?.code === "API_CLIENT_TOO_OLD") {
+    // A client that old expects text.
+    reply.header("Content-Type", "text/plain; charset=utf-8").send(`${known.message}\n`);
+    return;
+  }
+  const extra =
+    known === undefined ? {} : { code: known.code, ...(known.hint === undefined ? {} : { hint: known.hint }) };
+  reply.header("Content-Type", "application/json").send(`${JSON.stringify({ message: messageOf(error), ...extra })}\n`);
+}
+
+/** Fastify's own errors carry a status; anything else is a bug of ours. */
+function statusOf(error: unknown): number {
+  if (typeof error !== "object" || error === null || !("statusCode" in error)) return 500;
+  return typeof error.statusCode === "number" && error.statusCode >= 400 ? error.statusCode : 500;
+}
+
+function causes(error: unknown): readonly string[] {
+  const chain: string[] = [];
+  for (let at = error; at instanceof Error && at.cause !== undefined && chain.length < 8; at = at.cause) {
+    chain.push(messageOf(at.cause));
+  }
+  return chain;
+}
+
+function commonHeaders(backend: DockerBackend): Record<string, string> {
+  return {
+    "Api-Version": maximumApiVersion,
+    "Docker-Experimental": "false",
+    Ostype: "linux",
+    Server: `Berth/${backend.system.facts.version} (linux)`,
+  };
+}
+
+function logAccess(log: Logger, request: FastifyRequest, reply: FastifyReply, started: number): void {
+  const ms = Math.round((performance.now() - started) * 10) / 10;
+  log.debug({ method: request.method, url: request.originalUrl, status: reply.statusCode, ms }, "request");
+}

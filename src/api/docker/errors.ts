@@ -1,0 +1,66 @@
+import { defineErrors } from "../../base/errors.ts";
+
+/** Errors of the transport itself, in Docker's words where Docker has some. */
+export const apiErrors = defineErrors({
+  API_CLIENT_TOO_OLD: {
+    status: 400,
+    message: (p: { version: string; minimum: string }) =>
+      `client version ${p.version} is too old. Minimum supported API version is ${p.minimum}, please upgrade your client to a newer version`,
+  },
+  API_CLIENT_TOO_NEW: {
+    status: 400,
+    message: (p: { version: string; maximum: string }) =>
+      `client version ${p.version} is too new. Maximum supported API version is ${p.maximum}`,
+  },
+  API_PAGE_NOT_FOUND: { status: 404, message: () => "page not found" },
+  API_INVALID_PARAMETER: {
+    status: 400,
+    message: (p: { name: string; value: string; reason: string }) =>
+      `invalid value ${JSON.stringify(p.value)} for ${p.name}: ${p.reason}`,
+  },
+  API_INVALID_FILTER: {
+    status: 400,
+    message: (p: { name: string }) => `invalid filter '${p.name}'`,
+  },
+  API_INVALID_FILTER_VALUE: {
+    status: 400,
+    message: (p: { name: string; value: string }) => `invalid filter '${p.name}=${p.value}'`,
+  },
+  API_CONTENT_TYPE: {
+    status: 400,
+    message: (p: { type: string }) => `unsupported Content-Type header (${p.type}): must be 'application/json'`,
+  },
+  API_INVALID_JSON: { status: 400, message: (p: { reason: string }) => `invalid JSON: ${p.reason}` },
+  API_INVALID_BODY: {
+    status: 400,
+    message: (p: { field: string; reason: string }) => `invalid request: ${p.field} ${p.reason}`,
+  },
+  API_BODY_TOO_LARGE: {
+    status: 413,
+    message: (p: { limit: number }) => `request body is larger than ${p.limit} bytes`,
+  },
+  /** A request that contradicts itself or names something impossible; the text is Docker's. */
+  API_BAD_REQUEST: { status: 400, message: (p: { message: string }) => p.message },
+  API_NOT_FOUND: { status: 404, message: (p: { message: string }) => p.message },
+  API_CONFLICT: { status: 409, message: (p: { message: string }) => p.message },
+  /** Docker knows it, Berth does not (yet). */
+  API_UNSUPPORTED: {
+    status: 501,
+    message: (p: { what: string; hint?: string }) =>
+      `${p.what} is not supported by Berth${p.hint === undefined ? "" : `: ${p.hint}`}`,
+  },
+  API_SWARM_INACTIVE: {
+    status: 503,
+    message: () =>
+      'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.',
+  },
+  API_TLS_REQUIRED: {
+    status: 500,
+    message: (p: { host: string }) => `refusing to serve ${p.host} without mutual TLS`,
+    hint: () => "give --tls-verify with --tls-ca-cert, --tls-cert and --tls-key, or serve a unix socket only",
+  },
+  API_HOST_INVALID: {
+    status: 500,
+    message: (p: { host: string; reason: string }) => `cannot serve the API on ${p.host}: ${p.reason}`,
+  },
+});

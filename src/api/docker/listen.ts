@@ -1,0 +1,137 @@
+/** Where the API is served: unix sockets, and TCP behind mutual TLS only. */
+import { chmod, chown, mkdir, readFile, rm } from "node:fs/promises";
+import { createServer, type Server as HttpServer } from "node:http";
+import { createServer as createTlsServer } from "node:https";
+import { connect, type Server, type Socket } from "node:net";
+import { dirname } from "node:path";
+import type { FastifyInstance } from "fastify";
+import { messageOf } from "../../base/errors.ts";
+import { apiErrors } from "./errors.ts";
+import { routeUpgrades } from "./streams/connection.ts";
+
+export interface ListenOptions {
+  /** Group id that may use unix sockets (mode 0660); undefined leaves them to root (mode 0600). */
+  readonly socketGid?: number;
+  /** Paths of PEM files. Without them TCP is refused. */
+  readonly tls?: { readonly ca: string; readonly cert: string; readonly key: string };
+}
+
+/** A served API. Disposing closes its sockets, and every connection. */
+export interface Listening extends AsyncDisposable {
+  /** As bound: "unix:///run/berth/docker.sock", "tcp://127.0.0.1:41235". */
+  readonly hosts: readonly string[];
+}
+
+/** Serves `app` on each of `hosts` (`unix://PATH`, `tcp://HOST:PORT`); all or none. */
+export async function listen(
+  app: FastifyInstance,
+  hosts: readonly string[],
+  options: ListenOptions = {},
+): Promise<Listening> {
+  await app.ready();
+  const bound: Bound[] = [];
+  const close = async () => {
+    await Promise.all(bound.map((server) => server.close()));
+  };
+  try {
+    for (const host of hosts) bound.push(await bind(app, host, options));
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return { hosts: bound.map((server) => server.host), [Symbol.asyncDispose]: close };
+}
+
+interface Bound {
+  readonly host: string;
+  close(): Promise<void>;
+}
+
+async function bind(app: FastifyInstance, host: string, options: ListenOptions): Promise<Bound> {
+  if (host.startsWith("unix://")) return await bindUnix(app, host, options);
+  if (host.startsWith("tcp://")) return await bindTcp(app, host, options);
+  throw apiErrors.API_HOST_INVALID({ host, reason: "it must begin with unix:// or tcp://" });
+}
+
+async function bindUnix(app: FastifyInstance, host: string, options: ListenOptions): Promise<Bound> {
+  const path = host.slice("unix://".length);
+  if (!path.startsWith("/")) throw apiErrors.API_HOST_INVALID({ host, reason: "the path must be absolute" });
+  await mkdir(dirname(path), { recursive: true });
+  await removeStale(host, path);
+  const server = createServer(serverOptions, app.routing);
+  // Made with mode 0600: nobody gets in between bind and chmod.
+  const umask = process.umask(0o177);
+  try {
+    await listening(server, host, (ready) => server.listen(path, ready));
+  } finally {
+    process.umask(umask);
+  }
+  if (options.socketGid !== undefined) {
+    await chown(path, 0, options.socketGid);
+    await chmod(path, 0o660);
+  }
+  return serving(server, app, host);
+}
+
+/** A socket that a killed engine left is removed; one that answers belongs to another engine. */
+async function removeStale(host: string, path: string): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const probe = connect(path, () => resolve(true));
+  probe.once("error", () => resolve(false));
+  const answers = await promise;
+  probe.destroy();
+  if (answers) throw apiErrors.API_HOST_INVALID({ host, reason: "another process serves it" });
+  await rm(path, { force: true });
+}
+
+async function bindTcp(app: FastifyInstance, host: string, options: ListenOptions): Promise<Bound> {
+  if (options.tls === undefined) throw apiErrors.API_TLS_REQUIRED({ host });
+  const match = /^tcp:\/\/(\[[^\]]+\]|[^:/]*):(\d+)\/?$/.exec(host);
+  if (match === null) throw apiErrors.API_HOST_INVALID({ host, reason: "it must be tcp://ADDRESS:PORT" });
+  const address = match[1] === "" || match[1] === undefined ? "127.0.0.1" : match[1].replaceAll(/[[\]]/g, "");
+  const { ca, cert, key } = options.tls;
+  const files = { ca: await readFile(ca), cert: await readFile(cert), key: await readFile(key) };
+  const tls = {
+    ...serverOptions,
+    ...files,
+    requestCert: true,
+    rejectUnauthorized: true,
+    minVersion: "TLSv1.2",
+  } as const;
+  const server = createTlsServer(tls, app.routing);
+  await listening(server, host, (ready) => server.listen(Number(match[2]), address, ready));
+  const at = server.address();
+  const port = typeof at === "object" && at !== null ? at.port : Number(match[2]);
+  return serving(server, app, `tcp://${match[1] === "" ? address : match[1]}:${port}`);
+}
+
+/** No time limits: `docker logs -f` is one request. Headers alone must come within a minute. */
+const serverOptions = { requestTimeout: 0, headersTimeout: 60_000, keepAliveTimeout: 60_000 } as const;
+
+async function listening(server: Server, host: string, start: (ready: () => void) => void): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  server.once("error", (error) => {
+    reject(apiErrors.API_HOST_INVALID({ host, reason: messageOf(error) }, { cause: error }));
+  });
+  start(resolve);
+  await promise;
+}
+
+function serving(server: HttpServer, app: FastifyInstance, host: string): Bound {
+  routeUpgrades(server, app);
+  // `closeAllConnections` knows nothing of sockets that left HTTP.
+  const sockets = new Set<Socket>();
+  server.on("connection", (socket) => {
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+  });
+  return {
+    host,
+    close: async () => {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      server.close(() => resolve());
+      for (const socket of sockets) socket.destroy();
+      await promise;
+    },
+  };
+}

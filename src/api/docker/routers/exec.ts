@@ -1,0 +1,120 @@
+import type { Static } from "typebox";
+import { isBerthError, messageOf } from "../../../base/errors.ts";
+import { CreateExecBody, ResizeQuery, StartExecBody } from "../../../schema/docker/container.ts";
+import type { TerminalSize } from "../../../instances/driver.ts";
+import { apiErrors } from "../errors.ts";
+import { type Call, created, done, ok, type Route, route, streamed } from "../route.ts";
+import { streamType, takeConnection } from "../streams/connection.ts";
+import { parseDetachKeys } from "../streams/detach-keys.ts";
+import { joinSession } from "../streams/session.ts";
+import { stdcopyFrame } from "../streams/stdcopy.ts";
+import { terminalSize } from "./containers.ts";
+
+export const execRoutes: readonly Route[] = [
+  route({
+    method: "POST",
+    path: "/containers/{id}/exec",
+    summary: "Prepare a further process in a container",
+    body: CreateExecBody,
+    handle: async ({ backend, ctx, name, body }) => {
+      const argv = body.Cmd ?? [];
+      if (argv.length === 0) throw apiErrors.API_BAD_REQUEST({ message: "No exec command specified" });
+      const detachKeys = body.DetachKeys ?? "";
+      parseDetachKeys(detachKeys);
+      const id = await backend.instances.execCreate(ctx, name, {
+        argv,
+        env: body.Env ?? [],
+        user: body.User ?? "",
+        workingDir: body.WorkingDir ?? "",
+        tty: body.Tty ?? false,
+        attachStdin: body.AttachStdin ?? false,
+        attachStdout: body.AttachStdout ?? false,
+        attachStderr: body.AttachStderr ?? false,
+        privileged: body.Privileged ?? false,
+        detachKeys,
+      });
+      return created({ Id: id });
+    },
+  }),
+  route({
+    method: "POST",
+    path: "/exec/{id}/start",
+    summary: "Start it; unless detached, the connection leaves HTTP",
+    body: StartExecBody,
+    bodyOptional: true,
+    handle: startExec,
+  }),
+  route({
+    method: "POST",
+    path: "/exec/{id}/resize",
+    summary: "Resize its terminal",
+    query: ResizeQuery,
+    handle: async ({ backend, ctx, name, query }) => {
+      await backend.instances.execResize(ctx, name, terminalSize(query));
+      return done;
+    },
+  }),
+  route({
+    method: "GET",
+    path: "/exec/{id}/json",
+    summary: "Inspect it",
+    handle: ({ backend, name }) => {
+      const state = backend.instances.execInspect(name);
+      const { spec } = state;
+      return ok({
+        ID: state.id,
+        Running: state.running,
+        ExitCode: state.exitCode,
+        ProcessConfig: {
+          tty: spec.tty,
+          entrypoint: spec.argv[0] ?? "",
+          arguments: spec.argv.slice(1),
+          privileged: spec.privileged,
+          ...(spec.user === "" ? {} : { user: spec.user }),
+        },
+        OpenStdin: spec.attachStdin,
+        OpenStderr: spec.attachStderr,
+        OpenStdout: spec.attachStdout,
+        CanRemove: !state.running && state.exitCode !== null,
+        ContainerID: state.instanceId,
+        DetachKeys: spec.detachKeys === "" ? "" : Buffer.from(parseDetachKeys(spec.detachKeys)).toString("base64"),
+        Pid: state.pid,
+      });
+    },
+  }),
+];
+
+async function startExec(call: Call<unknown, Static<typeof StartExecBody>>) {
+  const { backend, ctx, name, body, version } = call;
+  const { spec } = backend.instances.execInspect(name);
+  const detach = body.Detach ?? false;
+  const terminal = consoleSize(body.ConsoleSize);
+  const options = {
+    detach,
+    tty: spec.tty,
+    ...(terminal === undefined || !spec.tty || !version.atLeast(42) ? {} : { terminal }),
+  };
+  let session: Awaited<ReturnType<typeof backend.instances.execStart>>;
+  try {
+    session = await backend.instances.execStart(ctx, name, options);
+  } catch (error) {
+    // What can't run at all is a plain error. A command that can't be started is told on the stream, where Docker's
+    // clients print it before they ask for the exit code.
+    if (detach || !isBerthError(error, "COMMAND_NOT_FOUND", "COMMAND_NOT_EXECUTABLE", "RUNTIME_FAILED")) throw error;
+    const connection = takeConnection(call, streamType(version, spec.tty));
+    const text = Buffer.from(`${messageOf(error)}\r\n`);
+    connection.output.write(spec.tty ? text : stdcopyFrame("stdout", text));
+    connection.close();
+    return streamed;
+  }
+  if (session === undefined) return done;
+  const connection = takeConnection(call, streamType(version, session.tty));
+  const detachKeys = parseDetachKeys(spec.detachKeys);
+  await joinSession(session, connection, { detachKeys, raw: session.tty, stdin: spec.attachStdin });
+  return streamed;
+}
+
+function consoleSize(size: readonly number[] | null | undefined): TerminalSize | undefined {
+  const [rows, columns] = size ?? [];
+  return rows === undefined || columns === undefined ? undefined : { rows, columns };
+}

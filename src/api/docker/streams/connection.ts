@@ -1,0 +1,160 @@
+/**
+ * Connections that leave HTTP: attach, exec and the like. A client asks with `Upgrade: tcp` and gets 101; an older one
+ * gets 200 and a body without a length, and sends its input as the request's body.
+ */
+import { type IncomingMessage, type Server, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+import type { Readable, Writable } from "node:stream";
+import type { FastifyInstance } from "fastify";
+import type { ApiVersion } from "../api-version.ts";
+import { apiErrors } from "../errors.ts";
+import type { Call } from "../route.ts";
+
+/** Both ways of a connection that left HTTP. Its `input` ends when the client half-closes; end `output` to close. */
+export interface RawConnection {
+  readonly input: Readable;
+  readonly output: Writable;
+  /** Aborted when the client is gone, or the connection has been closed. */
+  readonly gone: AbortSignal;
+  /** Ends the output when it has been sent, and lets go of what the client still sends. */
+  close(): void;
+}
+
+interface UpgradeRequest {
+  readonly socket: Socket;
+  /** Bytes that came after the request's head and have not been read yet. */
+  head: Buffer;
+}
+
+const upgrades = new WeakMap<IncomingMessage, UpgradeRequest>();
+
+/** Routes `Upgrade:` requests of `server` like any other; a handler then takes the socket, or answers plain HTTP. */
+export function routeUpgrades(server: Pick<Server, "on">, app: FastifyInstance): void {
+  server.on("upgrade", (request: IncomingMessage, socket: Socket, head: Buffer) => {
+    const response = new ServerResponse(request);
+    response.shouldKeepAlive = false;
+    response.assignSocket(socket);
+    upgrades.set(request, { socket, head });
+    // Node's own listeners left with its parser: an unheard error would end the process.
+    socket.on("error", () => socket.destroy());
+    response.once("finish", () => {
+      response.detachSocket(socket);
+      socket.end();
+      socket.resume();
+    });
+    app.routing(request, response);
+  });
+}
+
+/** What the client asked to upgrade to ("tcp", "websocket"), when it did. */
+export function upgradeOf(request: IncomingMessage): string | undefined {
+  return upgrades.has(request) ? request.headers.upgrade?.toLowerCase() : undefined;
+}
+
+/**
+ * The body of a request, whole. Node doesn't parse one of an `Upgrade:` request: it is cut from the socket by its
+ * Content-Length, and what follows is left for {@link takeConnection}.
+ */
+export async function readBody(request: IncomingMessage, limit: number): Promise<Buffer> {
+  const declared = Number(request.headers["content-length"] ?? 0);
+  if (declared > limit) throw apiErrors.API_BODY_TOO_LARGE({ limit });
+  const upgrade = upgrades.get(request);
+  if (upgrade !== undefined) return await readUpgradeBody(request, upgrade, declared);
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of request) {
+    const bytes: Buffer = chunk;
+    size += bytes.length;
+    if (size > limit) throw apiErrors.API_BODY_TOO_LARGE({ limit });
+    chunks.push(bytes);
+  }
+  return chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks);
+}
+
+async function readUpgradeBody(request: IncomingMessage, upgrade: UpgradeRequest, length: number): Promise<Buffer> {
+  if (request.headers["transfer-encoding"] !== undefined) {
+    throw apiErrors.API_BAD_REQUEST({ message: "a request that upgrades its connection needs a Content-Length" });
+  }
+  const { socket } = upgrade;
+  while (upgrade.head.length < length) {
+    const chunk: Buffer | null = socket.read();
+    if (chunk !== null) upgrade.head = Buffer.concat([upgrade.head, chunk]);
+    else if (socket.readableEnded || socket.destroyed) {
+      throw apiErrors.API_BAD_REQUEST({ message: "the request's body ended before its Content-Length" });
+    } else await readableOrClosed(socket);
+  }
+  const body = upgrade.head.subarray(0, length);
+  upgrade.head = upgrade.head.subarray(length);
+  return body;
+}
+
+function readableOrClosed(socket: Socket): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const settle = () => {
+    socket.off("readable", settle).off("close", settle).off("end", settle);
+    resolve();
+  };
+  socket.on("readable", settle).on("close", settle).on("end", settle);
+  return promise;
+}
+
+export const rawStreamType = "application/vnd.docker.raw-stream";
+export const multiplexedStreamType = "application/vnd.docker.multiplexed-stream";
+
+/** Since 1.42 the type says whether output is framed by stream. */
+export function streamType(version: ApiVersion, tty: boolean): string {
+  return tty || !version.atLeast(42) ? rawStreamType : multiplexedStreamType;
+}
+
+/** Takes the connection out of HTTP, with the head that Docker sends. */
+export function takeConnection(call: Call, contentType: string): RawConnection {
+  const { request, reply } = call;
+  reply.hijack();
+  const upgrade = upgrades.get(request.raw);
+  if (upgrade === undefined) return takeResponse(request.raw, reply.raw);
+  const { socket, head } = upgrade;
+  reply.raw.detachSocket(socket);
+  socket.setTimeout(0);
+  socket.setNoDelay(true);
+  socket.write(
+    `HTTP/1.1 101 UPGRADED\r\nContent-Type: ${contentType}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n` +
+      `Api-Version: ${call.version.text}\r\n\r\n`,
+  );
+  return takeSocket(socket, head);
+}
+
+/** The bare socket of an upgrade request, for a protocol with its own handshake. */
+export function takeUpgradeSocket(call: Call): RawConnection & { readonly socket: Socket } {
+  const upgrade = upgrades.get(call.request.raw);
+  if (upgrade === undefined) throw apiErrors.API_BAD_REQUEST({ message: "this route needs an Upgrade request" });
+  call.reply.hijack();
+  call.reply.raw.detachSocket(upgrade.socket);
+  return { ...takeSocket(upgrade.socket, upgrade.head), socket: upgrade.socket };
+}
+
+function takeSocket(socket: Socket, head: Buffer): RawConnection {
+  if (head.length > 0) socket.unshift(head);
+  const gone = new AbortController();
+  socket.once("close", () => gone.abort());
+  return {
+    input: socket,
+    output: socket,
+    gone: gone.signal,
+    close: () => {
+      socket.end();
+      // Reads on, so that the client's own end is seen and the socket closes.
+      socket.resume();
+    },
+  };
+}
+
+function takeResponse(request: IncomingMessage, response: ServerResponse): RawConnection {
+  const gone = new AbortController();
+  response.once("close", () => gone.abort());
+  // Docker's raw stream has neither a length nor chunks: the end of the connection is its end.
+  response.useChunkedEncodingByDefault = false;
+  response.shouldKeepAlive = false;
+  response.writeHead(200, { "Content-Type": rawStreamType });
+  response.flushHeaders();
+  return { input: request, output: response, gone: gone.signal, close: () => void response.end() };
+}
