@@ -68,7 +68,8 @@ async function dockerImages(
   oci: readonly ArchivedImage[],
 ): Promise<readonly ArchivedImage[]> {
   const json = parseJson(await archive.document("manifest.json"), "manifest.json of the archive");
-  if (!Check(DockerManifest, json)) throw imageErrors.ARCHIVE_NOT_AN_IMAGE({ reason: "its manifest.json is malformed" });
+  if (!Check(DockerManifest, json))
+    throw imageErrors.ARCHIVE_NOT_AN_IMAGE({ reason: "its manifest.json is malformed" });
   const images: ArchivedImage[] = [];
   for (const entry of json) {
     const tags = (entry.RepoTags ?? []).map((tag) => withDefaultTag(parseReference(tag)));
@@ -118,7 +119,11 @@ async function ociImages(
   archive: ImageArchive,
   platform: Platform | undefined,
 ): Promise<readonly ArchivedImage[]> {
-  const top = parseManifestDocument(await archive.document("index.json"), MediaType.ociIndex, "the archive's index.json");
+  const top = parseManifestDocument(
+    await archive.document("index.json"),
+    MediaType.ociIndex,
+    "the archive's index.json",
+  );
   if (top.kind !== "index") throw imageErrors.ARCHIVE_NOT_AN_IMAGE({ reason: "its index.json is not an index" });
   const wanted = platform ?? room.platform;
   const images = new Map<string, ArchivedImage>();

@@ -1,6 +1,11 @@
 import { pipeline } from "node:stream/promises";
 import type { Readable } from "node:stream";
-import { type Compression as ArchiveCompression, createDecompressor, detectCompression, MAGIC_BYTES } from "../archive/compression.ts";
+import {
+  type Compression as ArchiveCompression,
+  createDecompressor,
+  detectCompression,
+  MAGIC_BYTES,
+} from "../archive/compression.ts";
 import { archiveErrors } from "../archive/errors.ts";
 import { type Filters, filterThrough } from "../archive/external-decompressor.ts";
 import { peek } from "../archive/peek.ts";
@@ -16,7 +21,10 @@ export async function blobCompression(content: ContentStore, digest: string): Pr
   for await (const chunk of await content.open(digest, { start: 0, end: MAGIC_BYTES - 1 })) chunks.push(chunk);
   const compression = detectCompression(Buffer.concat(chunks));
   if (compression === "bzip2" || compression === "xz") {
-    throw imageErrors.IMAGE_DOCUMENT_INVALID({ what: `layer ${digest}`, reason: `it is compressed with ${compression}` });
+    throw imageErrors.IMAGE_DOCUMENT_INVALID({
+      what: `layer ${digest}`,
+      reason: `it is compressed with ${compression}`,
+    });
   }
   return compression;
 }
@@ -74,7 +82,10 @@ async function* inflate(
   } catch (error) {
     ctx.signal.throwIfAborted();
     if (!isZlibError(error)) throw error;
-    throw archiveErrors.ARCHIVE_CORRUPT({ entry: "", reason: `broken ${compression}: ${messageOf(error)}` }, { cause: error });
+    throw archiveErrors.ARCHIVE_CORRUPT(
+      { entry: "", reason: `broken ${compression}: ${messageOf(error)}` },
+      { cause: error },
+    );
   } finally {
     decompressor.destroy();
     await feeding;

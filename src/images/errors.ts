@@ -75,7 +75,8 @@ export const imageErrors = defineErrors({
   },
   REGISTRY_TLS_FAILED: {
     status: 500,
-    message: (p: { host: string; reason: string }) => `cannot verify the certificate of registry ${p.host}: ${p.reason}`,
+    message: (p: { host: string; reason: string }) =>
+      `cannot verify the certificate of registry ${p.host}: ${p.reason}`,
     hint: (p) =>
       `put its CA into /etc/docker/certs.d/${p.host}/ca.crt, or name it in insecure-registries if you trust the network`,
   },
@@ -96,7 +97,8 @@ export const imageErrors = defineErrors({
   },
   REGISTRY_TOO_MANY_REQUESTS: {
     status: 429,
-    message: (p: { host: string; detail: string }) => `toomanyrequests: ${p.detail || `registry ${p.host} limits its rate`}`,
+    message: (p: { host: string; detail: string }) =>
+      `toomanyrequests: ${p.detail || `registry ${p.host} limits its rate`}`,
     hint: () => "wait, log in, or configure a registry mirror",
   },
   REGISTRY_RESPONSE_INVALID: {

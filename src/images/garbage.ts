@@ -77,21 +77,23 @@ export class Garbage {
     });
   }
 
+  /** Removes every layer that nothing needs: at start-up, when whatever a killed engine was doing has no lease any more. */
+  async sweepLayers(ctx: OpContext): Promise<void> {
+    await this.collect(ctx, { blobs: [], chains: bottomUp(await this.#snapshotter.layers()) });
+  }
+
   /**
-   * Removes every layer that nothing needs, and blobs and partial downloads that nobody has gone on with for `staleMs`: at
-   * start-up, when whatever a killed engine was doing has no lease any more.
+   * Removes blobs and partial downloads that nothing needs and nobody has gone on with for `staleMs`. A pull that was cut short
+   * goes on with the layers that it had, if it is not too late.
    */
-  async sweep(ctx: OpContext, staleMs: number): Promise<Collected> {
+  async sweepBlobs(ctx: OpContext, staleMs: number): Promise<number> {
     const blobs: string[] = [];
     const newest = Date.now() - staleMs;
     for await (const { digest } of this.#content.list()) {
-      // A pull that was cut short goes on with the layers that it has: they get as long as partial ones.
       if ((await stat(await this.#content.path(digest))).mtimeMs <= newest) blobs.push(digest);
     }
-    const layers = await this.#snapshotter.layers();
-    const collected = await this.collect(ctx, { blobs, chains: bottomUp(layers) });
     await this.#content.removeStalePartials(ctx, staleMs);
-    return collected;
+    return (await this.collect(ctx, { blobs, chains: [] })).bytes;
   }
 
   /** Bytes freed; undefined when it is not there, or something stands on it. */

@@ -5,16 +5,12 @@ import { familiar } from "./reference.ts";
 
 /**
  * How an image came about, newest step first. Ids are known only of steps that are images here: the image itself and its
- * parents; `layerSize` is asked for each step that made a layer, by its index from the bottom.
+ * parents.
  */
-export function imageHistory(
-  images: ImageStore,
-  image: ImageRecord,
-  layerSize: (index: number) => number,
-): readonly ImageHistoryItem[] {
+export function imageHistory(images: ImageStore, image: ImageRecord): readonly ImageHistoryItem[] {
   let layer = 0;
   const items = (image.config.history ?? []).map((entry): ImageHistoryItem => {
-    const size = entry.empty_layer === true ? 0 : layerSize(layer++);
+    const size = entry.empty_layer === true ? 0 : (image.layers[layer++]?.size ?? 0);
     return { ...entry, id: "<missing>", size, tags: [] };
   });
   items.reverse();

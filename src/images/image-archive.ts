@@ -74,7 +74,10 @@ export class ImageArchive implements AsyncDisposable {
     for (const lease of this.#leases) lease[Symbol.dispose]();
     const blobs = [...this.#files.values()].map(({ digest }) => digest);
     // A fresh context: the load's own may be what was aborted.
-    await this.#room.garbage.collect({ log: this.#ctx.log, signal: new AbortController().signal }, { blobs, chains: [] });
+    await this.#room.garbage.collect(
+      { log: this.#ctx.log, signal: new AbortController().signal },
+      { blobs, chains: [] },
+    );
   }
 
   /** The parser hands entries on as it meets them; they are stored before it gets the next piece. */

@@ -1,6 +1,7 @@
-import type { ApplyChanges } from "../dockerfile/apply-changes.ts";
+import type { Readable } from "node:stream";
 import { cleanupContext, type OpContext } from "../base/op-context.ts";
 import type { ProgressSink } from "../base/progress.ts";
+import { applyChanges } from "../dockerfile/apply-changes.ts";
 import type { HistoryEntry, ImageConfig, ImageRecord, ImageRunConfig, Platform } from "../schema/image.ts";
 import { chainIds } from "./chain-id.ts";
 import type { ImageRoom } from "./image-room.ts";
@@ -9,13 +10,11 @@ import { ingestLayer, type IngestOptions } from "./layer-ingest.ts";
 import { normalisePlatform } from "./platform.ts";
 import { formatReference, parseReference, type Reference, withDefaultTag } from "./reference.ts";
 import { assembleImage } from "./store-image.ts";
-import type { Readable } from "node:stream";
 
 /** `docker import`: a root file system's tar as an image of one layer. */
 export async function importImage(
   ctx: OpContext,
   room: ImageRoom,
-  applyChanges: ApplyChanges,
   request: ImportRequest,
   progress: ProgressSink,
 ): Promise<ImageRecord> {
@@ -27,7 +26,7 @@ export async function importImage(
     runConfig,
     platform: normalisePlatform(request.platform ?? room.platform),
     created: new Date(room.clock.now()).toISOString(),
-    history: { comment: request.message ?? "Imported from -" },
+    history: [{ comment: request.message ?? "Imported from -" }],
   });
   room.events.changed("import", record);
   progress({ status: record.id });
@@ -40,7 +39,8 @@ export interface RootfsImage {
   readonly platform: Platform;
   /** ISO 8601. */
   readonly created: string;
-  readonly history: Omit<HistoryEntry, "created">;
+  /** The first is the layer's. */
+  readonly history: readonly Omit<HistoryEntry, "created">[];
   readonly onProgress?: IngestOptions["onProgress"];
 }
 
@@ -76,7 +76,7 @@ export async function storeRootfs(
       os: image.platform.os,
       config: image.runConfig,
       rootfs: { type: "layers", diff_ids: [layer.diffId] },
-      history: [{ created: image.created, ...image.history }],
+      history: image.history.map((entry) => ({ created: image.created, ...entry })),
     };
     const assembled = await assembleImage(ctx, room, config, [layer], async (...digests) => {
       blobs.push(...digests);

@@ -58,12 +58,13 @@ async function storeOne(ctx: OpContext, room: ImageRoom, image: ArchivedImage, p
   const chains = chainIds(image.config.rootfs.diff_ids);
   using lease = await leases.hold([...chains, image.manifest.digest]);
   try {
-    const layers = [...image.layers];
     const report = throttledByLayer(progress);
-    const { size } = await unpacker.image(ctx, { layers, config: image.config }, ({ diffId }, current, total) =>
-      report(diffId, current, total),
-    );
     const { id, config, manifest } = image;
+    const { layers, size } = await unpacker.image(
+      ctx,
+      { layers: [...image.layers], config },
+      ({ diffId }, current, total) => report(diffId, current, total),
+    );
     images.put({ id, config, manifest, layers, size, intermediate: false });
   } catch (error) {
     lease[Symbol.dispose]();

@@ -9,6 +9,9 @@ import type { ImageRemover } from "./remove.ts";
 
 type Filter = (image: ImageRecord) => boolean;
 
+/** What a pull left that was given up, and not tried again since. */
+export const STALE_DOWNLOAD_MS = 24 * 3_600_000;
+
 const DURATION = /^(?:(\d+(?:\.\d+)?)(h|m|s|ms))+$/;
 const UNIT_MS: Readonly<Record<string, number>> = { h: 3_600_000, m: 60_000, s: 1_000, ms: 1 };
 
@@ -42,6 +45,7 @@ export async function pruneImages(
       }
     }
   }
+  reclaimedBytes += await room.garbage.sweepBlobs(ctx, STALE_DOWNLOAD_MS);
   return { deleted, reclaimedBytes };
 }
 
@@ -63,7 +67,9 @@ function parseFilter(name: string, value: string, now: number): Filter | undefin
       return isFalse(value) || /^(?:1|t|true)$/i.test(value) ? () => true : undefined;
     case "until": {
       const limit = parseTime(value, now);
-      return limit === undefined ? undefined : ({ config }) => Date.parse(config.created ?? "1970-01-01T00:00:00Z") < limit;
+      return limit === undefined
+        ? undefined
+        : ({ config }) => Date.parse(config.created ?? "1970-01-01T00:00:00Z") < limit;
     }
     case "label":
       return (image) => hasLabel(image, value);

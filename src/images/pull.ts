@@ -49,19 +49,26 @@ export class Puller {
   }
 
   async pull(ctx: OpContext, request: PullRequest, progress: ProgressSink): Promise<ImageRecord> {
-    const reference = withDefaultTag(parseReference(request.reference));
+    const parsed = parseReference(request.reference);
+    if (request.allTags === true) return await this.#pullAll(ctx, parsed, request, progress);
+    const reference = withDefaultTag(parsed);
     return await this.#pullOne(withLog(ctx, { image: formatFamiliar(reference) }), reference, request, progress);
   }
 
   /** Every tag of a repository (`docker pull --all-tags`). */
-  async pullAll(ctx: OpContext, request: PullRequest, progress: ProgressSink): Promise<readonly ImageRecord[]> {
-    const { domain, path } = parseReference(request.reference);
+  async #pullAll(
+    ctx: OpContext,
+    { domain, path }: Reference,
+    request: PullRequest,
+    progress: ProgressSink,
+  ): Promise<ImageRecord> {
     const name = { domain, path };
     const sources = new PullSources(this.#client.forPull(ctx, name, request.auth));
     const { result: tags } = await sources.firstThat(ctx, 0, (source) => source.tags(ctx, formatFamiliar(name)));
-    const images: ImageRecord[] = [];
-    for (const tag of tags) images.push(await this.#pullOne(ctx, { ...name, tag }, request, progress));
-    return images;
+    let last: ImageRecord | undefined;
+    for (const tag of tags) last = await this.#pullOne(ctx, { ...name, tag }, request, progress);
+    if (last === undefined) throw imageErrors.MANIFEST_NOT_FOUND({ reference: formatFamiliar(name) });
+    return last;
   }
 
   async #pullOne(
@@ -84,7 +91,12 @@ export class Puller {
       return { kind: "remote" as const, resolved: await resolveManifest(fetch, digest ?? tagOrDigest, name, wanted) };
     });
     if (result.kind === "local") {
-      return this.#finish(reference, result.digest, (names) => this.#room.images.name(result.local.id, names), progress);
+      return this.#finish(
+        reference,
+        result.digest,
+        (names) => this.#room.images.name(result.local.id, names),
+        progress,
+      );
     }
 
     const { resolved } = result;
@@ -92,9 +104,7 @@ export class Puller {
     const own = withSignal(ctx, abort.signal);
     const fetchBlob = async (blob: Descriptor, onProgress: ByteProgress) => {
       await this.#shared.run(own, blob.digest, onProgress, async (ctx, report) => {
-        await sources.firstThat(ctx, index, (source) =>
-          downloadBlob(ctx, source, this.#room.content, blob, report),
-        );
+        await sources.firstThat(ctx, index, (source) => downloadBlob(ctx, source, this.#room.content, blob, report));
       });
     };
     try {
@@ -138,16 +148,18 @@ export class Puller {
 
     const chains = chainIds(config.rootfs.diff_ids);
     using _layers = await leases.hold(chains);
-    const layers = manifest.layers.map((blob, index): ImageLayer => ({ blob, diffId: config.rootfs.diff_ids[index] ?? "" }));
+    const layers = manifest.layers.map(
+      (blob, index): ImageLayer => ({ blob, diffId: config.rootfs.diff_ids[index] ?? "" }),
+    );
     try {
-      const size = await this.#layers(ctx, layers, chains, fetchBlob, progress);
+      const sizes = await this.#layers(ctx, layers, chains, fetchBlob, progress);
       await content.put(ctx, document.bytes, document.digest);
       const image = {
         id: manifest.config.digest,
         manifest: { mediaType: resolved.mediaType, digest: document.digest, size: document.bytes.length },
-        layers,
+        layers: layers.map((layer, index) => ({ ...layer, size: sizes[index] ?? 0 })),
         config,
-        size,
+        size: sizes.reduce((sum, size) => sum + size, 0),
         intermediate: false,
       };
       return this.#finish(reference, resolved.topDigest, (names) => images.put(image, names), progress);
@@ -159,14 +171,14 @@ export class Puller {
     }
   }
 
-  /** Downloads all at once, as far as the limit lets them, and unpacks bottom up. Returns the unpacked bytes. */
+  /** Downloads all at once, as far as the limit lets them, and unpacks bottom up. Returns the unpacked bytes of each. */
   async #layers(
     ctx: OpContext,
     layers: readonly ImageLayer[],
     chains: readonly string[],
     fetchBlob: (blob: Descriptor, onProgress: ByteProgress) => Promise<void>,
     progress: ProgressSink,
-  ): Promise<number> {
+  ): Promise<readonly number[]> {
     const downloads: Promise<"present" | "fetched">[] = [];
     for (const [index, { blob }] of layers.entries()) {
       const id = shortId(blob.digest);
@@ -181,17 +193,19 @@ export class Puller {
     // A failure is met when its turn to be unpacked comes, or here, whichever is first.
     const anyFailure = Promise.all(downloads);
     anyFailure.catch(() => {});
-    let size = 0;
+    const sizes: number[] = [];
     for (const [index, layer] of layers.entries()) {
       const outcome = await Promise.race([downloads[index], anyFailure.then(() => downloads[index])]);
       const id = shortId(layer.blob.digest);
       const parent = index === 0 ? "" : (chains[index - 1] ?? "");
-      const report = throttled((current, total) => progress({ id, status: "Extracting", current, ...(total === undefined ? {} : { total }) }));
+      const report = throttled((current, total) =>
+        progress({ id, status: "Extracting", current, ...(total === undefined ? {} : { total }) }),
+      );
       const info = await this.#room.unpacker.layer(ctx, parent, chains[index] ?? "", layer, report);
       if (outcome !== "present") progress({ id, status: "Pull complete" });
-      size += info.size;
+      sizes.push(info.size);
     }
-    return size;
+    return sizes;
   }
 
   async #download(
@@ -237,7 +251,8 @@ export class Puller {
     const name = formatFamiliar(reference);
     progress({ status: `Digest: ${topDigest}` });
     progress({
-      status: before === image.id ? `Status: Image is up to date for ${name}` : `Status: Downloaded newer image for ${name}`,
+      status:
+        before === image.id ? `Status: Image is up to date for ${name}` : `Status: Downloaded newer image for ${name}`,
     });
     return image;
   }

@@ -8,7 +8,14 @@ import { imageErrors } from "./errors.ts";
 import type { ImageRoom } from "./image-room.ts";
 import type { PushRequest } from "./image-service.ts";
 import { Limiter } from "./limiter.ts";
-import { familiarName, formatFamiliar, formatReference, parseReference, type Reference, withDefaultTag } from "./reference.ts";
+import {
+  familiarName,
+  formatFamiliar,
+  formatReference,
+  parseReference,
+  type Reference,
+  withDefaultTag,
+} from "./reference.ts";
 import type { RegistryClient } from "./registry/client.ts";
 import type { Repository } from "./registry/repository.ts";
 import { uploadBlob } from "./registry/upload.ts";
@@ -63,7 +70,11 @@ export class Pusher {
     progress: ProgressSink,
   ): Promise<void> {
     const { content, leases, images, events } = this.#room;
-    using _leases = await leases.hold([image.id, image.manifest.digest, ...image.layers.map(({ blob }) => blob.digest)]);
+    using _leases = await leases.hold([
+      image.id,
+      image.manifest.digest,
+      ...image.layers.map(({ blob }) => blob.digest),
+    ]);
     // Top first, as Docker lists them; one that occurs twice is sent once.
     const layers = [...new Map(image.layers.map((layer) => [layer.diffId, layer])).values()].toReversed();
     for (const layer of layers) progress({ id: shortId(layer.diffId), status: "Preparing" });

@@ -93,8 +93,7 @@ function suffix(reference: Reference): string {
 function splitDomain(text: string): { readonly domain: string; readonly remainder: string } {
   const slash = text.indexOf("/");
   const first = slash === -1 ? "" : text.slice(0, slash);
-  const isHost =
-    slash !== -1 && (/[.:]/.test(first) || first === "localhost" || first.toLowerCase() !== first);
+  const isHost = slash !== -1 && (/[.:]/.test(first) || first === "localhost" || first.toLowerCase() !== first);
   const domain = isHost ? first : DEFAULT_DOMAIN;
   const remainder = isHost ? text.slice(slash + 1) : text;
   const canonical = domain === LEGACY_DEFAULT_DOMAIN ? DEFAULT_DOMAIN : domain;

@@ -6,7 +6,14 @@ import { contentOf } from "./garbage.ts";
 import type { ImageRoom } from "./image-room.ts";
 import type { ImageUsers, RemovedImage } from "./image-service.ts";
 import { lookupForm } from "./image-store.ts";
-import { formatFamiliar, formatReference, parseReference, repositoryName, type Reference, withDefaultTag } from "./reference.ts";
+import {
+  formatFamiliar,
+  formatReference,
+  parseReference,
+  repositoryName,
+  type Reference,
+  withDefaultTag,
+} from "./reference.ts";
 
 export interface Removal {
   readonly removed: readonly RemovedImage[];

@@ -59,7 +59,8 @@ function select(room: ImageRoom, refs: readonly string[]): readonly Selected[] {
   const chosen = new Map<string, { readonly image: ImageRecord; readonly tags: Reference[] }>();
   const add = (image: ImageRecord, tags: readonly Reference[]) => {
     const entry = chosen.get(image.id) ?? { image, tags: [] };
-    for (const tag of tags) if (!entry.tags.some((other) => formatReference(other) === formatReference(tag))) entry.tags.push(tag);
+    for (const tag of tags)
+      if (!entry.tags.some((other) => formatReference(other) === formatReference(tag))) entry.tags.push(tag);
     chosen.set(image.id, entry);
   };
   for (const ref of refs) {

@@ -52,12 +52,12 @@ export async function assembleImage(
   await protect(id, digest);
   await room.content.put(ctx, bytes, id);
   await room.content.put(ctx, manifest, digest);
-  const { size } = await room.unpacker.image(ctx, { layers: [...layers], config }, () => {});
+  const unpacked = await room.unpacker.image(ctx, { layers: [...layers], config }, () => {});
   return {
     id,
     manifest: { mediaType: MediaType.ociManifest, digest, size: manifest.length },
-    layers: [...layers],
+    layers: unpacked.layers,
     config,
-    size,
+    size: unpacked.size,
   };
 }

@@ -2,7 +2,12 @@
 
 export type TarFile =
   | { readonly kind: "directory"; readonly name: string }
-  | { readonly kind: "file"; readonly name: string; readonly size: number; readonly body: AsyncIterable<Uint8Array> | Uint8Array };
+  | {
+      readonly kind: "file";
+      readonly name: string;
+      readonly size: number;
+      readonly body: AsyncIterable<Uint8Array> | Uint8Array;
+    };
 
 const BLOCK = 512;
 const MAX_NAME = 100;

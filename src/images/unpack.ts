@@ -53,21 +53,23 @@ export class Unpacker {
     });
   }
 
-  /** Unpacks every layer of an image; its topmost chain id, "" when it has none, and the bytes of all layers. */
+  /** Unpacks every layer of an image: its topmost chain id, "" when it has none, the layers with their sizes, and these in all. */
   async image(
     ctx: OpContext,
     image: Pick<ImageRecord, "layers" | "config">,
     onProgress: (layer: ImageLayer, current: number, total: number | undefined) => void,
-  ): Promise<{ readonly chainId: string; readonly size: number }> {
+  ): Promise<{ readonly chainId: string; readonly layers: ImageLayer[]; readonly size: number }> {
     const chains = chainIds(image.config.rootfs.diff_ids);
     let parent = "";
     let size = 0;
+    const layers: ImageLayer[] = [];
     for (const [index, layer] of image.layers.entries()) {
       const chain = chains[index] ?? "";
       const info = await this.layer(ctx, parent, chain, layer, (current, total) => onProgress(layer, current, total));
       size += info.size;
+      layers.push({ ...layer, size: info.size });
       parent = chain;
     }
-    return { chainId: parent, size };
+    return { chainId: parent, layers, size };
   }
 }

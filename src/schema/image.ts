@@ -102,6 +102,8 @@ export const ImageLayer = Type.Object({
   blob: Descriptor,
   /** Digest of the uncompressed tar. */
   diffId: Digest,
+  /** Unpacked bytes; absent until it has been unpacked once. */
+  size: Type.Optional(Type.Integer({ minimum: 0 })),
 });
 export type ImageLayer = Static<typeof ImageLayer>;
 

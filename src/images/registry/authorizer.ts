@@ -76,7 +76,11 @@ export class Authorizer {
           detail: `unauthorized: ${detail || "incorrect username or password"}`,
         });
       }
-      throw imageErrors.REGISTRY_FAILED({ request: `Get "${realm.origin}${realm.pathname}"`, status: response.status, detail });
+      throw imageErrors.REGISTRY_FAILED({
+        request: `Get "${realm.origin}${realm.pathname}"`,
+        status: response.status,
+        detail,
+      });
     }
     return this.#keep(scope, body);
   }
@@ -86,7 +90,10 @@ export class Authorizer {
     const fields = isRecord(json) ? json : {};
     const token = [fields["token"], fields["access_token"]].find((value) => typeof value === "string" && value !== "");
     if (typeof token !== "string") {
-      throw imageErrors.REGISTRY_RESPONSE_INVALID({ host: this.#endpoint.host, reason: "its token server gave no token" });
+      throw imageErrors.REGISTRY_RESPONSE_INVALID({
+        host: this.#endpoint.host,
+        reason: "its token server gave no token",
+      });
     }
     const seconds = typeof fields["expires_in"] === "number" ? fields["expires_in"] : DEFAULT_TOKEN_SECONDS;
     this.#tokens.set(scope, { token, expiresAt: this.#clock.now() + seconds * 1000 - TOKEN_MARGIN_MS });

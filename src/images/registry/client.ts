@@ -54,7 +54,9 @@ export class RegistryClient {
 
   async #connect(ctx: OpContext, endpoint: Endpoint, auth: RegistryAuth | undefined): Promise<Connection> {
     // A mirror is only a short cut: one that is down must not hold up what the registry would answer at once.
-    const retries = endpoint.mirror ? { ...this.#retries, policy: { ...this.#retries.policy, attempts: 2 } } : this.#retries;
+    const retries = endpoint.mirror
+      ? { ...this.#retries, policy: { ...this.#retries.policy, attempts: 2 } }
+      : this.#retries;
     return await withRetries(ctx, retries, async () => {
       try {
         return await this.#tryUrls(ctx, endpoint, auth);
@@ -116,7 +118,10 @@ export class RegistryClient {
     }
     if (response.status === 404) {
       response.body.resume();
-      throw imageErrors.REGISTRY_RESPONSE_INVALID({ host: endpoint.host, reason: "it does not speak the registry API v2" });
+      throw imageErrors.REGISTRY_RESPONSE_INVALID({
+        host: endpoint.host,
+        reason: "it does not speak the registry API v2",
+      });
     }
     response.body.resume();
     // Also 5xx: the first real request asks again, with retries.

@@ -73,7 +73,8 @@ export class Connection {
 
   async #authorised(ctx: OpContext, scope: Scope, request: RegistryRequest): Promise<HttpResponse> {
     const response = await this.#send(ctx, request, await this.#authorizer.header(ctx, scope));
-    if (response.status !== 401 || !this.#authorizer.learn(header(response.headers, "www-authenticate"))) return response;
+    if (response.status !== 401 || !this.#authorizer.learn(header(response.headers, "www-authenticate")))
+      return response;
     response.body.destroy();
     return await this.#send(ctx, request, await this.#authorizer.header(ctx, scope, { fresh: true }));
   }

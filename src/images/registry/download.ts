@@ -63,7 +63,10 @@ async function fill(
       let skip = done - offset;
       if (skip < 0) {
         body.destroy();
-        throw imageErrors.REGISTRY_RESPONSE_INVALID({ host: connection.endpoint.host, reason: `blob range from ${offset}` });
+        throw imageErrors.REGISTRY_RESPONSE_INVALID({
+          host: connection.endpoint.host,
+          reason: `blob range from ${offset}`,
+        });
       }
       const before = done;
       try {

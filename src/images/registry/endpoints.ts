@@ -67,7 +67,8 @@ export class Endpoints {
   /** Loopback always, else what the configuration names by host, host:port or CIDR. */
   async #isInsecure(address: string): Promise<boolean> {
     const host = address.replace(/:\d+$/, "").replace(/^\[|\]$/g, "");
-    if (host === "localhost" || (isIP(host) !== 0 && LOOPBACK.check(host, isIP(host) === 6 ? "ipv6" : "ipv4"))) return true;
+    if (host === "localhost" || (isIP(host) !== 0 && LOOPBACK.check(host, isIP(host) === 6 ? "ipv6" : "ipv4")))
+      return true;
     const names = this.#config.insecureRegistries;
     if (names.includes(address) || names.includes(host)) return true;
     const blocks = cidrList(names);

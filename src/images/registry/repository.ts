@@ -81,7 +81,10 @@ export class Repository {
     }
     if (response.status === 404) {
       response.body.resume();
-      throw imageErrors.REGISTRY_BLOB_NOT_FOUND({ repository: `${this.connection.endpoint.host}/${this.path}`, digest });
+      throw imageErrors.REGISTRY_BLOB_NOT_FOUND({
+        repository: `${this.connection.endpoint.host}/${this.path}`,
+        digest,
+      });
     }
     throw await this.#denied(request, response, `${this.connection.endpoint.host}/${this.path}`);
   }
@@ -130,7 +133,12 @@ export class Repository {
     return await this.#denied(request, response, this.path);
   }
 
-  async #manifestRequest(ctx: OpContext, method: "GET" | "HEAD", tagOrDigest: string, name: string): Promise<HttpResponse> {
+  async #manifestRequest(
+    ctx: OpContext,
+    method: "GET" | "HEAD",
+    tagOrDigest: string,
+    name: string,
+  ): Promise<HttpResponse> {
     const request: RegistryRequest = {
       method,
       path: `${this.path}/manifests/${tagOrDigest}`,

@@ -56,7 +56,10 @@ export async function withRetries<T>(
       if (failures >= policy.attempts) throw error.giveUp(failures);
       const wished = Math.min(error.retryAfterMs ?? 0, policy.maxRetryAfterMs);
       const pause = Math.max(backoffDelay(policy.backoff, failures - 1), wished);
-      ctx.log.debug({ error: error.message, attempt: failures, pauseMs: pause }, "registry request failed, trying again");
+      ctx.log.debug(
+        { error: error.message, attempt: failures, pauseMs: pause },
+        "registry request failed, trying again",
+      );
       await clock.sleep(pause, ctx.signal);
     }
   }

@@ -95,7 +95,9 @@ export class Transport implements Disposable {
 
   #guardConnect(outgoing: http.ClientRequest, url: URL): void {
     const timer = setTimeout(() => {
-      outgoing.destroy(new TransportTimeout(`no connection to ${url.host} within ${this.#timeouts.connectMs / 1000} s`));
+      outgoing.destroy(
+        new TransportTimeout(`no connection to ${url.host} within ${this.#timeouts.connectMs / 1000} s`),
+      );
     }, this.#timeouts.connectMs);
     const connected = () => clearTimeout(timer);
     outgoing.on("socket", (socket) => {

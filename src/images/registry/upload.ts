@@ -27,7 +27,11 @@ export async function uploadBlob(
   onProgress: ByteProgress,
 ): Promise<UploadResult> {
   for (const from of mountFrom) {
-    const begun = await begin(ctx, target, `?mount=${encodeURIComponent(blob.digest)}&from=${encodeURIComponent(from)}`);
+    const begun = await begin(
+      ctx,
+      target,
+      `?mount=${encodeURIComponent(blob.digest)}&from=${encodeURIComponent(from)}`,
+    );
     if (begun.kind === "mounted") return { kind: "mounted", from };
     // What was begun instead is thrown away: a failed mount's session may not take another blob everywhere.
     await cancel(ctx, target, begun.location);
@@ -36,7 +40,9 @@ export async function uploadBlob(
     const begun = await begin(ctx, target, "");
     if (begun.kind === "mounted") return;
     const location =
-      blob.size > CHUNK_BYTES ? await sendChunks(ctx, target, content, blob, begun.location, onProgress) : begun.location;
+      blob.size > CHUNK_BYTES
+        ? await sendChunks(ctx, target, content, blob, begun.location, onProgress)
+        : begun.location;
     await finish(ctx, target, content, blob, location, onProgress);
   });
   return { kind: "uploaded" };
@@ -106,7 +112,9 @@ async function finish(
     method: "PUT",
     path: url,
     headers: { "Content-Type": "application/octet-stream", "Content-Length": whole ? String(blob.size) : "0" },
-    ...(whole && blob.size > 0 ? { body: () => counted(content, blob, { start: 0, end: blob.size - 1 }, onProgress) } : {}),
+    ...(whole && blob.size > 0
+      ? { body: () => counted(content, blob, { start: 0, end: blob.size - 1 }, onProgress) }
+      : {}),
   };
   const response = await target.connection.attempt(ctx, target.scope, request);
   if (response.status < 200 || response.status > 299) throw await target.pushFailure(request, response);
