@@ -101,10 +101,7 @@ function clientGone(reply: FastifyReply): AbortSignal {
 function send(answer: Answer, reply: FastifyReply): void {
   switch (answer.kind) {
     case "json":
-      reply
-        .code(answer.status)
-        .header("Content-Type", "application/json")
-        .send(`${JSON.stringify(answer.value)}\n`);
+      sendJson(reply.code(answer.status), answer.value);
       return;
     case "empty":
       reply.code(answer.status).send();
@@ -112,6 +109,11 @@ function send(answer: Answer, reply: FastifyReply): void {
     case "streamed":
       return;
   }
+}
+
+/** As bytes: to a text Fastify would add a charset, and Docker's client takes only a bare `application/json` for an error. */
+function sendJson(reply: FastifyReply, value: unknown): void {
+  reply.header("Content-Type", "application/json").send(Buffer.from(`${JSON.stringify(value)}\n`));
 }
 
 async function readJson(route: Route, request: FastifyRequest): Promise<unknown> {
@@ -161,7 +163,7 @@ function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply,
   }
   const extra =
     known === undefined ? {} : { code: known.code, ...(known.hint === undefined ? {} : { hint: known.hint }) };
-  reply.header("Content-Type", "application/json").send(`${JSON.stringify({ message: messageOf(error), ...extra })}\n`);
+  sendJson(reply, { message: messageOf(error), ...extra });
 }
 
 /** Fastify's own errors carry a status; anything else is a bug of ours. */
