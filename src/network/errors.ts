@@ -51,13 +51,13 @@ export const networkErrors = defineErrors({
   },
   POOL_OVERLAPS: {
     status: 403,
-    message: (_: { subnet: string; other: string }) =>
+    message: (_p: { subnet: string; other: string }) =>
       "invalid pool request: Pool overlaps with other one on this address space",
     hint: (p) => `${p.subnet} overlaps with ${p.other}`,
   },
   POOLS_EXHAUSTED: {
     status: 500,
-    message: (_: { pools: readonly string[] }) => "all predefined address pools have been fully subnetted",
+    message: (_p: { pools: readonly string[] }) => "all predefined address pools have been fully subnetted",
     hint: (p) => `remove unused networks, give --subnet, or add to the pools (${p.pools.join(", ")})`,
   },
   BRIDGE_NAME_TAKEN: {
@@ -68,7 +68,7 @@ export const networkErrors = defineErrors({
   NETWORK_FILTER_INVALID: { status: 400, message: (p: { filter: string }) => `invalid filter '${p.filter}'` },
   ADDRESS_IN_USE: {
     status: 403,
-    message: (_: { address: string; network: string }) =>
+    message: (_p: { address: string; network: string }) =>
       "failed to set up container networking: Address already in use",
     hint: (p) => `${p.address} on network ${p.network}`,
   },
