@@ -74,7 +74,7 @@ async function tarOf(entries: readonly Entry[]): Promise<Buffer> {
   for (const { name, data, mode, link } of entries) {
     if (link !== undefined) archive.entry({ name, type: "symlink", linkname: link, mtime });
     else if (name.endsWith("/")) archive.entry({ name, type: "directory", mode: mode ?? 0o755, mtime });
-    else archive.entry({ name, mode: mode ?? 0o644, mtime }, data);
+    else archive.entry({ name, mode: mode ?? 0o644, mtime }, data ?? Buffer.alloc(0));
   }
   archive.finalize();
   const chunks: Buffer[] = [];
