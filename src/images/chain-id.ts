@@ -1,15 +1,10 @@
 import { createHash } from "node:crypto";
+import { chainIdOn } from "../snapshots/chain-id.ts";
 
-/**
- * Names of the stacks that an image's layers make, bottom to top (image-spec config.md, "Layer ChainID"):
- * the first is its DiffID, each further one the digest of "<chain below> <DiffID>".
- */
+/** Names of the stacks that an image's layers make, bottom to top (image-spec config.md, "Layer ChainID"). */
 export function chainIds(diffIds: readonly string[]): readonly string[] {
   const chain: string[] = [];
-  for (const diffId of diffIds) {
-    const below = chain.at(-1);
-    chain.push(below === undefined ? diffId : sha256(`${below} ${diffId}`));
-  }
+  for (const diffId of diffIds) chain.push(chainIdOn(chain.at(-1) ?? "", diffId));
   return chain;
 }
 

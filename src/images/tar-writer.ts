@@ -46,7 +46,7 @@ function header(file: TarFile): Uint8Array {
   }
   octal(block, 136, 12, 0);
   block.write(file.kind === "file" ? "0" : "5", 156);
-  block.write("ustar\0" + "00", 257);
+  block.write("ustar\u000000", 257);
   block.fill(" ", 148, 156);
   const sum = block.reduce((total, byte) => total + byte, 0);
   block.write(`${sum.toString(8).padStart(6, "0")}\0 `, 148);
