@@ -1,4 +1,5 @@
 import { Readable, Writable } from "node:stream";
+import { callbackify } from "node:util";
 import type { OutputFrame, TaskIo } from "./driver.ts";
 import type { AttachSession } from "./instance-service.ts";
 
@@ -89,8 +90,8 @@ export class ClientSession implements AttachSession {
 
   #makeStdin(): Writable {
     return new Writable({
-      write: (chunk: Uint8Array, _encoding, done) => void this.#write(chunk).then(() => done(), done),
-      final: (done) => void this.#endStdin().then(() => done(), done),
+      write: (chunk: Uint8Array, _encoding, done) => callbackify(() => this.#write(chunk))(done),
+      final: (done) => callbackify(() => this.#endStdin())(done),
     });
   }
 

@@ -80,7 +80,10 @@ export function followRun(
   const ctx = withLog({ signal: parts.background.closing, log: parts.log }, { instance: id });
   const driver = driverOf(parts, record.spec);
   driver.wait(ctx, handle).then(
-    (exit) => parts.background.run(`end of ${id}`, () => onExit(run, exit)),
+    (exit) => {
+      // A closing engine leaves it to the next one: what happens now could be cut off half way.
+      if (!parts.background.closing.aborted) parts.background.run(`end of ${id}`, () => onExit(run, exit));
+    },
     (error: unknown) => {
       if (parts.background.closing.aborted) return;
       ctx.log.error({ error: String(error) }, "lost sight of the instance: it counts as ended");

@@ -157,14 +157,20 @@ export class FileView implements AsyncDisposable {
       const real = await realpath(hostPath).catch(() => undefined);
       const found = real === undefined ? undefined : await stat(real).catch(() => undefined);
       if (real === undefined || found === undefined) continue;
-      // A target may lie behind links of the image (/var/run): the runtime mounted it where they lead.
-      const seen = (await this.find(ctx, target, { follow: true }))?.path ?? posix.normalize(target);
+      const seen = await this.#mountPoint(ctx, target);
       this.#layers.push(
         found.isDirectory()
           ? { target: seen, hostDir: real, base: "/", readOnly }
           : { target: seen, hostDir: posix.dirname(real), base: `/${posix.basename(real)}`, readOnly },
       );
     }
+  }
+
+  /** Where the runtime mounts or will mount it: a target may lie behind links of the image (/var/run), and not exist yet. */
+  async #mountPoint(ctx: OpContext, target: string): Promise<string> {
+    const found = await this.find(ctx, target, { follow: true });
+    if (found !== undefined || target === "/") return found?.path ?? "/";
+    return posix.join(await this.#mountPoint(ctx, posix.dirname(target)), posix.basename(target));
   }
 
   *#networkFiles(): Generator<{ target: string; hostPath: string; readOnly: boolean }> {

@@ -1,4 +1,5 @@
 import { Readable } from "node:stream";
+import { callbackify } from "node:util";
 import type { OpContext } from "../../base/op-context.ts";
 import { instanceErrors } from "../errors.ts";
 import type { LogLine, LogOptions } from "../instance-service.ts";
@@ -37,8 +38,7 @@ export async function instanceLogs(
     // First the signal: the generator can't be told to return while it waits for lines.
     destroy(error, done) {
       gone.abort(new Error("the reader has gone"));
-      void lines.return(undefined).catch(() => {});
-      done(error);
+      callbackify(() => lines.return(undefined))((failure) => done(error ?? failure));
     },
   });
 }

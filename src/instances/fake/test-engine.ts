@@ -1,0 +1,98 @@
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Clock } from "../../base/clock.ts";
+import { silentLogger } from "../../base/logger.ts";
+import { background } from "../../base/op-context.ts";
+import { FakeHost } from "../../host/fake/fake-host.ts";
+import type { EngineEvent } from "../../schema/event.ts";
+import { EventBus } from "../../state/events.ts";
+import { MemoryStore } from "../../state/fake/memory-store.ts";
+import type { InstanceRequest } from "../instance-service.ts";
+import { createInstanceService, type InstanceManager } from "../manager.ts";
+import { ImagesDouble, NetworksDouble, plainRoots, SnapshotsDouble, VolumesDouble } from "./doubles.ts";
+import { FakeDriver, FakeMachine } from "./fake-driver.ts";
+import { instanceSpec, type SpecOverrides } from "./instance-spec.ts";
+
+/** The instance service over fakes: what a machine and a disk would keep outlives {@link restart}, as after `kill -9`. */
+export class TestEngine implements AsyncDisposable {
+  readonly ctx = background();
+  readonly dir = mkdtempSync(join(tmpdir(), "berth-instances-"));
+  readonly store = new MemoryStore();
+  readonly host = new FakeHost();
+  readonly machine = new FakeMachine();
+  readonly images = new ImagesDouble();
+  readonly networks = new NetworksDouble();
+  readonly snapshots = new SnapshotsDouble(join(this.dir, "snapshots"));
+  readonly volumes = new VolumesDouble(join(this.dir, "volumes"));
+  readonly events: EngineEvent[] = [];
+  readonly #clock: Clock | undefined;
+  driver = new FakeDriver(this.machine);
+  service: InstanceManager;
+
+  constructor(options: { readonly clock?: Clock } = {}) {
+    this.#clock = options.clock;
+    mkdirSync(join(this.dir, "snapshots"));
+    this.service = this.#make();
+  }
+
+  /** Drops the service without closing it, and makes another over what is left. */
+  async restart(): Promise<void> {
+    this.driver = new FakeDriver(this.machine);
+    this.service = this.#make();
+    await this.service.recover(this.ctx);
+  }
+
+  /** `docker create`: the id. */
+  async create(argv: readonly string[], overrides: SpecOverrides = {}): Promise<string> {
+    const { record } = await this.service.create(this.ctx, instanceRequest(argv, overrides));
+    return record.id;
+  }
+
+  async run(argv: readonly string[], overrides: SpecOverrides = {}): Promise<string> {
+    const id = await this.create(argv, overrides);
+    await this.service.start(this.ctx, id);
+    return id;
+  }
+
+  /** Actions of an instance's events so far. */
+  actions(id: string): readonly string[] {
+    return this.events.filter((event) => event.actorId === id).map(({ action }) => action);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.service.close();
+    for (const task of this.machine.tasks.values()) task.main.exit(137);
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+
+  #make(): InstanceManager {
+    const events = new EventBus();
+    events.subscribe((event) => this.events.push(event));
+    const service = createInstanceService({
+      store: this.store,
+      events,
+      host: this.host,
+      images: this.images.service(),
+      snapshotter: this.snapshots.service(),
+      roots: plainRoots,
+      networks: this.networks.service(),
+      volumes: this.volumes.service(),
+      drivers: [this.driver],
+      config: { cgroupParent: "", dns: [], dnsSearch: [] },
+      dataRoot: join(this.dir, "data"),
+      runRoot: join(this.dir, "run"),
+      tag: "abc123",
+      log: silentLogger,
+      ...(this.#clock === undefined ? {} : { clock: this.#clock }),
+    });
+    this.volumes.users = (name) => service.volumeUsers(name);
+    return service;
+  }
+}
+
+/** What `docker create busybox ARGV…` asks for. */
+export function instanceRequest(argv: readonly string[], overrides: SpecOverrides = {}): InstanceRequest {
+  const spec = instanceSpec(argv, { name: "", ...overrides });
+  return { ...spec, process: { ...spec.process, entrypoint: null, cmd: [...argv] } };
+}
