@@ -5,6 +5,7 @@ import { join } from "node:path";
 import type {
   BuildCacheEntry,
   CpuClock,
+  EngineInfo,
   InstancePaths,
   SupportedLimits,
   SystemBackend,
@@ -15,6 +16,7 @@ import type { OpContext } from "../base/op-context.ts";
 import { berthVersion } from "../base/version.ts";
 import type { Host } from "../host/host.ts";
 import type { DriverFingerprint } from "../instances/driver.ts";
+import { logPath } from "../instances/parts.ts";
 import type { NetworkService } from "../network/network-service.ts";
 import type { EngineConfig } from "../schema/config.ts";
 import type { InstanceRecord } from "../schema/instance.ts";
@@ -26,10 +28,8 @@ export interface SystemParts {
   readonly host: Host;
   readonly networks: NetworkService;
   readonly fingerprint: DriverFingerprint;
+  /** Of the root file systems, in Docker's words. */
   readonly storageDriver: string;
-  readonly buildCache: (ctx: OpContext) => Promise<readonly BuildCacheEntry[]>;
-  /** Log file of an instance; "" for none. */
-  readonly logPathOf: (record: InstanceRecord) => string;
 }
 
 export class System implements SystemBackend {
@@ -70,7 +70,7 @@ export class System implements SystemBackend {
     const sandbox = networks.sandbox(record.id);
     const snapshot = join(paths.dataRoot, "snapshots", "active", record.id);
     return {
-      logPath: this.#parts.logPathOf(record),
+      logPath: record.spec.log.driver === "none" ? "" : logPath(paths, record.id),
       graphDriver: {
         name: storageDriver,
         data: {
@@ -97,8 +97,20 @@ export class System implements SystemBackend {
     return { totalNs: ticks * 10_000_000, online: this.#parts.host.facts.cpus };
   }
 
-  async buildCache(ctx: OpContext): Promise<readonly BuildCacheEntry[]> {
-    return await this.#parts.buildCache(ctx);
+  async engineInfo(_ctx: OpContext): Promise<EngineInfo> {
+    const { config, paths, host, fingerprint } = this.#parts;
+    return {
+      tag: paths.tag,
+      paths: { dataRoot: paths.dataRoot, runRoot: paths.runRoot },
+      runtime: fingerprint,
+      cgroupMode: host.cgroups.mode,
+      config,
+    };
+  }
+
+  /** Steps are kept as images; they are counted there. */
+  async buildCache(_ctx: OpContext): Promise<readonly BuildCacheEntry[]> {
+    return [];
   }
 }
 

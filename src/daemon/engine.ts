@@ -1,0 +1,180 @@
+/**
+ * The composition root: the only place that knows which implementation stands behind each interface. Opening an engine *is* its
+ * recovery: what runs is found again, what was half done is finished or undone.
+ */
+import { join } from "node:path";
+import type { DockerBackend } from "../api/docker/backend.ts";
+import { ThreadConfinedRoots } from "../archive/thread-confined-roots.ts";
+import { isBerthError } from "../base/errors.ts";
+import { type Logger, silentLogger } from "../base/logger.ts";
+import { background, cleanupContext } from "../base/op-context.ts";
+import { createBuildService } from "../build/builder.ts";
+import type { BuildService } from "../build/build-service.ts";
+import { FileContentStore } from "../content/file-content-store.ts";
+import type { Host } from "../host/host.ts";
+import { createLinuxHost } from "../host/linux-host.ts";
+import { createImageService } from "../images/create-image-service.ts";
+import type { ImageService } from "../images/image-service.ts";
+import type { InstanceService } from "../instances/instance-service.ts";
+import { createInstanceService } from "../instances/manager.ts";
+import { createOciDriver } from "../instances/oci/oci-driver.ts";
+import { createNetworkService } from "../network/engine-networks.ts";
+import type { NetworkService } from "../network/network-service.ts";
+import type { EngineConfig } from "../schema/config.ts";
+import { OverlaySnapshotter } from "../snapshots/overlay-snapshotter.ts";
+import { EventBus } from "../state/events.ts";
+import { openSqliteStore } from "../state/sqlite-store.ts";
+import { createVolumeService } from "../volumes/local-volumes.ts";
+import type { VolumeService } from "../volumes/volume-service.ts";
+import { loadConfig } from "./config/load.ts";
+import { preparePaths, statePath } from "./engine-paths.ts";
+import { daemonErrors } from "./errors.ts";
+import { System } from "./system.ts";
+
+/** Settings of the engine (see `schema/config.ts`), all with defaults, and a logger. */
+export interface EngineOptions extends Partial<EngineConfig> {
+  readonly log?: Logger;
+}
+
+/**
+ * Containers, images, networks, volumes and builds on this host: the library's face. Several can be open on one host, each with its
+ * own data and run root.
+ *
+ *     await using engine = await Engine.open({ dataRoot: "/var/lib/mine", runRoot: "/run/mine" });
+ *     await engine.images.pull(background(), { reference: "debian:bookworm" }, noProgress);
+ *
+ * Closing it leaves what runs running; the next engine on the same roots finds it again.
+ */
+export class Engine implements AsyncDisposable {
+  /** 6 hexadecimal digits: in the name of everything that this engine makes on the host. */
+  readonly tag: string;
+  readonly config: EngineConfig;
+  readonly images: ImageService;
+  readonly instances: InstanceService;
+  readonly networks: NetworkService;
+  readonly volumes: VolumeService;
+  readonly builder: BuildService;
+  readonly events: EventBus;
+  /** What the API is served from. */
+  readonly backend: DockerBackend;
+  readonly #closers: AsyncDisposableStack;
+
+  private constructor(config: EngineConfig, tag: string, backend: DockerBackend, closers: AsyncDisposableStack) {
+    this.config = config;
+    this.tag = tag;
+    this.backend = backend;
+    this.images = backend.images;
+    this.instances = backend.instances;
+    this.networks = backend.networks;
+    this.volumes = backend.volumes;
+    this.builder = backend.builder;
+    this.events = backend.events;
+    this.#closers = closers;
+  }
+
+  /** Opens the engine on its roots. `NOT_ROOT`, `DIRECTORY_UNUSABLE`, `DATA_ROOT_LOCKED` when another works there. */
+  static async open(options: EngineOptions = {}): Promise<Engine> {
+    if (process.getuid?.() !== 0) throw daemonErrors.NOT_ROOT({});
+    const { log = silentLogger, ...given } = options;
+    const config: EngineConfig = { ...loadConfig({ environment: {}, flags: {} }).config, ...given };
+    await using closers = new AsyncDisposableStack();
+    const { tag, backend } = await assemble(config, log, closers);
+    return new Engine(config, tag, backend, closers.move());
+  }
+
+  /** Lets go of everything in the order opposite to opening. What runs goes on. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#closers.disposeAsync();
+  }
+}
+
+/** Makes every room from the bottom up and lets each recover. What has to be closed again is put on `closers`. */
+async function assemble(
+  config: EngineConfig,
+  log: Logger,
+  closers: AsyncDisposableStack,
+): Promise<{ readonly tag: string; readonly backend: DockerBackend }> {
+  const ctx = background(log);
+  const paths = preparePaths(config.dataRoot, config.runRoot);
+  const { dataRoot, runRoot, tag } = paths;
+  const host = closers.adopt(await createLinuxHost({ log }), (opened) => opened.close());
+  closers.use(await lockRoot(host, dataRoot));
+  const store = closers.use(openSqliteStore(statePath(paths)));
+  const events = new EventBus();
+  const roots = closers.use(new ThreadConfinedRoots({ processes: host.processes }));
+  const content = new FileContentStore({ root: join(dataRoot, "content") });
+  const snapshotter = closers.use(
+    await OverlaySnapshotter.open(ctx, { root: join(dataRoot, "snapshots"), host, roots, log }),
+  );
+
+  // Images and volumes ask who uses them; the answer is the instance room's, which is made after them.
+  const users: { instances?: InstanceService } = {};
+  const images = closers.use(
+    createImageService({
+      store,
+      content,
+      snapshotter,
+      host,
+      events,
+      config,
+      workDir: join(dataRoot, "work"),
+      users: (id) => users.instances?.imageUsers(id) ?? [],
+    }),
+  );
+  const volumes = createVolumeService({
+    store,
+    host,
+    roots,
+    events,
+    dataRoot,
+    log,
+    users: (name) => users.instances?.volumeUsers(name) ?? [],
+  });
+  const networks = closers.adopt(
+    createNetworkService({ store, host, events, config, tag, runRoot, log }),
+    async (service) => {
+      await service.idleTearDown(cleanupContext(ctx));
+      service.close();
+    },
+  );
+  const cgroupParent = config.cgroupParent === "" ? `/berth-${tag}` : config.cgroupParent;
+  const driver = await createOciDriver({ host, config, runRoot, cgroupParent, log });
+  const instances = closers.adopt(
+    createInstanceService({
+      store,
+      events,
+      host,
+      images,
+      snapshotter,
+      roots,
+      networks,
+      volumes,
+      drivers: [driver],
+      config,
+      dataRoot,
+      runRoot,
+      tag,
+      log,
+    }),
+    (service) => service.close(),
+  );
+  users.instances = instances;
+  const builder = createBuildService({ store, images, instances, snapshotter, roots, host, events, dataRoot, log });
+
+  await images.recover(ctx);
+  await instances.recover(ctx);
+  await builder.recover(ctx);
+
+  const fingerprint = await driver.fingerprint(ctx);
+  const system = new System({ config, paths, host, networks, fingerprint, storageDriver: "overlay2" });
+  return { tag, backend: { images, instances, networks, volumes, builder, events, registry: images, system } };
+}
+
+async function lockRoot(host: Host, dataRoot: string): Promise<Disposable> {
+  try {
+    return await host.kernel.lock(join(dataRoot, "lock"));
+  } catch (error) {
+    if (isBerthError(error, "LOCK_HELD")) throw daemonErrors.DATA_ROOT_LOCKED({ dataRoot }, { cause: error });
+    throw error;
+  }
+}
