@@ -38,8 +38,43 @@ export interface Kernel {
   /** `getxattr` without following a final symlink; undefined when absent. */
   getXattr(path: string, name: string): Promise<Uint8Array | undefined>;
   listXattrs(path: string): Promise<readonly string[]>;
+  /**
+   * A copy of the mounts of this process, with files bound over others, for a program that must not see something. Mounts that are
+   * made later are not in it.
+   */
+  privateMounts(
+    ctx: OpContext,
+    files: readonly { readonly source: string; readonly target: string }[],
+  ): Promise<PrivateMounts>;
+  /** Compiles a filter to a BPF program, an array of struct sock_filter; undefined where there is no libseccomp. 20 ms. */
+  compileSeccomp(ctx: OpContext, filter: SeccompFilter): Promise<Uint8Array | undefined>;
   /** Takes an exclusive flock(2) on `path` (created when missing); throws `LOCK_HELD` when another process has it. */
   lock(path: string): Promise<Disposable>;
+}
+
+export interface PrivateMounts extends Disposable {
+  /** For `nsenter --mount=`, until it is disposed. */
+  readonly path: string;
+}
+
+/** A system call filter in the terms of the OCI runtime specification (config-linux.md, "Seccomp"). */
+export interface SeccompFilter {
+  readonly defaultAction: string;
+  readonly defaultErrnoRet?: number;
+  readonly architectures?: readonly string[];
+  readonly syscalls: readonly {
+    readonly names: readonly string[];
+    readonly action: string;
+    readonly errnoRet?: number;
+    readonly args?: readonly SeccompArgument[];
+  }[];
+}
+
+export interface SeccompArgument {
+  readonly index: number;
+  readonly value: number;
+  readonly valueTwo?: number;
+  readonly op: string;
 }
 
 export interface MountEntry {

@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { OpContext } from "../../base/op-context.ts";
 import { hostErrors } from "../errors.ts";
-import type { Kernel, LinkInfo, MountEntry } from "../host.ts";
+import type { Kernel, LinkInfo, MountEntry, PrivateMounts } from "../host.ts";
 import type { KernelOp } from "../kernel-ops.ts";
 import { targetOf } from "../kernel/op-target.ts";
 import { SyscallError } from "../syscall-error.ts";
@@ -82,6 +82,14 @@ export class FakeKernel implements Kernel {
 
   async listXattrs(path: string): Promise<readonly string[]> {
     return [...this.xattrs.keys()].filter((key) => key.startsWith(`${path} `)).map((key) => key.slice(path.length + 1));
+  }
+
+  async privateMounts(): Promise<PrivateMounts> {
+    return { path: "/proc/self/ns/mnt", [Symbol.dispose]: () => {} };
+  }
+
+  async compileSeccomp(): Promise<Uint8Array | undefined> {
+    return undefined;
   }
 
   async lock(path: string): Promise<Disposable> {

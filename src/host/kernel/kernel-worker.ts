@@ -6,8 +6,10 @@ import { applyOps } from "./apply-ops.ts";
 import { readInRoot } from "./confined-read.ts";
 import { listMounts } from "./mounts.ts";
 import { NamespaceLostError } from "./netns.ts";
+import { openPrivateMounts } from "./private-mounts.ts";
+import { compileSeccomp } from "./seccomp-compiler.ts";
 import type { WorkerCalls, WorkerReply, WorkerRequest } from "./worker-calls.ts";
-import { toFailure } from "./worker-failure.ts";
+import { named, toFailure } from "./worker-failure.ts";
 import { getXattr, listXattrs } from "./xattrs.ts";
 
 const calls: WorkerCalls = {
@@ -17,6 +19,8 @@ const calls: WorkerCalls = {
   readInRoot,
   getXattr,
   listXattrs,
+  openPrivateMounts,
+  compileSeccomp: (filter) => named("compile", "seccomp filter", () => compileSeccomp(filter)),
   ...cgroupCalls,
 };
 
@@ -33,7 +37,7 @@ function answer(request: WorkerRequest): WorkerReply {
     const call = calls[request.call] as (...args: readonly unknown[]) => unknown;
     return { id: request.id, value: call(...request.args) };
   } catch (error) {
-    // A thread that is stuck in another network namespace must not serve any further: let it crash.
+    // A thread that is stuck in another namespace must not serve any further: let it crash.
     if (error instanceof NamespaceLostError) throw error;
     return { id: request.id, failure: toFailure(error) };
   }

@@ -1,9 +1,11 @@
+import { closeSync } from "node:fs";
 import type { OpContext } from "../../base/op-context.ts";
 import { hostErrors } from "../errors.ts";
-import type { Kernel, LinkInfo, MountEntry, Processes } from "../host.ts";
+import type { Kernel, LinkInfo, MountEntry, PrivateMounts, Processes, SeccompFilter } from "../host.ts";
 import type { KernelOp } from "../kernel-ops.ts";
 import { lockFile } from "../lock.ts";
 import { targetOf } from "./op-target.ts";
+import type { FileOver } from "./private-mounts.ts";
 import type { NftHandOver } from "./worker-calls.ts";
 import type { WorkerClient } from "./worker-client.ts";
 
@@ -47,6 +49,17 @@ export class LinuxKernel implements Kernel {
 
   async listXattrs(path: string): Promise<readonly string[]> {
     return await this.#worker.call("listXattrs", path);
+  }
+
+  async privateMounts(ctx: OpContext, files: readonly FileOver[]): Promise<PrivateMounts> {
+    ctx.signal.throwIfAborted();
+    const fd = await this.#worker.call("openPrivateMounts", files);
+    return { path: `/proc/${process.pid}/fd/${fd}`, [Symbol.dispose]: () => closeSync(fd) };
+  }
+
+  async compileSeccomp(ctx: OpContext, filter: SeccompFilter): Promise<Uint8Array | undefined> {
+    ctx.signal.throwIfAborted();
+    return await this.#worker.call("compileSeccomp", filter);
   }
 
   async lock(path: string): Promise<Disposable> {

@@ -16,5 +16,5 @@ export function applyMknod(op: Extract<FileOp, { op: "mknod" }>): void {
 
 /** glibc's gnu_dev_makedev, for numbers of at most 20 bits (all that the kernel gives out). */
 export function makedev(major: number, minor: number): number {
-  return ((major & 0xfff) << 8) | (minor & 0xff) | ((minor & 0xfff00) << 12);
+  return (((major & 0xfff) << 8) | (minor & 0xff) | ((minor & 0xfff00) << 12)) >>> 0;
 }

@@ -10,10 +10,10 @@ const unshare = bind<(flags: number) => number>("int unshare(int flags)");
 const CLONE_NEWNET = 0x40000000;
 const SELF = "/proc/thread-self/ns/net";
 
-/** The thread could not get back to its own network namespace: it must not do anything more. */
+/** The thread could not get back to its own namespaces: it must not do anything more. */
 export class NamespaceLostError extends Error {
   constructor(cause: unknown) {
-    super("cannot return to the host's network namespace", { cause });
+    super("cannot return to the host's namespaces", { cause });
   }
 }
 

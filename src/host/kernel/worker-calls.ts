@@ -1,7 +1,8 @@
 /** What the kernel worker can be asked: the types of both ends of its message channel. */
 import type { CgroupCalls } from "../cgroups/cgroup-calls.ts";
-import type { LinkInfo, MountEntry } from "../host.ts";
+import type { LinkInfo, MountEntry, SeccompFilter } from "../host.ts";
 import type { KernelOp } from "../kernel-ops.ts";
+import type { FileOver } from "./private-mounts.ts";
 import type { WorkerFailure } from "./worker-failure.ts";
 
 export interface WorkerCalls extends CgroupCalls {
@@ -12,6 +13,9 @@ export interface WorkerCalls extends CgroupCalls {
   readInRoot(root: string, path: string, maxBytes: number): Uint8Array | undefined;
   getXattr(path: string, name: string): Uint8Array | undefined;
   listXattrs(path: string): readonly string[];
+  /** A descriptor of the namespace. */
+  openPrivateMounts(files: readonly FileOver[]): number;
+  compileSeccomp(filter: SeccompFilter): Uint8Array | undefined;
 }
 
 /** An operation that the worker leaves to nft(8): its place in the batch, and scripts to run one by one. */

@@ -1,11 +1,10 @@
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { OpContext } from "../../base/op-context.ts";
 import type { Child, ChildFd, Host } from "../../host/host.ts";
 import { bundleFiles, readIfThere } from "./bundle.ts";
 import { GoPipe, ReportReader } from "./conmon-reports.ts";
 import { runtimeFailure } from "./runtime-failure.ts";
-import type { OciRuntime } from "./runtimes.ts";
+import { type OciRuntime, type RuntimeCommand, runtimeCommand } from "./runtimes.ts";
 
 /** conmon, with the runtime that it is to call. */
 export interface Monitors {
@@ -43,8 +42,9 @@ export async function monitorContainer(
 ): Promise<{ readonly monitor: Child; readonly pid: number }> {
   const { id, dir } = request;
   const files = bundleFiles(dir, id);
+  using runtime = await runtimeCommand(ctx, monitors.host, monitors.runtime);
   const monitor = await spawnConmon(ctx, monitors, {
-    argv: [...commonArguments(monitors, request, dir), "-p", files.pid, "--exit-dir", dir],
+    argv: [...commonArguments(monitors, runtime, request, dir), "-p", files.pid, "--exit-dir", dir],
     fds: { 3: { kind: "pipe", parent: "reads" } },
     env: { _OCI_SYNCPIPE: "3" },
   });
@@ -79,10 +79,10 @@ export interface MonitoredExec {
 /** Runs `exec` under a conmon of its own. Resolves when the process runs. */
 export async function monitorExec(ctx: OpContext, monitors: Monitors, request: MonitorExec): Promise<MonitoredExec> {
   const { id, execDir } = request;
-  await mkdir(execDir, { mode: 0o700, recursive: true });
+  using runtime = await runtimeCommand(ctx, monitors.host, monitors.runtime);
   const monitor = await spawnConmon(ctx, monitors, {
     argv: [
-      ...commonArguments(monitors, request, execDir),
+      ...commonArguments(monitors, runtime, request, execDir),
       "-p",
       join(execDir, "pid"),
       "-e",
@@ -131,7 +131,8 @@ async function execExit(reports: ReportReader, monitor: Child): Promise<number> 
 }
 
 function commonArguments(
-  { conmon, runtime }: Monitors,
+  { conmon }: Monitors,
+  { argv: [program, ...first] }: RuntimeCommand,
   { id, streams }: MonitorContainer,
   dir: string,
 ): readonly [string, ...string[]] {
@@ -146,8 +147,8 @@ function commonArguments(
     "-n",
     id,
     "-r",
-    runtime.path,
-    `--runtime-arg=--root=${runtime.root}`,
+    program,
+    ...first.map((argument) => `--runtime-arg=${argument}`),
     `--runtime-arg=--log=${bundleFiles(dir, id).runtimeLog}`,
     "-b",
     dir,

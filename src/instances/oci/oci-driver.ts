@@ -22,6 +22,7 @@ import type {
 import { driverErrors } from "../driver-errors.ts";
 import { AttachHub } from "./attach-hub.ts";
 import { bundleFiles, isMissing, readIfThere, removeDirectory, writeBundle } from "./bundle.ts";
+import { CompiledFilters } from "./compiled-filters.ts";
 import { type Monitors, monitorContainer } from "./conmon.ts";
 import { reopenLogFile, resizeTerminal } from "./control-fifo.ts";
 import { ociErrors } from "./errors.ts";
@@ -68,6 +69,7 @@ class OciDriver implements Driver {
   readonly #host: Host;
   readonly #choice: RuntimeChoice;
   readonly #facts: StaticFacts;
+  readonly #filters: CompiledFilters;
   readonly #exits = new Map<string, Promise<TaskExit>>();
   readonly #hubs = new Map<string, Promise<AttachHub>>();
   readonly #execs = new Set<string>();
@@ -77,6 +79,7 @@ class OciDriver implements Driver {
     this.#host = options.host;
     this.#choice = choice;
     this.#facts = staticFacts(options.host);
+    this.#filters = new CompiledFilters(options.host);
   }
 
   async fingerprint(): Promise<DriverFingerprint> {
@@ -91,14 +94,15 @@ class OciDriver implements Driver {
 
   async prepare(ctx: OpContext, request: PrepareRequest): Promise<{ handle: DriverHandle; pid: number }> {
     const monitors = this.#monitors();
-    const { id, dir, spec } = request;
+    const { id, dir } = request;
     const facts = await specFacts(ctx, this.#host, request, this.#facts);
-    const bundle = runtimeSpec(request, facts);
+    const spec = runtimeSpec(request, facts);
+    const bundle = monitors.runtime.name === "crun" ? await this.#filters.attach(ctx, spec) : spec;
     await using reverter = new Reverter(ctx);
     reverter.add("remove bundle", () => removeDirectory(dir));
     await writeBundle(dir, id, bundle);
     reverter.add("remove container", (undo) => this.#removeContainer(undo, id, request.cgroupPath));
-    const { process } = spec;
+    const { process } = request.spec;
     const { monitor, pid } = await monitorContainer(ctx, monitors, {
       id,
       dir,

@@ -1,4 +1,4 @@
-import { mkdir } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { messageOf } from "../../base/errors.ts";
 import type { OpContext } from "../../base/op-context.ts";
@@ -12,6 +12,27 @@ export interface OciRuntime {
   readonly version: string;
   /** `--root`: the runtime keeps the state of its containers in directories below, named by their ids. */
   readonly root: string;
+  /** It has to be run where the list of v2 controllers is covered by an empty file. */
+  readonly hidden?: { readonly nsenter: string; readonly empty: string };
+}
+
+/** How to call a runtime. Dispose it when the runtime has ended. */
+export interface RuntimeCommand extends Disposable {
+  readonly argv: readonly [string, ...string[]];
+}
+
+const controllersFile = "/sys/fs/cgroup/unified/cgroup.controllers";
+
+/**
+ * The command of a runtime with its state directory. Where it must not see the v2 controllers it is run in a private copy of
+ * the mounts as they are now, by nsenter; the containers that it makes have mounts of their own in any case.
+ */
+export async function runtimeCommand(ctx: OpContext, host: Host, runtime: OciRuntime): Promise<RuntimeCommand> {
+  const own = [runtime.path, `--root=${runtime.root}`] as const;
+  if (runtime.hidden === undefined) return { argv: own, [Symbol.dispose]: () => {} };
+  const { nsenter, empty } = runtime.hidden;
+  const mounts = await host.kernel.privateMounts(ctx, [{ source: empty, target: controllersFile }]);
+  return { argv: [nsenter, `--mount=${mounts.path}`, "--", ...own], [Symbol.dispose]: () => mounts[Symbol.dispose]() };
 }
 
 /** What the machine offers, and what was chosen of it. */
@@ -47,7 +68,10 @@ export async function chooseRuntime(
   const conmon = host.processes.which("conmon");
   if (conmon === undefined) reasons.push("conmon is not installed");
   else versions["conmon"] = await versionOf(ctx, host, conmon);
-  if (runtime !== undefined) await mkdir(runtime.root, { recursive: true, mode: 0o700 });
+  if (runtime !== undefined) {
+    await mkdir(runtime.root, { recursive: true, mode: 0o700 });
+    if (runtime.hidden !== undefined) await writeFile(runtime.hidden.empty, "");
+  }
   return { runtime, conmon, versions, reasons };
 }
 
@@ -63,20 +87,21 @@ async function probeRuntime(
   const root = join(runRoot, "runtime", name);
   try {
     const version = await versionOf(ctx, host, path);
-    const refusal = name === "crun" ? await crunRefusal(ctx, host, path, root) : undefined;
-    return refusal === undefined ? { name, path, version, root } : { reason: refusal };
+    if (!needsHiddenControllers(host, name)) return { name, path, version, root };
+    const nsenter = host.processes.which("nsenter");
+    if (nsenter === undefined) return { reason: "crun needs nsenter where cgroup v1 and v2 are mixed" };
+    return { name, path, version, root, hidden: { nsenter, empty: join(runRoot, "runtime", "empty") } };
   } catch (error) {
     return { reason: `${program} can't be run: ${messageOf(error)}` };
   }
 }
 
-/** crun looks at the cgroup mounts before anything else: asking for a container that is not there shows whether it likes them. */
-async function crunRefusal(ctx: OpContext, host: Host, path: string, root: string): Promise<string | undefined> {
-  if (host.cgroups.mode !== "hybrid") return undefined;
-  void ctx;
-  void path;
-  void root;
-  return "crun refuses cgroup v1 beside v2 (hybrid)";
+/**
+ * crun looks at the cgroup mounts before all else and refuses v1 beside v2 when v2 has controllers, used or not. It is content
+ * where it finds no controllers, which is what it is shown: see {@link runtimeCommand}.
+ */
+function needsHiddenControllers(host: Host, name: string): boolean {
+  return name === "crun" && host.cgroups.mode === "hybrid";
 }
 
 /** "1.1.5" out of the first line of `--version`. */

@@ -6,7 +6,7 @@ import type { OpContext } from "../../base/op-context.ts";
 import type { Host } from "../../host/host.ts";
 import { driverErrors } from "../driver-errors.ts";
 import type { OciTask } from "./handle.ts";
-import type { OciRuntime } from "./runtimes.ts";
+import { type OciRuntime, runtimeCommand } from "./runtimes.ts";
 
 /** A created container waits at this FIFO in its state directory; once it is started the FIFO is gone. */
 const gateName = "exec.fifo";
@@ -29,9 +29,8 @@ export async function openGate(ctx: OpContext, host: Host, runtime: OciRuntime, 
       await writeToContainer(ctx, host, gate, task);
       break;
     default: {
-      const result = await host.processes.run(ctx, {
-        argv: [runtime.path, `--root=${runtime.root}`, "start", task.id],
-      });
+      using command = await runtimeCommand(ctx, host, runtime);
+      const result = await host.processes.run(ctx, { argv: [...command.argv, "start", task.id] });
       if (result.code !== 0) throw driverErrors.RUNTIME_FAILED({ id: task.id, step: "start", reason: result.stderr });
     }
   }

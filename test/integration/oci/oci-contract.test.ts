@@ -1,4 +1,6 @@
 import { driverContract } from "../../../src/instances/driver.contract.ts";
 import { OciWorld } from "./oci-world.ts";
 
-driverContract("oci with runc", { kernel: true, open: () => OciWorld.open("runc") });
+for (const runtime of ["runc", "crun"]) {
+  driverContract(`oci with ${runtime}`, { kernel: true, open: () => OciWorld.open(runtime) });
+}
