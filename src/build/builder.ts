@@ -17,7 +17,6 @@ import type { Host } from "../host/host.ts";
 import type { ImageService } from "../images/image-service.ts";
 import { familiar, parseReference } from "../images/reference.ts";
 import type { InstanceService } from "../instances/instance-service.ts";
-import type { EngineConfig } from "../schema/config.ts";
 import type { ImageRecord, Platform } from "../schema/image.ts";
 import type { Snapshotter } from "../snapshots/snapshotter.ts";
 import type { EventBus } from "../state/events.ts";
@@ -42,7 +41,6 @@ export interface BuildDependencies {
   readonly roots: ConfinedRoots;
   readonly host: Host;
   readonly events: EventBus;
-  readonly config: EngineConfig;
   readonly dataRoot: string;
   readonly log: Logger;
   readonly clock?: Clock;
@@ -67,6 +65,20 @@ export function createBuildService(dependencies: BuildDependencies): Recoverable
     checkRequest(request);
     const id = shortId(newId());
     const ctx = withLog(outer, { build: id });
+    try {
+      return await buildIn(ctx, id, request, progress);
+    } catch (error) {
+      throwIfCancelled(ctx);
+      throw error;
+    }
+  };
+
+  const buildIn = async (
+    ctx: OpContext,
+    id: string,
+    request: BuildRequest,
+    progress: ProgressSink,
+  ): Promise<ImageRecord> => {
     // Not undone but always ended: nothing of a build but its images and cache outlives it.
     await using cleanup = new Reverter(ctx);
     const directory = join(buildRoot, id);
@@ -101,9 +113,6 @@ export function createBuildService(dependencies: BuildDependencies): Recoverable
         print({ stream: `[Warning] One or more build-args [${unused.join(" ")}] were not consumed\n` });
       }
       return image;
-    } catch (error) {
-      throwIfCancelled(ctx);
-      throw error;
     } finally {
       output.flush();
     }
@@ -117,7 +126,13 @@ export function createBuildService(dependencies: BuildDependencies): Recoverable
   ): Promise<void> => {
     // An image that was asked for is listed, with or without a name.
     if (image.intermediate) {
-      await dependencies.images.create(ctx, { config: image.config, layers: image.layers, intermediate: false });
+      const { config, layers, parentId } = image;
+      await dependencies.images.create(ctx, {
+        config,
+        layers,
+        intermediate: false,
+        ...(parentId === undefined ? {} : { parentId }),
+      });
     }
     print({ stream: `Successfully built ${shortId(image.id)}\n` });
     for (const tag of request.tags) {

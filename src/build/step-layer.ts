@@ -34,7 +34,7 @@ export async function changeRoot(
   }
 }
 
-/** The snapshot's changes as a stored layer; undefined when there are none. */
+/** The snapshot's changes as a stored layer, which takes the snapshot; undefined when there are none. */
 export async function commitSnapshot(
   ctx: OpContext,
   parts: Pick<LayerParts, "snapshotter" | "images">,
@@ -43,6 +43,6 @@ export async function commitSnapshot(
   const changes = await parts.snapshotter.changes(ctx, snapshotId);
   if (changes.length === 0) return undefined;
   const sink = await parts.images.layerSink(ctx);
-  const { blob, diffId } = await parts.snapshotter.commit(ctx, snapshotId, sink);
+  const { blob, diffId } = await parts.snapshotter.commit(ctx, snapshotId, sink, { consume: true });
   return { blob, diffId };
 }
