@@ -66,10 +66,12 @@ export class TarParser {
   }
 
   feed(chunk: Buffer): void {
-    this.#bytes += chunk.length;
-    if (this.#bytes > this.#limits.maxBytes) throw this.#tooLarge(this.#lastName, "bytes", this.#limits.maxBytes);
+    const allowed = chunk.subarray(0, Math.min(chunk.length, this.#limits.maxBytes - this.#bytes));
+    this.#bytes += allowed.length;
     let at = 0;
-    while (at < chunk.length) at = this.#step(chunk, at);
+    while (at < allowed.length) at = this.#step(allowed, at);
+    // Only now, so that the error can name the entry that goes too far.
+    if (allowed.length < chunk.length) throw this.#tooLarge(this.#lastName, "bytes", this.#limits.maxBytes);
   }
 
   /** The input is over: `ARCHIVE_TRUNCATED` unless that is at a boundary. A missing end mark is forgiven, as Go's reader does. */

@@ -1,6 +1,7 @@
 import { open } from "node:fs/promises";
 import { Readable } from "node:stream";
 import type { OpContext } from "../base/op-context.ts";
+import { startThreadPool } from "../host/confinement.ts";
 import { ArchiveThread } from "./archive-thread.ts";
 import { detectCompression, MAGIC_BYTES, type Compression } from "./compression.ts";
 import { CreditWindow } from "./credit-window.ts";
@@ -37,6 +38,7 @@ export class ThreadConfinedRoots implements ConfinedRoots, AsyncDisposable {
 
   async open(ctx: OpContext, root: string): Promise<ConfinedRoot> {
     ctx.signal.throwIfAborted();
+    await startThreadPool();
     const thread = this.#takeIdle() ?? new ArchiveThread();
     try {
       await thread.enter(root);

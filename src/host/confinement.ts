@@ -5,6 +5,7 @@
  * Paths are "binary strings": each UTF-16 unit is one byte, so that file names need not be UTF-8.
  */
 import { closeSync, openSync } from "node:fs";
+import { stat } from "node:fs/promises";
 import { bind, checked, lastErrno } from "./libc.ts";
 
 const CLONE_FS = 0x200;
@@ -36,6 +37,15 @@ export interface FileCalls {
   xattrs(path: string): ReadonlyMap<string, Buffer>;
   /** Sets access and modification time. */
   setTimes(path: string, seconds: number, nanoseconds: number): void;
+}
+
+/**
+ * Call this on the engine's own thread before any thread is confined. libuv makes the threads of its pool when someone first
+ * needs one, and a new thread shares its maker's root: made by a confined one, the whole process's asynchronous file calls
+ * would run behind that wall.
+ */
+export async function startThreadPool(): Promise<void> {
+  await stat("/");
 }
 
 /** Gives the calling thread its own root directory, working directory and umask (0), and drops capabilities that it does not need. */
