@@ -39,8 +39,9 @@ export class Bridges {
     await using reverter = new Reverter(ctx);
     const existing = new Set((await this.#host.kernel.links()).map((link) => link.name));
     for (const network of networks) {
+      await mkdir(dirname(this.#paths.bridgeMark(network.id)), { recursive: true, mode: 0o711 });
       if (existing.has(network.bridge)) continue;
-      await this.#mark(network);
+      await writeFile(this.#paths.bridgeMark(network.id), `${network.bridge}\n`);
       reverter.add(`bridge ${network.bridge}`, (ctx) => this.#removeLink(ctx, network));
     }
     const after = [...this.#up.values(), ...networks];
@@ -80,12 +81,6 @@ export class Bridges {
       ipv4: networks.map((network) => network.bridge),
       ipv6: networks.filter((network) => gatewayOf(network, 6) !== "").map((network) => network.bridge),
     });
-  }
-
-  async #mark(network: NetworkRecord): Promise<void> {
-    const mark = this.#paths.bridgeMark(network.id);
-    await mkdir(dirname(mark), { recursive: true, mode: 0o711 });
-    await writeFile(mark, `${network.bridge}\n`);
   }
 
   async #removeLink(ctx: OpContext, network: NetworkRecord): Promise<void> {

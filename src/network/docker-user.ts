@@ -45,15 +45,17 @@ export function planForwardRules(
   const missing = wanted.filter((rule) => !current.ours.some((other) => same(rule, other)));
   const stale = current.ours.filter((rule) => !wanted.some((other) => same(rule, other)));
   return [
-    ...missing.map(([chainName = chain, ...match]) => placed(current, chainName, match)),
+    ...missing.map(([, ...match], i) => placed(current, chain, i, match)),
     ...stale.map((rule) => ["-D", ...rule]),
   ];
 }
 
 /** Behind the administrator's own rules of DOCKER-USER, before its final RETURN; in FORWARD before whatever drops. */
-function placed(current: ForwardRules, chain: string, match: readonly string[]): readonly string[] {
-  if (chain === "FORWARD") return ["-I", chain, ...match];
-  return current.finalReturn > 0 ? ["-I", chain, String(current.finalReturn), ...match] : ["-A", chain, ...match];
+function placed(current: ForwardRules, chain: string, index: number, match: readonly string[]): readonly string[] {
+  if (chain === "FORWARD") return ["-I", chain, String(index + 1), ...match];
+  return current.finalReturn > 0
+    ? ["-I", chain, String(current.finalReturn + index), ...match]
+    : ["-A", chain, ...match];
 }
 
 function acceptRule(chain: string, way: string, bridge: string, tag: string): readonly string[] {

@@ -1,4 +1,5 @@
 /** The network room put together: the {@link NetworkService} of an engine on this host. */
+import { existsSync } from "node:fs";
 import { readFile, rm } from "node:fs/promises";
 import type { Logger } from "../base/logger.ts";
 import type { OpContext } from "../base/op-context.ts";
@@ -81,8 +82,8 @@ export function createNetworkService(options: NetworkServiceOptions): EngineNetw
     recover: async (ctx, live) => {
       const liveIds = new Set(live.map(({ instanceId }) => instanceId));
       await recoverNetworks(ctx, { ...parts, networkCatalog, sandboxes, leases }, liveIds);
-      // What a killed engine left of its bridges, with nothing on them.
-      if (records.sandboxes.list().length === 0) await lowerEverything(ctx);
+      // What a killed engine left of its bridges, with nothing on them. Every bridge that was up has a directory there.
+      if (records.sandboxes.list().length === 0 && existsSync(paths.networks)) await lowerEverything(ctx);
     },
     create: async (ctx, spec) => ({ network: await networkCatalog.create(ctx, spec), warnings: [] }),
     resolve: (nameOrId) => networkCatalog.resolve(nameOrId),

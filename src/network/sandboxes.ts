@@ -265,7 +265,7 @@ export class Sandboxes {
       endpoints: attachments.map(({ endpoint }) => endpoint),
       ports: [...ports],
       ...sandboxFilePaths(paths, request.instanceId),
-      request: storable(request),
+      request: storable(request, attachments),
     };
   }
 
@@ -439,11 +439,11 @@ function refusedMix(network: NetworkRecord): Error {
   });
 }
 
-/** A copy that the store may keep: the request's lists are the caller's. */
-function storable(request: SandboxRequest): StoredSandbox["request"] {
+/** A copy that the store may keep: the request's lists are the caller's, and its networks may be named by id. */
+function storable(request: SandboxRequest, attachments: readonly Attachment[]): StoredSandbox["request"] {
   return {
     ...request,
-    endpoints: { ...request.endpoints },
+    endpoints: Object.fromEntries(attachments.map(({ endpoint }) => [endpoint.networkName, endpoint.spec])),
     ports: [...request.ports],
     dns: [...request.dns],
     dnsSearch: [...request.dnsSearch],

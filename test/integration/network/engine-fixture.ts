@@ -94,6 +94,12 @@ export class TestEngine implements AsyncDisposable {
     await this.networks.tearDown(ctx, container.sandbox.instanceId);
   }
 
+  /** Their processes died with the engine, as at a reboot. */
+  forgetContainers(): void {
+    for (const container of this.#containers) container.kill();
+    this.#containers = [];
+  }
+
   /** Everything of this engine that is on the host now. */
   async leftovers(): Promise<readonly string[]> {
     const links = (await this.#host.kernel.links()).map(({ name }) => name);
@@ -105,7 +111,9 @@ export class TestEngine implements AsyncDisposable {
       ...iptables.split("\n").filter((line) => line.includes(`berth-${this.tag}`)),
       ...(existsSync(join(this.runRoot, "netns")) ? readdirSync(join(this.runRoot, "netns")) : []),
       ...(await dnsmasqsUnder(this.runRoot)),
-      ...(existsSync(this.#leases) ? readdirSync(this.#leases) : []),
+      ...(existsSync(this.#leases) ? readdirSync(this.#leases, { recursive: true, encoding: "utf8" }) : []).filter(
+        (name) => name.endsWith(`@${this.tag}`),
+      ),
     ];
   }
 
@@ -291,5 +299,7 @@ export async function get(url: string): Promise<string> {
 
 async function dnsmasqsUnder(directory: string): Promise<readonly string[]> {
   const { stdout } = await run("ps", ["-eo", "stat,args"]);
-  return stdout.split("\n").filter((line) => !line.startsWith("Z") && line.includes("dnsmasq") && line.includes(directory));
+  return stdout
+    .split("\n")
+    .filter((line) => !line.startsWith("Z") && line.includes("dnsmasq") && line.includes(directory));
 }
