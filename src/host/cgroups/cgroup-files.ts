@@ -1,5 +1,15 @@
 /** Reading and writing the files of a control group. */
-import { existsSync, readdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  existsSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  statSync,
+  writeSync,
+} from "node:fs";
 import { errnoAndText, WorkerFailureError } from "../kernel/worker-failure.ts";
 
 /** Contents without the final newline; undefined when the file is not there. */
@@ -28,6 +38,16 @@ export function readKeyed(path: string): Readonly<Record<string, number>> {
     if (key !== undefined && key !== "" && value !== undefined) values[key] = Number(value);
   }
   return values;
+}
+
+/** Writes a file that is there: the kernel makes them, a missing one is an error. */
+export function writeGroupFile(path: string, value: string): void {
+  const fd = openSync(path, constants.O_WRONLY | constants.O_TRUNC);
+  try {
+    writeSync(fd, value);
+  } finally {
+    closeSync(fd);
+  }
 }
 
 /** Pids of `directory` and every group below; those of other pid namespaces (0) left out. */
@@ -80,7 +100,7 @@ export class LimitWriter {
     if (controllerDirectory === undefined) throw rejected(limit, value, "this machine has no such cgroup controller");
     const path = `${controllerDirectory}${this.#group}/${file}`;
     try {
-      writeFileSync(path, value, { flag: "r+" });
+      writeGroupFile(path, value);
     } catch (error) {
       const found = errnoAndText(error);
       // A group that is not there is no fault of the limit.

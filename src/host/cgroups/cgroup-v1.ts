@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import type { ResourceSpec, ResourceUsage } from "../../schema/resources.ts";
 import {
   deviceNumber,
@@ -9,6 +9,7 @@ import {
   readProcesses,
   readText,
   removeGroups,
+  writeGroupFile,
 } from "./cgroup-files.ts";
 import type { CgroupTree } from "./cgroup-tree.ts";
 import { cpuQuotaOf } from "./cpu-quota.ts";
@@ -86,7 +87,7 @@ export class CgroupV1 implements CgroupTree {
     const directory = this.#hierarchies.controllers.get("freezer");
     // Nothing to thaw where nothing can be frozen.
     if (directory === undefined && !frozen) return;
-    writeFileSync(`${directory ?? "/nonexistent"}${path}/freezer.state`, frozen ? "FROZEN" : "THAWED", { flag: "r+" });
+    writeGroupFile(`${directory ?? "/nonexistent"}${path}/freezer.state`, frozen ? "FROZEN" : "THAWED");
   }
 
   isFrozen(path: string): boolean {
@@ -127,7 +128,7 @@ export class CgroupV1 implements CgroupTree {
       const group = `${parent}/${name}`;
       for (const file of ["cpuset.cpus", "cpuset.mems"]) {
         if (readText(`${group}/${file}`) !== "") continue;
-        writeFileSync(`${group}/${file}`, readText(`${parent}/${file}`) ?? "", { flag: "r+" });
+        writeGroupFile(`${group}/${file}`, readText(`${parent}/${file}`) ?? "");
       }
       parent = group;
     }

@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import type { ResourceSpec, ResourceUsage } from "../../schema/resources.ts";
 import { errnoAndText } from "../kernel/worker-failure.ts";
 import {
@@ -11,6 +11,7 @@ import {
   readText,
   rejected,
   removeGroups,
+  writeGroupFile,
 } from "./cgroup-files.ts";
 import type { CgroupTree } from "./cgroup-tree.ts";
 import { cpuQuotaOf } from "./cpu-quota.ts";
@@ -88,7 +89,7 @@ export class CgroupV2 implements CgroupTree {
   }
 
   setFrozen(path: string, frozen: boolean): void {
-    writeFileSync(`${this.#root}${path}/cgroup.freeze`, frozen ? "1" : "0", { flag: "r+" });
+    writeGroupFile(`${this.#root}${path}/cgroup.freeze`, frozen ? "1" : "0");
   }
 
   isFrozen(path: string): boolean {
@@ -104,7 +105,7 @@ export class CgroupV2 implements CgroupTree {
     const group = `${this.#root}${path}`;
     if (readText(`${group}/cgroup.procs`) === undefined) return;
     try {
-      writeFileSync(`${group}/cgroup.kill`, "1", { flag: "r+" });
+      writeGroupFile(`${group}/cgroup.kill`, "1");
     } catch (error) {
       if (errnoAndText(error)?.errno !== "ENOENT") throw error;
       killProcesses(() => this.processes(path));
@@ -182,7 +183,7 @@ function enableControllers(group: string): void {
   const enabled = new Set(words("cgroup.subtree_control"));
   const missing = words("cgroup.controllers").filter((name) => wantedControllers.includes(name) && !enabled.has(name));
   if (missing.length === 0) return;
-  writeFileSync(`${group}/cgroup.subtree_control`, missing.map((name) => `+${name}`).join(" "), { flag: "r+" });
+  writeGroupFile(`${group}/cgroup.subtree_control`, missing.map((name) => `+${name}`).join(" "));
 }
 
 /** Lines "8:0 rbytes=4096 wbytes=0 rios=1 wios=0 ...". */

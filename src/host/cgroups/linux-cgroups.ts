@@ -8,6 +8,8 @@ import { type CgroupHierarchies, findFeatures } from "./hierarchies.ts";
 
 /** For how long processes may take to freeze, or to die of SIGKILL (uninterruptible I/O). */
 const patienceMs = 10_000;
+/** Polls (1, 2, 4, 8 ms apart) after which a freeze that does not end is begun anew. */
+const pollsBeforeThaw = 4;
 
 /** {@link CgroupDriver} by way of the kernel worker. */
 export class LinuxCgroups implements CgroupDriver {
@@ -44,7 +46,19 @@ export class LinuxCgroups implements CgroupDriver {
   async freeze(ctx: OpContext, path: string): Promise<void> {
     ctx.signal.throwIfAborted();
     await this.#worker.call("cgroupSetFrozen", checkedPath(path), true);
-    if (await this.#eventually(ctx, () => this.isFrozen(path))) return;
+    // v1 can be caught in a deadlock: a thread in execve(2) waits for its siblings to die, which are frozen already. Let go for
+    // a moment, as freezer-subsystem.rst has it, and try again.
+    let polls = 0;
+    const frozen = await this.#eventually(ctx, async () => {
+      if (await this.isFrozen(path)) return true;
+      if (++polls % pollsBeforeThaw === 0) {
+        await this.#worker.call("cgroupSetFrozen", path, false);
+        await delay(2, undefined, { signal: ctx.signal });
+        await this.#worker.call("cgroupSetFrozen", path, true);
+      }
+      return false;
+    });
+    if (frozen) return;
     await this.#worker.call("cgroupSetFrozen", path, false);
     const text = `its processes did not freeze within ${patienceMs / 1000} s`;
     throw hostErrors.KERNEL_OP_FAILED({ op: "cgroup-freeze", target: path, errno: "ETIMEDOUT", text });

@@ -18,13 +18,15 @@ interface Pending {
  */
 export class WorkerClient {
   readonly #log: Logger;
+  readonly #entry: URL;
   readonly #pending = new Map<number, Pending>();
   #worker: Worker | undefined;
   #nextId = 1;
   #closed = false;
 
-  constructor(log: Logger) {
+  constructor(log: Logger, entry: URL = siblingModule(import.meta.url, "kernel-worker")) {
     this.#log = log;
+    this.#entry = entry;
     this.#worker = this.#start();
   }
 
@@ -56,7 +58,7 @@ export class WorkerClient {
   }
 
   #start(): Worker {
-    const worker = new Worker(siblingModule(import.meta.url, "kernel-worker"), {
+    const worker = new Worker(this.#entry, {
       name: "berth-kernel",
       env: {},
       execArgv: [],
