@@ -1,5 +1,6 @@
 /** The Docker Engine API on Fastify: paths, versions, bodies, errors and the access log. Routes are in `routes.ts`. */
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
+import type { TSchema } from "typebox";
 import { BerthError, messageOf } from "../../base/errors.ts";
 import type { Logger } from "../../base/logger.ts";
 import { ApiVersion, maximumApiVersion } from "./api-version.ts";
@@ -45,7 +46,8 @@ export function createDockerApi({ backend, log, routes = [] }: DockerApiOptions)
   app.setNotFoundHandler((request, reply) => sendError(apiErrors.API_PAGE_NOT_FOUND({}), request, reply, log));
   app.setErrorHandler((error, request, reply) => sendError(error, request, reply, log));
   const headers = commonHeaders(backend);
-  for (const route of [...dockerRoutes, ...routes]) {
+  const served = [...dockerRoutes, ...routes];
+  for (const route of served) {
     app.route({
       method: route.method,
       url: route.path.replaceAll(/\{(\w+)\}/g, ":name"),
@@ -64,7 +66,18 @@ export function createDockerApi({ backend, log, routes = [] }: DockerApiOptions)
     });
   }
   routeUpgrades(app.server, app);
+  compileWhenIdle(served.flatMap(({ body }) => (body === undefined ? [] : [body])));
   return app;
+}
+
+/** Compiling the schema of `create` takes longer than a create: done one by one after the start, not by the first request. */
+function compileWhenIdle(schemas: readonly TSchema[]): void {
+  const [first, ...rest] = schemas;
+  if (first === undefined) return;
+  setImmediate(() => {
+    validatorOf(first);
+    compileWhenIdle(rest);
+  }).unref();
 }
 
 interface Exchange {

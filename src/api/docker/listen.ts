@@ -58,7 +58,7 @@ async function bindUnix(app: FastifyInstance, host: string, options: ListenOptio
   if (!path.startsWith("/")) throw apiErrors.API_HOST_INVALID({ host, reason: "the path must be absolute" });
   await mkdir(dirname(path), { recursive: true });
   await removeStale(host, path);
-  const server = createServer(serverOptions, app.routing);
+  const server = createServer(serverOptions, (request, response) => app.routing(request, response));
   // Made with mode 0600: nobody gets in between bind and chmod.
   const umask = process.umask(0o177);
   try {
@@ -98,7 +98,7 @@ async function bindTcp(app: FastifyInstance, host: string, options: ListenOption
     rejectUnauthorized: true,
     minVersion: "TLSv1.2",
   } as const;
-  const server = createTlsServer(tls, app.routing);
+  const server = createTlsServer(tls, (request, response) => app.routing(request, response));
   await listening(server, host, (ready) => server.listen(Number(match[2]), address, ready));
   const at = server.address();
   const port = typeof at === "object" && at !== null ? at.port : Number(match[2]);

@@ -54,7 +54,7 @@ export const noContent: Answer = { kind: "empty", status: 204 };
 export const notModified: Answer = { kind: "empty", status: 304 };
 export const streamed: Answer = { kind: "streamed" };
 
-type QueryOf<Q> = Q extends TObject ? Static<Q> : Record<never, never>;
+type QueryOf<Q> = Q extends TObject ? Static<Q> : unknown;
 
 interface TypedRoute<Q, B> extends Omit<Route, "query" | "body" | "handle"> {
   readonly query?: Q;

@@ -2,6 +2,7 @@ import type { InstanceRecord, InstanceSpec, MountSpec } from "../../../schema/in
 import type { PortSpec } from "../../../schema/network.ts";
 import type { ResourceSpec } from "../../../schema/resources.ts";
 import type { SystemFacts } from "../backend.ts";
+import { mountFieldTargets } from "./mount-points.ts";
 
 /**
  * Docker's HostConfig of an instance: from its spec, and where Docker shows what the client wrote (Binds, Mounts,
@@ -110,7 +111,7 @@ interface StatedMounts {
 function statedMounts(spec: InstanceSpec): StatedMounts {
   const binds = spec.passthrough["HostConfig.Binds"];
   const mounts = spec.passthrough["HostConfig.Mounts"];
-  const mountTargets = new Set(Array.isArray(mounts) ? mounts.map(targetOf) : []);
+  const mountTargets = mountFieldTargets(spec);
   const tmpfs = spec.mounts.flatMap((mount) =>
     mount.type === "tmpfs" && !mountTargets.has(mount.target) ? [[mount.target, mount.options.join(",")] as const] : [],
   );
@@ -120,10 +121,6 @@ function statedMounts(spec: InstanceSpec): StatedMounts {
     mounts,
     tmpfs: tmpfs.length === 0 ? undefined : Object.fromEntries(tmpfs),
   };
-}
-
-function targetOf(mount: unknown): unknown {
-  return typeof mount === "object" && mount !== null && "Target" in mount ? mount.Target : undefined;
 }
 
 function bindText(mount: MountSpec): readonly string[] {

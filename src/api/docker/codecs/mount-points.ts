@@ -1,10 +1,10 @@
-import type { InstanceRecord, MountSpec } from "../../../schema/instance.ts";
+import type { InstanceRecord, InstanceSpec, MountSpec } from "../../../schema/instance.ts";
 import type { VolumeService } from "../../../volumes/volume-service.ts";
 
 /** Docker's `Mounts` of inspect and list. Like Docker's, without what `--tmpfs` made. */
 export function mountPoints(record: InstanceRecord, volumes: VolumeService): readonly object[] {
   const modes = bindModes(record);
-  const mounted = mountTargets(record);
+  const mounted = mountFieldTargets(record.spec);
   return record.spec.mounts.flatMap((mount) => {
     if (mount.type === "tmpfs" && !mounted.has(mount.target)) return [];
     return [mountPoint(mount, modes.get(mount.target), volumes)];
@@ -51,8 +51,9 @@ function bindModes(record: InstanceRecord): ReadonlyMap<string, string> {
   );
 }
 
-function mountTargets(record: InstanceRecord): ReadonlySet<unknown> {
-  const mounts = record.spec.passthrough["HostConfig.Mounts"];
+/** Targets of what the client wrote as `Mounts` (`--mount`), as against `-v` and `--tmpfs`. */
+export function mountFieldTargets(spec: InstanceSpec): ReadonlySet<unknown> {
+  const mounts = spec.passthrough["HostConfig.Mounts"];
   if (!Array.isArray(mounts)) return new Set();
   return new Set(
     mounts.map((mount: unknown) =>

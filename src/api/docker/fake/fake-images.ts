@@ -59,11 +59,11 @@ export class FakeImages implements ImageService {
 
   async pull(ctx: OpContext, request: PullRequest, progress: ProgressSink): Promise<ImageRecord> {
     this.pulls.push(request);
-    if (request.reference.startsWith("missing")) throw imageErrors.MANIFEST_NOT_FOUND({ reference: request.reference });
+    if (request.reference.includes("missing")) throw imageErrors.MANIFEST_NOT_FOUND({ reference: request.reference });
     progress({ id: "latest", status: "Pulling from library/x" });
     progress({ id: "aaaaaaaaaaaa", status: "Downloading", current: 500_000, total: 1_000_000 });
-    if (request.reference.startsWith("broken")) throw new Error("connection cut");
-    if (request.reference.startsWith("endless")) {
+    if (request.reference.includes("broken")) throw new Error("connection cut");
+    if (request.reference.includes("endless")) {
       await new Promise((_resolve, reject) => ctx.signal.addEventListener("abort", () => reject(new Error("aborted"))));
     }
     progress({ id: "aaaaaaaaaaaa", status: "Pull complete" });

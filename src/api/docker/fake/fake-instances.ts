@@ -467,7 +467,7 @@ class FakeProcess {
         return;
       case "cat":
         this.#stdin.on("data", (data: Buffer) =>
-          this.#write("stdout", this.#tty ? `${data}`.replaceAll("\r", "\r\n") : data),
+          this.#write("stdout", this.#tty ? data.toString().replaceAll("\r", "\r\n") : data),
         );
         this.#stdin.on("end", () => this.end(0));
         return;

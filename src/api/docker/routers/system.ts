@@ -10,8 +10,18 @@ import { type Call, ok, type Route, route, streamed } from "../route.ts";
 import { imageIdsByTag } from "./containers.ts";
 
 export const systemRoutes: readonly Route[] = [
-  route({ method: "GET", path: "/_ping", summary: "Is the engine there?", handle: (call) => ping(call, "OK") }),
-  route({ method: "HEAD", path: "/_ping", summary: "Is the engine there?", handle: (call) => ping(call, "") }),
+  route({
+    method: "GET",
+    path: "/_ping",
+    summary: "Say that the engine is there, and which versions it speaks",
+    handle: (call) => ping(call, "OK"),
+  }),
+  route({
+    method: "HEAD",
+    path: "/_ping",
+    summary: "Say that the engine is there, and which versions it speaks",
+    handle: (call) => ping(call, ""),
+  }),
   route({
     method: "GET",
     path: "/version",
@@ -68,7 +78,7 @@ async function diskUsage(call: Call<Static<typeof DiskUsageQuery>>) {
   });
 }
 
-async function imageUsage({ backend, version }: Call<unknown>) {
+async function imageUsage({ backend, version }: Call) {
   const { layersSize } = await backend.images.diskUsage();
   const shared = sharedSizes(backend.images);
   const Images = backend.images.list().map((image) =>
@@ -80,7 +90,7 @@ async function imageUsage({ backend, version }: Call<unknown>) {
   return { LayersSize: layersSize, Images };
 }
 
-async function containerUsage({ backend, ctx }: Call<unknown>): Promise<readonly object[]> {
+async function containerUsage({ backend, ctx }: Call): Promise<readonly object[]> {
   const idByTag = imageIdsByTag(backend);
   const rows: object[] = [];
   for (const record of backend.instances.list()) {
@@ -90,7 +100,7 @@ async function containerUsage({ backend, ctx }: Call<unknown>): Promise<readonly
   return rows;
 }
 
-async function volumeUsage({ backend }: Call<unknown>): Promise<readonly object[]> {
+async function volumeUsage({ backend }: Call): Promise<readonly object[]> {
   const rows: object[] = [];
   for (const volume of backend.volumes.list()) {
     const Size = await backend.volumes.usage(volume.name);
@@ -99,7 +109,7 @@ async function volumeUsage({ backend }: Call<unknown>): Promise<readonly object[
   return rows;
 }
 
-async function buildCacheUsage({ backend, ctx }: Call<unknown>): Promise<readonly object[]> {
+async function buildCacheUsage({ backend, ctx }: Call): Promise<readonly object[]> {
   const entries = await backend.system.buildCache(ctx);
   return entries.map((entry) => ({
     ID: entry.id,

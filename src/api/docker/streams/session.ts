@@ -1,4 +1,3 @@
-import { pipeline } from "node:stream";
 import type { AttachSession } from "../../../instances/instance-service.ts";
 import type { RawConnection } from "./connection.ts";
 import { detachFilter } from "./detach-keys.ts";
@@ -13,28 +12,27 @@ export async function joinSession(
   connection: RawConnection,
   options: { readonly detachKeys: readonly number[]; readonly raw: boolean; readonly stdin: boolean },
 ): Promise<void> {
-  const finished = Promise.withResolvers<void>();
+  const bytes = outputBytes(options.raw);
+  const leave = () => {
+    session.detach();
+    bytes.destroy();
+  };
   // A client that is gone leaves the session; a process that has ended its output ends the connection.
-  connection.gone.addEventListener("abort", () => session.detach(), { once: true });
-  if (connection.gone.aborted) session.detach();
+  if (connection.gone.aborted) leave();
+  connection.gone.addEventListener("abort", leave, { once: true });
   if (options.stdin && session.stdin !== undefined) {
     const keys = detachFilter(options.detachKeys, () => session.detach());
-    // Its errors are a process that closed its input, or a client that broke off: the output side ends the session.
     connection.input.pipe(keys).pipe(session.stdin);
-    keys.on("error", () => session.detach());
-    session.stdin.on("error", () => connection.input.unpipe(keys));
+    // A process that has closed its input takes no more, and may still write.
+    session.stdin.on("error", () => connection.input.unpipe(keys).resume());
   } else {
     // Read on, so that the client's end is noticed.
     connection.input.resume();
   }
-  const bytes = outputBytes(options.raw);
-  pipeline(session.output, bytes, (error) => {
-    if (error) session.detach();
-  });
-  bytes.pipe(connection.output, { end: false });
-  bytes.once("close", finished.resolve);
-  bytes.once("end", finished.resolve);
-  connection.gone.addEventListener("abort", () => finished.resolve(), { once: true });
-  await finished.promise;
+  session.output.on("error", leave);
+  const closed = Promise.withResolvers<void>();
+  bytes.once("close", closed.resolve);
+  session.output.pipe(bytes).pipe(connection.output, { end: false });
+  await closed.promise;
   connection.close();
 }

@@ -106,7 +106,7 @@ function parseFrame(bytes: Buffer): Frame | "bad" | undefined {
   const start = 2 + lengthBytes + 4;
   if (bytes.length < start) return undefined;
   const length =
-    lengthBytes === 0 ? short : Number(bytes.readUIntBE(lengthBytes === 8 ? 4 : 2, lengthBytes === 8 ? 6 : 2));
+    lengthBytes === 0 ? short : lengthBytes === 2 ? bytes.readUInt16BE(2) : Number(bytes.readBigUInt64BE(2));
   if (length > maxMessage) return "bad";
   if (bytes.length < start + length) return undefined;
   const mask = bytes.subarray(start - 4, start);
