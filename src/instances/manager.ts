@@ -1,6 +1,6 @@
 import { systemClock } from "../base/clock.ts";
 import { KeyedMutex } from "../base/keyed-mutex.ts";
-import type { OpContext } from "../base/op-context.ts";
+import { background, type OpContext } from "../base/op-context.ts";
 import { attachInstance, resizeInstance } from "./attach.ts";
 import { BackgroundWork } from "./background-work.ts";
 import { commitInstance } from "./commit.ts";
@@ -15,7 +15,7 @@ import { LiveInstances } from "./live-instances.ts";
 import { instanceLogs } from "./logs/instance-logs.ts";
 import { LogRotation } from "./logs/rotation.ts";
 import { connectInstance, disconnectInstance } from "./networking.ts";
-import { type InstanceDependencies, isThrowAway, logPath, type Parts } from "./parts.ts";
+import { cgroupParent, type InstanceDependencies, isThrowAway, logPath, type Parts } from "./parts.ts";
 import { pauseInstance, resumeInstance } from "./pause.ts";
 import { pruneInstances } from "./prune.ts";
 import { recoverInstances } from "./recover.ts";
@@ -36,7 +36,7 @@ export interface InstanceManager extends InstanceService {
   recover(ctx: OpContext): Promise<void>;
   /** Resolves when nothing is being cleaned up or restarted in the background. */
   settled(): Promise<void>;
-  /** Stops following instances, which run on. */
+  /** Stops following instances, which run on. When there are none, takes the engine's control group away. */
   close(): Promise<void>;
 }
 
@@ -50,6 +50,7 @@ export function createInstanceService(dependencies: InstanceDependencies): Insta
     close: async () => {
       parts.rotation.close();
       await parts.background.close();
+      await removeIdleCgroup(parts);
     },
 
     create: (ctx, request) => createInstance(parts, ctx, request),
@@ -122,22 +123,29 @@ export function createInstanceService(dependencies: InstanceDependencies): Insta
   };
 }
 
+/** An engine without instances leaves no control group behind. */
+async function removeIdleCgroup(parts: Parts): Promise<void> {
+  const parent = cgroupParent(parts);
+  const children = await parts.host.cgroups.children(parent);
+  if (children.length === 0) await parts.host.cgroups.remove(background(parts.log), parent);
+}
+
 function assemble(dependencies: InstanceDependencies): Parts {
   const { store, events, snapshotter, log } = dependencies;
   const clock = dependencies.clock ?? systemClock;
   const records = new InstanceRecords(store);
   const publish = instanceEventPublisher(events);
-  const background = new BackgroundWork(log);
+  const work = new BackgroundWork(log);
   return {
     ...dependencies,
     clock,
     records,
     publish,
-    background,
+    background: work,
     lives: new LiveInstances(),
     locks: new KeyedMutex(),
     rootMounts: new RootMounts(snapshotter),
     rotation: new LogRotation({ ...dependencies, records }),
-    execs: new ExecSessions({ ...dependencies, clock, records, publish, background }),
+    execs: new ExecSessions({ ...dependencies, clock, records, publish, background: work }),
   };
 }

@@ -72,7 +72,8 @@ async function resolveMount(
         options: [mount.nonRecursive === true ? "bind" : "rbind", access, mount.propagation],
       };
     case "volume": {
-      const source = await parts.volumes.mount(ctx, mount.name, id);
+      const details = { destination: mount.target, readOnly: mount.readOnly, propagation: "" };
+      const source = await parts.volumes.mount(ctx, mount.name, id, details);
       reverter.add(`unmount the volume ${mount.name}`, (ctx) => parts.volumes.unmount(ctx, mount.name, id));
       return {
         type: "bind",

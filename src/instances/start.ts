@@ -1,4 +1,5 @@
 import { mkdir, rm } from "node:fs/promises";
+import { messageOf } from "../base/errors.ts";
 import { type OpContext, withLog } from "../base/op-context.ts";
 import { Reverter } from "../base/reverter.ts";
 import type { DriverHandle, InstanceRecord, InstanceState } from "../schema/instance.ts";
@@ -79,15 +80,16 @@ export function followRun(
   parts.rotation.follow(record, run.ended.signal);
   const ctx = withLog({ signal: parts.background.closing, log: parts.log }, { instance: id });
   const driver = driverOf(parts, record.spec);
+  // A closing engine leaves the end to the next one: what it began now could be cut off half way.
+  const ended = (exit: TaskExit) =>
+    parts.background.closing.aborted ? undefined : parts.background.run(`end of ${id}`, () => onExit(run, exit));
   driver.wait(ctx, handle).then(
-    (exit) => {
-      // A closing engine leaves it to the next one: what happens now could be cut off half way.
-      if (!parts.background.closing.aborted) parts.background.run(`end of ${id}`, () => onExit(run, exit));
-    },
+    (exit) => ended(exit),
     (error: unknown) => {
-      if (parts.background.closing.aborted) return;
-      ctx.log.error({ error: String(error) }, "lost sight of the instance: it counts as ended");
-      parts.background.run(`end of ${id}`, () => onExit(run, lostExit(parts)));
+      if (!parts.background.closing.aborted) {
+        ctx.log.error({ error: messageOf(error) }, "lost sight of the instance: it counts as ended");
+      }
+      return ended(lostExit(parts));
     },
   );
 }

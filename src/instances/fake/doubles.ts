@@ -281,6 +281,7 @@ function plainRoot(base: string): ConfinedRoot {
     makeDirectories: unused,
     extract: unused,
     pack: async () => Readable.from([]),
+    list: unused,
     remove: unused,
     [Symbol.asyncDispose]: async () => {},
   };

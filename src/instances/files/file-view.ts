@@ -192,12 +192,18 @@ export class FileView implements AsyncDisposable {
         return mount.source;
       case "tmpfs":
         return undefined;
-      case "volume": {
-        const holder = `files-of-${this.#record.id}`;
-        const source = await this.#parts.volumes.mount(ctx, mount.name, holder);
-        this.#held.push((ctx) => this.#parts.volumes.unmount(ctx, mount.name, holder));
-        return posix.join(source, mount.subpath ?? "");
-      }
+      case "volume":
+        return posix.join(await this.#volumeDir(ctx, mount.name), mount.subpath ?? "");
     }
+  }
+
+  /** A volume of its own device is mounted only while somebody holds it. */
+  async #volumeDir(ctx: OpContext, name: string): Promise<string> {
+    const { mountpoint, options } = this.#parts.volumes.require(name);
+    if (options["device"] === undefined) return mountpoint;
+    const holder = `files-of-${this.#record.id}`;
+    const source = await this.#parts.volumes.mount(ctx, name, holder);
+    this.#held.push((ctx) => this.#parts.volumes.unmount(ctx, name, holder));
+    return source;
   }
 }
