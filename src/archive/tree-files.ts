@@ -116,27 +116,31 @@ export class TreeFiles {
   setTimes(path: string, time: TarTime, fd?: number): void {
     const { seconds, nanoseconds } = time;
     // Node's calls take floating-point seconds and turn negative ones into "now".
-    if (nanoseconds !== 0 || seconds < 0) this.#calls.setTimes(this.#prefix + path, seconds, nanoseconds);
+    if (nanoseconds !== 0 || seconds < 0) this.#calls.setTimes(this.#full(path), seconds, nanoseconds);
     else if (fd === undefined) lutimesSync(this.at(path), seconds, seconds);
     else futimesSync(fd, seconds, seconds);
   }
 
   mknod(path: string, kind: "char" | "block" | "fifo", mode: number, major: number, minor: number): void {
-    this.#calls.mknod(this.#prefix + path, NODE_TYPES[kind] | mode, major, minor);
+    this.#calls.mknod(this.#full(path), NODE_TYPES[kind] | mode, major, minor);
   }
 
   setXattr(path: string, name: string, value: Uint8Array): void {
-    this.#calls.setXattr(this.#prefix + path, name, value);
+    this.#calls.setXattr(this.#full(path), name, value);
   }
 
   xattrs(path: string): ReadonlyMap<string, Uint8Array> {
-    return this.#calls.xattrs(this.#prefix + path);
+    return this.#calls.xattrs(this.#full(path));
   }
 
   /** The host's path of `path`, in the form that node:fs takes. */
   protected at(path: string): string | Buffer {
-    const full = this.#prefix + path;
-    return full === "" ? "/" : fsPath(full);
+    return fsPath(this.#full(path));
+  }
+
+  /** The root itself is "" inside. */
+  #full(path: string): string {
+    return this.#prefix + path || "/";
   }
 }
 
