@@ -143,7 +143,7 @@ export function confinedRootsContract(
       });
 
       it("takes GNU long names and links", async () => {
-        const name = `${"n".repeat(150)}`;
+        const name = "n".repeat(150);
         const long = (flag: string, value: string) =>
           patchHeader(
             rawMember({ flag, name: "././@LongLink" }, Buffer.from(`${value}\0`)),
