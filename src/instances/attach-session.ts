@@ -50,7 +50,8 @@ export class ClientSession implements AttachSession {
     for (const frame of frames) this.#push(frame);
   }
 
-  connect(io: TaskIo): void {
+  /** Joins the process. The output ends with the process's, but not before `recorded`: what a client asks for next is then known. */
+  connect(io: TaskIo, recorded: Promise<unknown> = Promise.resolve()): void {
     if (this.#over) {
       io.detach();
       return;
@@ -59,9 +60,14 @@ export class ClientSession implements AttachSession {
     io.output.on("data", (frame: OutputFrame) => {
       if (!this.#push(frame)) io.output.pause();
     });
-    io.output.once("end", () => this.end());
-    io.output.once("close", () => this.end());
-    io.output.once("error", () => this.end());
+    const end = () =>
+      void recorded.then(
+        () => this.end(),
+        () => this.end(),
+      );
+    io.output.once("end", end);
+    io.output.once("close", end);
+    io.output.once("error", end);
     this.#connected.resolve(io);
   }
 

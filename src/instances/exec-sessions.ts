@@ -79,7 +79,7 @@ export class ExecSessions {
         if (byDetachKeys && record !== undefined) this.#parts.publish(record, "exec_detach", { execID: execId });
       },
     });
-    client.connect(task.io);
+    client.connect(task.io, task.exited);
     return client;
   }
 
