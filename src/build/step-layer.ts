@@ -3,7 +3,8 @@ import type { ConfinedRoot, ConfinedRoots } from "../archive/confined-root.ts";
 import { cleanupContext, type OpContext } from "../base/op-context.ts";
 import type { ImageService } from "../images/image-service.ts";
 import type { ImageLayer } from "../schema/image.ts";
-import type { Snapshotter } from "../snapshots/snapshotter.ts";
+import type { InstanceService } from "../instances/instance-service.ts";
+import type { Change, Snapshotter } from "../snapshots/snapshotter.ts";
 
 export interface LayerParts {
   readonly snapshotter: Snapshotter;
@@ -35,14 +36,44 @@ export async function changeRoot(
 }
 
 /** The snapshot's changes as a stored layer, which takes the snapshot; undefined when there are none. */
-export async function commitSnapshot(
+async function commitSnapshot(
   ctx: OpContext,
   parts: Pick<LayerParts, "snapshotter" | "images">,
   snapshotId: string,
+  known?: readonly Change[],
 ): Promise<ImageLayer | undefined> {
-  const changes = await parts.snapshotter.changes(ctx, snapshotId);
+  const changes = known ?? (await parts.snapshotter.changes(ctx, snapshotId));
   if (changes.length === 0) return undefined;
   const sink = await parts.images.layerSink(ctx);
   const { blob, diffId } = await parts.snapshotter.commit(ctx, snapshotId, sink, { consume: true });
   return { blob, diffId };
+}
+
+/** What a finished container changed, as a stored layer; undefined when there is nothing. */
+export async function commitInstance(
+  ctx: OpContext,
+  parts: LayerParts & { readonly instances: InstanceService },
+  instanceId: string,
+): Promise<ImageLayer | undefined> {
+  const changes = await parts.snapshotter.changes(ctx, instanceId);
+  const added = new Set(changes.filter(({ kind }) => kind === "added").map(({ path }) => path));
+  const made = mountPoints.filter((path) => added.has(path));
+  if (made.length === 0) return await commitSnapshot(ctx, parts, instanceId, changes);
+  await parts.instances.withRootfs(ctx, instanceId, async (directory) => {
+    await using root = await parts.roots.open(ctx, directory);
+    for (const path of made) await removeEmpty(ctx, root, path);
+  });
+  return await commitSnapshot(ctx, parts, instanceId);
+}
+
+/** What a runtime makes in a root that lacks it, to mount something there. No step meant to. Children before parents. */
+const mountPoints = [
+  ...["/etc/hostname", "/etc/hosts", "/etc/resolv.conf", "/etc"],
+  ...["/dev/console", "/dev/mqueue", "/dev/pts", "/dev/shm", "/dev", "/proc", "/sys"],
+];
+
+async function removeEmpty(ctx: OpContext, root: ConfinedRoot, path: string): Promise<void> {
+  const { kind, size } = await root.stat(ctx, path);
+  const empty = kind === "directory" ? (await root.list(ctx, path)).length === 0 : kind === "file" && size === 0;
+  if (empty) await root.remove(ctx, path);
 }

@@ -15,7 +15,7 @@ import type { Build } from "../build-parts.ts";
 import { BuildCommandError, buildErrors } from "../errors.ts";
 import type { StepOutput } from "../output.ts";
 import { throwIfCancelled } from "../solver.ts";
-import { commitSnapshot } from "../step-layer.ts";
+import { commitInstance } from "../step-layer.ts";
 import { chainOf, envOf, type StepState } from "../step-state.ts";
 import type { StepInput, StepPlan } from "./step-plan.ts";
 
@@ -74,7 +74,7 @@ async function runStep(ctx: OpContext, step: Step): Promise<ImageLayer | undefin
     step.output.runningIn(id);
     const exitCode = await runToEnd(ctx, step, id);
     if (exitCode !== 0) throw new BuildCommandError(step.command.argv.join(" "), exitCode);
-    const layer = await commitSnapshot(ctx, step.build.parts, id);
+    const layer = await commitInstance(ctx, step.build.parts, id);
     succeeded = true;
     return layer;
   } finally {
