@@ -108,6 +108,16 @@ export type NftOp =
       readonly table: string;
       readonly set: string;
       readonly elements: readonly NftElement[];
+    }
+  /**
+   * Forgets the tracked connections that were opened to `port` on one of `addresses`: a UDP peer that never pauses would else
+   * be sent for ever where its first packet was. None is no error.
+   */
+  | {
+      readonly op: "conntrack-forget";
+      readonly protocol: "tcp" | "udp" | "sctp";
+      readonly port: number;
+      readonly addresses: readonly string[];
     };
 
 export interface NftElement {

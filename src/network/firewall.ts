@@ -179,3 +179,18 @@ export function unpublishOps(tag: string, ports: readonly PublishedPort[], targe
     .filter(([, elements]) => elements.length > 0)
     .map(([set, elements]) => ({ op: "nft-delete-elements", table: tableName(tag), set, elements }));
 }
+
+/**
+ * Forgets what peers of these UDP ports were told while the ports led elsewhere or nowhere: for one that never pauses, the kernel
+ * looks at the maps with its first packet only. `hostAddresses` are what a wildcard port listens on. TCP peers connect anew.
+ */
+export function forgetOps(ports: readonly PublishedPort[], hostAddresses: readonly string[]): readonly NftOp[] {
+  return ports
+    .filter((port) => port.protocol === "udp")
+    .map(({ hostIp, hostPort, protocol }) => ({
+      op: "conntrack-forget",
+      protocol,
+      port: hostPort,
+      addresses: hostIp === "0.0.0.0" || hostIp === "::" ? hostAddresses : [hostIp],
+    }));
+}

@@ -13,12 +13,13 @@ import type { OpContext } from "../base/op-context.ts";
 import { Reverter } from "../base/reverter.ts";
 import type { KernelOp } from "../host/kernel-ops.ts";
 import type { EndpointRecord, EndpointSpec, NetworkRecord, PublishedPort } from "../schema/network.ts";
+import { addressOf } from "./address-book.ts";
 import { gatewayOf } from "./bridge-plan.ts";
 import { bridgeOptionsOf } from "./driver-options.ts";
 import { dnsNamesOf } from "./dns-config.ts";
 import { announce, type EngineParts } from "./engine-parts.ts";
 import { networkErrors } from "./errors.ts";
-import { publishOps, unpublishOps } from "./firewall.ts";
+import { forgetOps, publishOps, unpublishOps } from "./firewall.ts";
 import { parseExtraHosts } from "./hosts-file.ts";
 import { linkEntries } from "./links.ts";
 import type { SandboxRecord, SandboxRequest } from "./network-service.ts";
@@ -66,8 +67,9 @@ export class Sandboxes {
       sandbox = { ...sandbox, ports: [...ports] };
       this.#save(sandbox);
     }
+    const forget = await this.#forgetPeers(ports);
     await Promise.all([
-      this.#parts.host.kernel.apply(ctx, this.#kernelUp(sandbox, attachments)),
+      this.#parts.host.kernel.apply(ctx, [...this.#kernelUp(sandbox, attachments), ...forget]),
       writeSandboxFiles(this.#parts.paths, view, this.#parts.config),
       ...attachments.map((attachment) => this.#parts.names.publish(ctx, request.instanceId, attachment)),
     ]);
@@ -127,7 +129,9 @@ export class Sandboxes {
     const leaving = before.find((attachment) => attachment.network.id === network.id);
     if (leaving === undefined) throw networkErrors.NOT_CONNECTED({ instance: instanceId, network: network.spec.name });
     if (sandbox.mode === "host") {
-      throw networkErrors.CONNECT_REFUSED({ reason: "container cannot be disconnected from host network" });
+      throw networkErrors.CONNECT_REFUSED({
+        reason: "cannot disconnect container from host network - container was created in host network mode",
+      });
     }
     const after = before.filter((attachment) => attachment !== leaving);
     const { [network.spec.name]: _left, ...endpoints } = sandbox.request.endpoints;
@@ -303,6 +307,15 @@ export class Sandboxes {
     });
   }
 
+  async #forgetPeers(ports: readonly PublishedPort[]): Promise<readonly KernelOp[]> {
+    if (!ports.some((port) => port.protocol === "udp")) return [];
+    const links = await this.#parts.host.kernel.links();
+    return forgetOps(
+      ports,
+      links.flatMap(({ addresses }) => addresses.map(addressOf)),
+    );
+  }
+
   #kernelUp(sandbox: StoredSandbox, attachments: readonly Attachment[]): readonly KernelOp[] {
     if (sandbox.mode === "host") return [];
     const onBridges = attachments.filter(({ network }) => network.spec.driver === "bridge");
@@ -323,6 +336,7 @@ export class Sandboxes {
     const gateway = defaultGateway(attachments);
     const plan: KernelOp[] = [];
     if (gateway !== undefined) plan.push(...unpublishOps(this.#parts.tag, sandbox.ports, portTargetOf(gateway)));
+    plan.push(...(await this.#forgetPeers(sandbox.ports)));
     if (sandbox.netnsPath !== "") plan.push({ op: "netns-remove", path: sandbox.netnsPath });
     const named = attachments.filter(({ network }) => hasNames(network));
     if (named.length > 0) await names.endInstance(instanceId);
@@ -359,6 +373,7 @@ export class Sandboxes {
       ...(from === undefined ? [] : unpublishOps(tag, sandbox.ports, portTargetOf(from))),
       ...(to === undefined ? [] : defaultRoutes(to).map((route) => ({ op: "route-replace", netns, route }) as const)),
       ...(to === undefined ? [] : publishOps(tag, moved.ports, portTargetOf(to))),
+      ...(await this.#forgetPeers(ports)),
     ]);
     if (to === undefined) this.#parts.ports.release(sandbox.instanceId, sandbox.ports);
     return moved;

@@ -147,6 +147,7 @@ export class FakeKernel implements Kernel {
         return;
       case "route-replace":
       case "route-delete":
+      case "conntrack-forget":
       case "mknod":
         return;
     }

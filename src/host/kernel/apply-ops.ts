@@ -1,4 +1,5 @@
 import type { KernelOp } from "../kernel-ops.ts";
+import { forgetConnections } from "../netlink/conntrack.ts";
 import { createBridge, configureLink, createVeth, deleteLink, deleteRoute, replaceRoute } from "../netlink/link-ops.ts";
 import { applyElements } from "../netlink/nft-elements.ts";
 import { applyMknod } from "./mknod.ts";
@@ -65,6 +66,9 @@ function applyOp(op: KernelOp): Omit<NftHandOver, "index"> | undefined {
     case "nft-add-elements":
     case "nft-delete-elements":
       return applyElements(op);
+    case "conntrack-forget":
+      forgetConnections(op);
+      return undefined;
   }
 }
 

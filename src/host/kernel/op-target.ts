@@ -27,6 +27,8 @@ export function targetOf(op: KernelOp): string {
     case "nft-add-elements":
     case "nft-delete-elements":
       return `inet ${op.table} ${op.set}`;
+    case "conntrack-forget":
+      return `${op.protocol} ${op.port}`;
   }
 }
 

@@ -1,5 +1,6 @@
 import { createSocket } from "node:dgram";
 import { networkInterfaces } from "node:os";
+import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ctx, endpoint, get, port, TestEngine } from "./engine-fixture.ts";
 
@@ -60,6 +61,22 @@ describe("reachability", () => {
     expect(await askUdp("127.0.0.1", 28053)).toBe("pong");
     expect(await askUdp(hostAddress, 28053)).toBe("pong");
     await engine.stop(dns);
+  });
+
+  it("leads a udp peer that never pauses to whoever has the port now", async () => {
+    const publish = { ports: [port(53, 28054, { protocol: "udp" })] };
+    for (const address of ["127.0.0.1", hostAddress]) {
+      using peer = udpPeer(address, 28054);
+      await delay(200);
+      const first = await engine.container("first", publish);
+      await first.serveUdp(53, "first");
+      await peer.hears("first");
+      await engine.stop(first);
+      const second = await engine.container("second", publish);
+      await second.serveUdp(53, "second");
+      await peer.hears("second");
+      await engine.stop(second);
+    }
   });
 
   it("keeps networks apart, but lets a published port be reached from another one", async () => {
@@ -165,4 +182,22 @@ async function askUdp(host: string, to: number): Promise<string> {
   clearTimeout(timer);
   socket.close();
   return answer;
+}
+
+/** Sends a datagram every 20 ms from one and the same port. */
+function udpPeer(host: string, to: number): Disposable & { hears(answer: string): Promise<void> } {
+  const socket = createSocket("udp4");
+  let last = "";
+  socket.on("message", (message) => (last = message.toString()));
+  const timer = setInterval(() => socket.send("ping", to, host), 20);
+  return {
+    hears: async (answer) => {
+      for (let i = 0; i < 100 && last !== answer; i++) await delay(20);
+      expect(last).toBe(answer);
+    },
+    [Symbol.dispose]: () => {
+      clearInterval(timer);
+      socket.close();
+    },
+  };
 }
