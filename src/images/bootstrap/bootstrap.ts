@@ -15,7 +15,7 @@ import { throttled } from "../throttled.ts";
 import { type AptSource, formatSource, readHostSources, readSecretHosts } from "./apt-sources.ts";
 import { hostRelease, type Release, releaseOf, sourcesOf, sourcesOfMirror } from "./distribution.ts";
 import { type MmdebstrapRun, startMmdebstrap } from "./mmdebstrap.ts";
-import { writeRootOverlay } from "./root-overlay.ts";
+import { SOURCES_FILE, writeRootOverlay } from "./root-overlay.ts";
 
 export interface BootstrapParts {
   readonly host: Pick<Host, "processes" | "kernel">;
@@ -154,7 +154,7 @@ async function writeSources(
       lines.push(formatSource(source));
     }
   }
-  const sourcesFile = join(directory, "sources.list");
+  const sourcesFile = join(directory, SOURCES_FILE);
   await writeFile(sourcesFile, lines.map((line) => `${line}\n`).join(""), { mode: 0o600 });
   return { lines, sourcesFile };
 }

@@ -2,6 +2,8 @@ import { Socket } from "node:net";
 import { createInterface } from "node:readline";
 import { Readable } from "node:stream";
 import type { OpContext } from "../../base/op-context.ts";
+import { writeTarEntries } from "../tar-writer.ts";
+import { entriesBefore } from "./root-overlay.ts";
 import type { Child, Processes } from "../../host/host.ts";
 
 export interface MmdebstrapRun {
@@ -16,8 +18,12 @@ const SIGKILL = 9;
 /** It unmounts and removes its tree after SIGTERM. */
 const CLEANUP_MS = 20_000;
 
-/** Documentation and translations: what Debian's own slim images leave out. Licences stay. */
+/**
+ * Documentation and translations are what Debian's own slim images leave out; licences stay. Syncing each file buys nothing in a
+ * layer, which is thrown away whole.
+ */
 const DPKG_OPTIONS: readonly string[] = [
+  "force-unsafe-io",
   "path-exclude=/usr/share/man/*",
   "path-exclude=/usr/share/info/*",
   "path-exclude=/usr/share/doc/*",
@@ -80,7 +86,7 @@ export async function startMmdebstrap(
   const output = new Socket({ fd: child.pipes[1] ?? -1, readable: true, writable: false });
   const complaints = followErrors(child, options.onLine);
   return {
-    tar: Readable.from(whole(child, output, complaints, options.fail), { objectMode: false }),
+    tar: Readable.from(whole(child, output, complaints, options), { objectMode: false }),
     stop: async () => {
       output.destroy();
       if (!processes.isAlive(child.identity)) return;
@@ -96,8 +102,9 @@ async function* whole(
   child: Child,
   output: Socket,
   complaints: Promise<string>,
-  fail: (complaints: string) => Error,
+  { sourceDateEpoch, fail }: { readonly sourceDateEpoch: number; readonly fail: (complaints: string) => Error },
 ): AsyncGenerator<Uint8Array> {
+  yield* writeTarEntries(entriesBefore(sourceDateEpoch));
   for await (const chunk of output) yield chunk;
   const status = await child.exited;
   const text = await complaints;

@@ -7,7 +7,7 @@ import { type Challenge, parseChallenges } from "./challenge.ts";
 import type { Endpoint } from "./endpoints.ts";
 import { type HttpRequest, type HttpResponse, readBody } from "./transport.ts";
 
-/** What a token allows: `repository:library/debian:pull` (distribution, token scope). */
+/** What a token allows: `repository:library/debian:pull` (distribution, token scope); several with a space between. */
 export type Scope = string;
 
 const DEFAULT_TOKEN_SECONDS = 60;
@@ -27,6 +27,8 @@ export class Authorizer {
   readonly #endpoint: Endpoint;
   readonly #auth: RegistryAuth | undefined;
   readonly #clock: Clock;
+  /** Requests under way: the layers of one pull ask at the same time. */
+  readonly #fetching = new Map<Scope, Promise<string>>();
   readonly #tokens = new Map<Scope, { readonly token: string; readonly expiresAt: number }>();
   #challenge: Challenge | undefined;
 
@@ -61,7 +63,13 @@ export class Authorizer {
     }
     const known = options.fresh === true ? undefined : this.#tokens.get(scope);
     if (known !== undefined && known.expiresAt > this.#clock.now()) return `Bearer ${known.token}`;
-    return `Bearer ${await this.#fetchToken(ctx, this.#challenge, scope)}`;
+    const fetching = this.#fetching.get(scope) ?? this.#fetchToken(ctx, this.#challenge, scope);
+    this.#fetching.set(scope, fetching);
+    try {
+      return `Bearer ${await fetching}`;
+    } finally {
+      this.#fetching.delete(scope);
+    }
   }
 
   async #fetchToken(ctx: OpContext, challenge: Challenge, scope: Scope): Promise<string> {
@@ -117,7 +125,7 @@ export class Authorizer {
     }
     const url = new URL(realm);
     if (service !== "") url.searchParams.set("service", service);
-    if (scope !== "") url.searchParams.append("scope", scope);
+    for (const one of scope.split(" ").filter((one) => one !== "")) url.searchParams.append("scope", one);
     const basic = this.#basic();
     if (basic !== undefined) url.searchParams.set("account", this.#auth?.username ?? "");
     return { method: "GET", url, headers: basic === undefined ? {} : { Authorization: basic }, tls };

@@ -26,44 +26,41 @@ export async function uploadBlob(
   mountFrom: readonly string[],
   onProgress: ByteProgress,
 ): Promise<UploadResult> {
-  for (const from of mountFrom) {
-    const begun = await begin(
-      ctx,
-      target,
-      `?mount=${encodeURIComponent(blob.digest)}&from=${encodeURIComponent(from)}`,
-    );
-    if (begun.kind === "mounted") return { kind: "mounted", from };
-    // What was begun instead is thrown away: a failed mount's session may not take another blob everywhere.
-    await cancel(ctx, target, begun.location);
-  }
+  for (const from of mountFrom) if (await mount(ctx, target, blob, from)) return { kind: "mounted", from };
   await withRetries(ctx, target.connection.retries, async () => {
-    const begun = await begin(ctx, target, "");
-    if (begun.kind === "mounted") return;
-    const location =
-      blob.size > CHUNK_BYTES
-        ? await sendChunks(ctx, target, content, blob, begun.location, onProgress)
-        : begun.location;
+    const begun = await begin(ctx, target);
+    const location = blob.size > CHUNK_BYTES ? await sendChunks(ctx, target, content, blob, begun, onProgress) : begun;
     await finish(ctx, target, content, blob, location, onProgress);
   });
   return { kind: "uploaded" };
 }
 
-type Begun = { readonly kind: "mounted" } | { readonly kind: "session"; readonly location: URL };
-
-async function begin(ctx: OpContext, target: Repository, query: string): Promise<Begun> {
+/** Takes the blob over from another repository. Not being allowed to is no error: then it is uploaded. */
+async function mount(ctx: OpContext, target: Repository, blob: Descriptor, from: string): Promise<boolean> {
+  const query = `?mount=${encodeURIComponent(blob.digest)}&from=${encodeURIComponent(from)}`;
   const request: RegistryRequest = {
     method: "POST",
     path: `${target.path}/blobs/uploads/${query}`,
     headers: { "Content-Length": "0" },
   };
+  const scope = `${target.scope} repository:${from}:pull`;
+  const response = await target.connection.request(ctx, scope, request);
+  response.body.resume();
+  // The session that was begun instead is thrown away: it may not take another blob everywhere.
+  if (response.status === 202) await cancel(ctx, target, locationOf(target, response));
+  return response.status === 201;
+}
+
+async function begin(ctx: OpContext, target: Repository): Promise<URL> {
+  const request: RegistryRequest = {
+    method: "POST",
+    path: `${target.path}/blobs/uploads/`,
+    headers: { "Content-Length": "0" },
+  };
   const response = await target.connection.request(ctx, target.scope, request);
-  if (response.status === 201) {
-    response.body.resume();
-    return { kind: "mounted" };
-  }
   if (response.status !== 202) throw await target.pushFailure(request, response);
   response.body.resume();
-  return { kind: "session", location: locationOf(target, response) };
+  return locationOf(target, response);
 }
 
 /** All of the blob but for the closing request. */
