@@ -99,7 +99,7 @@ describe("instanceRequest", () => {
     expect(() => decode({ Image: "busybox", HostConfig: { PidMode: "container:nope" } })).toThrow("No such container");
   });
 
-  it.each<[string, CreateContainerBody["HostConfig"], string]>([
+  it.each<[string, NonNullable<CreateContainerBody["HostConfig"]>, string]>([
     ["CgroupParent", { CgroupParent: "/x" }, "HostConfig.CgroupParent is not supported"],
     ["DeviceRequests", { DeviceRequests: [{}] }, "HostConfig.DeviceRequests is not supported"],
     ["StorageOpt", { StorageOpt: { size: "1g" } }, "HostConfig.StorageOpt is not supported"],

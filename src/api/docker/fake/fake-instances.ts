@@ -99,10 +99,10 @@ export class FakeInstances implements InstanceService {
     const run = this.#run(record.id);
     this.#setState(record.id, { ...stopped("running", 0), pid: 4242, startedAt: new Date().toISOString() });
     this.#publish(record, "start");
+    for (const session of run.sessions) session.connect(run.process.attach());
     run.process.run([...record.spec.process.entrypoint, ...record.spec.process.cmd], (code) =>
       this.#exit(record.id, code),
     );
-    for (const session of run.sessions) session.connect(run.process.attach());
     return { started: true };
   }
 
@@ -445,7 +445,11 @@ class FakeProcess {
     const output = new PassThrough({ objectMode: true });
     this.#outputs.add(output);
     const stdin: Writable = this.#stdin;
-    return { output, stdin, detach: () => void this.#outputs.delete(output) };
+    const detach = () => {
+      this.#outputs.delete(output);
+      output.destroy();
+    };
+    return { output, stdin, detach };
   }
 
   run(argv: readonly string[], onExit: (code: number) => void): void {

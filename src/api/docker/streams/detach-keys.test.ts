@@ -1,5 +1,5 @@
 import { text } from "node:stream/consumers";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { detachFilter, parseDetachKeys } from "./detach-keys.ts";
 
@@ -38,7 +38,7 @@ describe("detachFilter", () => {
 
   it("changes nothing in input without the keys, however it is cut", async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(fc.stringMatching(/^[a-c\u0010]*$/)), async (chunks) => {
+      fc.asyncProperty(fc.array(fc.string({ unit: fc.constantFrom("a", "b", "c", "\u0010") })), async (chunks) => {
         expect(await run(keys, chunks)).toEqual({ passed: chunks.join(""), detached: false });
       }),
       { numRuns: 50 },

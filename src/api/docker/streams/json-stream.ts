@@ -2,6 +2,7 @@
 import type { FastifyReply } from "fastify";
 import { BerthError, messageOf } from "../../../base/errors.ts";
 import type { ProgressEvent, ProgressSink } from "../../../base/progress.ts";
+import { BuildCommandError } from "../../../build/errors.ts";
 import type { Call } from "../route.ts";
 import { progressBar } from "./progress-bar.ts";
 import { plainHeaders } from "./send-stream.ts";
@@ -68,7 +69,9 @@ export class JsonStream {
 
   fail(error: unknown): void {
     const message = messageOf(error);
-    this.write({ errorDetail: { message }, error: message });
+    // `docker build` exits with the failed command's own code.
+    const code = error instanceof BuildCommandError ? { code: error.exitCode } : {};
+    this.write({ errorDetail: { ...code, message }, error: message });
   }
 
   write(message: object): void {
