@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import type { OpContext } from "../../base/op-context.ts";
 import type { Host } from "../../host/host.ts";
 import type { PrepareRequest } from "../driver.ts";
@@ -16,7 +16,6 @@ const maxUserFile = 1024 * 1024;
 
 export function staticFacts(host: Host): StaticFacts {
   const { facts } = host;
-  const swapFile = host.cgroups.mode === "v2" ? undefined : "/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes";
   const [major = 0, minor = 0] = facts.kernelRelease.split(/[.-]/).map(Number);
   return {
     capabilities: facts.capabilities,
@@ -25,7 +24,7 @@ export function staticFacts(host: Host): StaticFacts {
       hard: parseHardLimits(readFileSync("/proc/self/limits", "utf8")),
       oomScoreAdj: Number(readFileSync("/proc/self/oom_score_adj", "utf8")),
     },
-    swapLimit: swapFile === undefined || existsSync(swapFile),
+    swapLimit: host.cgroups.features.swapLimit,
     // mount_setattr(2), since Linux 5.12.
     recursiveReadOnly: major > 5 || (major === 5 && minor >= 12),
     seccomp: { architecture: facts.architecture, kernelRelease: facts.kernelRelease },

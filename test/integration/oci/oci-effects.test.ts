@@ -1,0 +1,260 @@
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { background } from "../../../src/base/op-context.ts";
+import type { ExecRequest, PrepareRequest } from "../../../src/instances/driver.ts";
+import { instanceSpec, type SpecOverrides } from "../../../src/instances/fake/instance-spec.ts";
+import type { DriverHandle } from "../../../src/schema/instance.ts";
+import { unlimited } from "../../../src/schema/resources.ts";
+import { OciWorld } from "./oci-world.ts";
+
+const ctx = background();
+
+describe.each(["runc", "crun"])("what a container of %s sees", (runtime) => {
+  let world: OciWorld;
+  let handles: DriverHandle[] = [];
+
+  beforeEach(async () => {
+    world = await OciWorld.open(runtime);
+  });
+
+  afterEach(async () => {
+    for (const handle of handles) await world.driver.destroy(ctx, handle);
+    handles = [];
+    await world[Symbol.asyncDispose]();
+  });
+
+  async function start(argv: readonly string[], overrides: SpecOverrides, request: Partial<PrepareRequest>) {
+    const whole = await world.request(instanceSpec(argv, overrides), request);
+    const { handle } = await world.driver.prepare(ctx, whole);
+    handles.push(handle);
+    const io = await world.driver.attach(ctx, handle);
+    await world.driver.start(ctx, handle);
+    return { handle, io, request: whole };
+  }
+
+  /** Output of a shell line, both streams, and its exit code. */
+  async function sh(line: string, overrides: SpecOverrides = {}, request: Partial<PrepareRequest> = {}) {
+    const { handle, io } = await start(["sh", "-c", line], overrides, request);
+    let output = "";
+    for await (const frame of io.output) output += Buffer.from(frame.data).toString();
+    const { exitCode } = await world.driver.wait(ctx, handle);
+    return { output: output.trim(), exitCode };
+  }
+
+  async function execIn(handle: DriverHandle, line: string, more: Partial<ExecRequest> = {}) {
+    const request: ExecRequest = {
+      execId: `${handles.length}${Math.random().toString(16).slice(2)}`,
+      argv: ["sh", "-c", line],
+      env: [],
+      user: "",
+      workingDir: "",
+      tty: false,
+      stdin: false,
+      privileged: false,
+      ...more,
+    };
+    const task = await world.driver.exec(ctx, handle, request);
+    let output = "";
+    for await (const frame of task.io.output) output += Buffer.from(frame.data).toString();
+    return { output: output.trim(), exitCode: await task.exited };
+  }
+
+  it("is PID 1 of its own namespaces, with Docker's environment", async () => {
+    const { output } = await sh(
+      "echo $$; hostname; env | sort; pwd",
+      { process: { env: ["A=1"] } },
+      { hostname: "box" },
+    );
+    const path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    // SHLVL and PWD are the shell's.
+    const lines = output.split("\n").filter((line) => !/^(SHLVL|PWD)=/.test(line));
+    expect(lines).toEqual(["1", "box", "A=1", "HOME=/root", "HOSTNAME=box", path, "/"]);
+  });
+
+  it("runs as the user asked for, with its groups and home", async () => {
+    const { output } = await sh("id; echo $HOME", { process: { user: "user", groupAdd: ["44"] } });
+    expect(output).toBe("uid=1000(user) gid=1000(user) groups=44,1000(user),2000(extra)\n/home/user");
+  });
+
+  it("refuses an unknown user before anything is started", async () => {
+    const request = await world.request(instanceSpec(["true"], { process: { user: "nobody-here" } }));
+    await expect(world.driver.prepare(ctx, request)).rejects.toThrow(
+      "unable to find user nobody-here: no matching entries in passwd file",
+    );
+    expect((await world.remains(request.id)).filter((one) => !one.endsWith(request.id))).toEqual([]);
+  });
+
+  it("has Docker's capabilities, and what is added and dropped", async () => {
+    const capabilities = async (overrides: SpecOverrides) =>
+      (await sh("grep CapEff /proc/self/status", overrides)).output.split(/\s+/)[1];
+    expect(await capabilities({})).toBe("00000000a80425fb");
+    expect(await capabilities({ security: { capDrop: ["ALL"], capAdd: ["NET_ADMIN"] } })).toBe("0000000000001000");
+    const own = /CapEff:\s*(\w+)/.exec(await readFile("/proc/self/status", "utf8"))?.[1];
+    expect(await capabilities({ security: { privileged: true } })).toBe(own);
+  });
+
+  it("can't gain privileges when told so, and has a filter unless unconfined", async () => {
+    const status = async (security: SpecOverrides["security"]) =>
+      (await sh("grep -E 'NoNewPrivs|^Seccomp:' /proc/self/status", { security: security ?? {} })).output;
+    expect(await status({})).toMatch(/NoNewPrivs:\s*0\nSeccomp:\s*2/);
+    expect(await status({ noNewPrivileges: true, seccomp: "unconfined" })).toMatch(/NoNewPrivs:\s*1\nSeccomp:\s*0/);
+    expect(await status({ privileged: true })).toMatch(/Seccomp:\s*0/);
+  });
+
+  it("obeys a filter of its own", async () => {
+    const seccomp = JSON.stringify({
+      defaultAction: "SCMP_ACT_ALLOW",
+      syscalls: [{ names: ["mkdir", "mkdirat"], action: "SCMP_ACT_ERRNO", errnoRet: 2 }],
+    });
+    expect((await sh("mkdir /tmp/x", { security: { seccomp } })).output).toContain("No such file or directory");
+  });
+
+  it("mounts what Docker mounts, and hides the same paths", async () => {
+    const { output } = await sh(
+      "cat /proc/mounts; echo masked: $(wc -c </proc/interrupts); echo x >/proc/sys/kernel/domainname",
+    );
+    expect(output).toMatch(/^shm \/dev\/shm tmpfs rw,nosuid,nodev,noexec,relatime,size=65536k/m);
+    expect(output).toMatch(/ \/sys sysfs ro,/);
+    expect(output).toMatch(/ \/dev\/pts devpts rw,nosuid,noexec/);
+    expect(output).toMatch(/ \/dev\/mqueue mqueue /);
+    expect(output).toContain("masked: 0");
+    expect(output).toMatch(/Read-only file system/);
+  });
+
+  it("sees binds and tmpfs mounts, with a parent before its children", async () => {
+    const source = join(world.dir, "source");
+    await mkdir(join(source, "sub"), { recursive: true });
+    await writeFile(join(source, "file"), "from the host");
+    const { output } = await sh(
+      "cat /data/file; echo; touch /data/x; touch /data/sub/y && echo writable; grep ' /data/sub ' /proc/mounts",
+      {},
+      {
+        mounts: [
+          { type: "tmpfs", source: "tmpfs", target: "/data/sub", options: ["size=1m"] },
+          { type: "bind", source, target: "/data", options: ["rbind", "ro", "rprivate"] },
+        ],
+      },
+    );
+    expect(output).toContain("from the host");
+    expect(output).toContain("touch: /data/x: Read-only file system");
+    expect(output).toContain("writable");
+    expect(output).toMatch(/tmpfs \/data\/sub tmpfs rw,nosuid,nodev,noexec,relatime,size=1024k/);
+  });
+
+  it("refuses a propagation that the source's mount can't give", async () => {
+    const mounts = [{ type: "bind" as const, source: world.dir, target: "/data", options: ["rbind", "rshared"] }];
+    const isShared = /^\d+ \d+ \S+ \/ \/ \S+ shared:/m.test(await readFile("/proc/self/mountinfo", "utf8"));
+    const attempt = sh("true", {}, { mounts });
+    if (isShared) await attempt;
+    else await expect(attempt).rejects.toMatchObject({ code: "MOUNT_NOT_SHARED" });
+  });
+
+  it("can't write to a read-only root, but to what has to be writable", async () => {
+    const { output } = await sh("touch /x; touch /dev/shm/x && echo shm", { security: { readonlyRootfs: true } });
+    expect(output).toBe("touch: /x: Read-only file system\nshm");
+  });
+
+  it("has the devices that it was given, and no others", async () => {
+    const line = "mknod /tmp/fuse c 10 229; head -c1 /dev/full | wc -c; ls -l /dev/mine; cat /tmp/fuse";
+    const device = { pathOnHost: "/dev/urandom", pathInContainer: "/dev/mine", permissions: "r" };
+    const { output } = await sh(line, { devices: [device] });
+    expect(output).toMatch(/^1\n.*1,\s+9 .*\/dev\/mine/s);
+    expect(output).toContain("Operation not permitted");
+  });
+
+  it("names a device that is not there", async () => {
+    const devices = [{ pathOnHost: "/dev/nope", pathInContainer: "/dev/nope", permissions: "" }];
+    await expect(sh("true", { devices })).rejects.toThrow(
+      'error gathering device information while adding custom device "/dev/nope": no such file or directory',
+    );
+  });
+
+  it("gets its limits: files, memory, processes, CPUs", async () => {
+    const group = (handle: DriverHandle) => String(handle.state["cgroupPath"]);
+    const { handle } = await start(
+      ["sleep", "1000"],
+      {
+        ulimits: [{ name: "nofile", soft: 100, hard: 200 }],
+        resources: { ...unlimited, memory: 64 << 20, pidsLimit: 50, nanoCpus: 500_000_000, cpuShares: 512 },
+      },
+      {},
+    );
+    expect((await execIn(handle, "ulimit -Sn; ulimit -Hn")).output).toBe("100\n200");
+    expect(await world.host.cgroups.usage(group(handle))).toMatchObject({ memoryLimitBytes: 64 << 20, pidsLimit: 50 });
+    if (world.host.cgroups.mode !== "v2") {
+      const quota = await readFile(`/sys/fs/cgroup/cpu${group(handle)}/cpu.cfs_quota_us`, "utf8");
+      expect(quota.trim()).toBe("50000");
+      const swap = await readFile(`/sys/fs/cgroup/memory${group(handle)}/memory.memsw.limit_in_bytes`, "utf8");
+      expect(Number(swap)).toBe(128 << 20);
+    }
+  });
+
+  it("gets its sysctls and domain name", async () => {
+    const { output } = await sh(
+      "cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/kernel/shmmni; dnsdomainname",
+      {
+        sysctls: { "kernel.shmmni": "100" },
+        domainname: "example.org",
+      },
+    );
+    expect(output).toMatch(/^0\n100/);
+  });
+
+  it("starts in its working directory, which is made when missing", async () => {
+    expect((await sh("pwd", { process: { workingDir: "/made/for/this" } })).output).toBe("/made/for/this");
+  });
+
+  it("is not PID 1 under an init that reaps and forwards", async () => {
+    const program = ["docker-init", "tini-static", "catatonit"].some(
+      (one) => world.host.processes.which(one) !== undefined,
+    );
+    if (!program) {
+      await expect(sh("true", { process: { init: true } })).rejects.toMatchObject({ code: "INIT_MISSING" });
+      return;
+    }
+    const { output, exitCode } = await sh("echo $$; cat /proc/1/comm; exit 3", { process: { init: true } });
+    expect(output).toMatch(/^[2-9]\d*\n/);
+    expect(exitCode).toBe(3);
+  });
+
+  it("says what can't be run", async () => {
+    await writeFile(join(world.dir, "rootfs/data/plain"), "text", { mode: 0o644 });
+    const failing = async (command: string) => {
+      const request = await world.request(instanceSpec([command]));
+      return await world.driver.prepare(ctx, request).then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+    };
+    expect(await failing("/data/plain")).toMatchObject({
+      code: "COMMAND_NOT_EXECUTABLE",
+      message: expect.stringContaining('exec: "/data/plain": '),
+    });
+    expect(await failing("/data/missing")).toMatchObject({
+      code: "COMMAND_NOT_FOUND",
+      message: expect.stringContaining('exec: "/data/missing": stat /data/missing: no such file or directory'),
+    });
+  });
+
+  it("is entered by exec as another user, elsewhere, with more variables, and privileged", async () => {
+    const { handle } = await start(["sleep", "1000"], { process: { env: ["A=1"] } }, {});
+    const line = "id -u; pwd; echo $A $B $HOME";
+    const own = await execIn(handle, line, { user: "user:extra", workingDir: "/tmp", env: ["A=1", "B=2"] });
+    expect(own).toEqual({ output: "1000\n/tmp\n1 2 /home/user", exitCode: 0 });
+    const caps = async (privileged: boolean) =>
+      (await execIn(handle, "grep CapEff /proc/self/status", { privileged })).output;
+    expect(await caps(true)).not.toBe(await caps(false));
+    await expect(execIn(handle, "true", { user: "nobody-here" })).rejects.toThrow("unable to find user nobody-here");
+  });
+
+  it("leaves no exec behind when the engine was killed", async () => {
+    const { handle, request } = await start(["sleep", "1000"], {}, {});
+    const exec = { user: "", workingDir: "", tty: false, stdin: false, privileged: false, env: [] };
+    const task = await world.driver.exec(ctx, handle, { ...exec, execId: "0123456789abcdef", argv: ["sleep", "999"] });
+    const restarted = await world.reopen();
+    await restarted.collect(ctx, new Set([request.id]));
+    expect(await task.exited).toBe(137);
+    expect(await restarted.recover(ctx, handle)).toMatchObject({ status: "running" });
+  });
+});
