@@ -1,5 +1,5 @@
-import { mkdirSync } from "node:fs";
 import type { ResourceSpec, ResourceUsage } from "../../schema/resources.ts";
+import { makeDirectories } from "../kernel/make-directories.ts";
 import {
   deviceNumber,
   groupNames,
@@ -25,7 +25,7 @@ export class CgroupV1 implements CgroupTree {
   }
 
   create(path: string): void {
-    for (const directory of this.#hierarchies.directories) mkdirSync(`${directory}${path}`, { recursive: true });
+    for (const directory of this.#hierarchies.directories) makeDirectories(`${directory}${path}`, 0o755);
     this.#fillCpuset(path);
   }
 

@@ -1,6 +1,6 @@
-import { mkdirSync } from "node:fs";
 import type { ResourceSpec, ResourceUsage } from "../../schema/resources.ts";
 import { errnoAndText } from "../kernel/worker-failure.ts";
+import { makeDirectories } from "../kernel/make-directories.ts";
 import {
   deviceNumber,
   groupNames,
@@ -36,7 +36,7 @@ export class CgroupV2 implements CgroupTree {
     for (const name of path.split("/").filter((part) => part !== "")) {
       enableControllers(group);
       group = `${group}/${name}`;
-      mkdirSync(group, { recursive: true });
+      makeDirectories(group, 0o755);
     }
   }
 

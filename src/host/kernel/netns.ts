@@ -1,7 +1,8 @@
-import { closeSync, mkdirSync, openSync, unlinkSync, writeFileSync } from "node:fs";
+import { closeSync, openSync, unlinkSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { bind, checked } from "../libc.ts";
 import { RouteSocket } from "../netlink/route-socket.ts";
+import { makeDirectories } from "./make-directories.ts";
 import { applyMount, applyUnmount } from "./mounts.ts";
 
 const setns = bind<(fd: number, type: number) => number>("int setns(int fd, int nstype)");
@@ -19,7 +20,7 @@ export class NamespaceLostError extends Error {
 
 /** A fresh namespace with `lo` up, pinned at `path`. Leaves nothing when it fails. */
 export function createNetns(path: string): void {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o711 });
+  makeDirectories(dirname(path), 0o711);
   writeFileSync(path, "", { flag: "wx", mode: 0o444 });
   try {
     visit(

@@ -1,6 +1,7 @@
 /** posix_spawn(3) of glibc 2.34 or newer: its cost does not grow with our memory, unlike fork's. */
 import { bind } from "../libc.ts";
 import { SyscallError } from "../syscall-error.ts";
+import { Gate } from "./gate.ts";
 
 const posixSpawn = bind<
   (
@@ -86,7 +87,11 @@ export async function spawnProcess(plan: SpawnPlan): Promise<number> {
   }
 }
 
+/** koffi refuses more than 256 calls at a time; and more than a few make no sense, since each takes a thread. */
+const starts = new Gate(16);
+
 async function call(plan: SpawnPlan, actions: Buffer, attributes: Buffer): Promise<number> {
+  using _turn = await starts.enter();
   const pid = new Int32Array(1);
   const { promise, resolve, reject } = Promise.withResolvers<number>();
   posixSpawn.async(
