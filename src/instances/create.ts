@@ -5,7 +5,13 @@ import { newId, shortId } from "../base/ids.ts";
 import type { OpContext } from "../base/op-context.ts";
 import { Reverter } from "../base/reverter.ts";
 import type { ImageRecord, Platform } from "../schema/image.ts";
-import type { InstanceRecord, InstanceSpec, InstanceState, MountSpec } from "../schema/instance.ts";
+import type {
+  InstanceNetworkSpec,
+  InstanceRecord,
+  InstanceSpec,
+  InstanceState,
+  MountSpec,
+} from "../schema/instance.ts";
 import { anonymousVolumes } from "./anonymous-volumes.ts";
 import { instanceErrors } from "./errors.ts";
 import type { InstanceRequest } from "./instance-service.ts";
@@ -133,7 +139,7 @@ function adaptSpec(parts: Parts, id: string, spec: InstanceSpec): InstanceSpec {
       resources.memory > 0 && resources.memorySwap === 0
         ? { ...resources, memorySwap: resources.memory * 2 }
         : resources,
-    network: { ...network, mode: withFullId(parts, network.mode), endpoints: endpointsOf(spec) },
+    network: { ...network, ...canonicalNetworks(parts, network) },
     namespaces: {
       ...spec.namespaces,
       pid: withFullId(parts, spec.namespaces.pid),
@@ -156,10 +162,17 @@ function withFullId(parts: Parts, mode: string): string {
   return joined === undefined ? mode : `container:${resolveInstance(parts.records, joined).id}`;
 }
 
-/** A mode that names a network has an endpoint there, stated or not, and it is the first. */
-function endpointsOf({ network: { mode, endpoints } }: InstanceSpec): InstanceSpec["network"]["endpoints"] {
-  if (mode === "none" || mode === "host" || joinedInstance(mode) !== undefined) return {};
-  return { [mode]: endpoints[mode] ?? { aliases: [] }, ...endpoints };
+/** Networks by their names; the one that the mode names comes first, and has an endpoint whether or not one was stated. */
+function canonicalNetworks(
+  parts: Parts,
+  { mode, endpoints }: InstanceNetworkSpec,
+): Pick<InstanceNetworkSpec, "mode" | "endpoints"> {
+  if (mode === "none" || mode === "host") return { mode, endpoints: {} };
+  if (joinedInstance(mode) !== undefined) return { mode: withFullId(parts, mode), endpoints: {} };
+  const nameOf = (network: string) => parts.networks.resolve(network).spec.name;
+  const named = Object.fromEntries(Object.entries(endpoints).map(([network, spec]) => [nameOf(network), spec]));
+  const first = nameOf(mode);
+  return { mode: first, endpoints: { [first]: named[first] ?? { aliases: [] }, ...named } };
 }
 
 function nameAnonymousVolumes(spec: InstanceSpec): InstanceSpec {

@@ -176,7 +176,7 @@ export const instanceErrors = defineErrors({
     message: () => "extraction point is not a directory",
   },
   COPY_READ_ONLY: {
-    status: 403,
+    status: 400,
     message: (p: { readonly what: "volume" | "rootfs" }) =>
       p.what === "volume" ? "mounted volume is marked read-only" : "container rootfs is marked read-only",
   },
@@ -196,10 +196,6 @@ export const instanceErrors = defineErrors({
     status: 500,
     message: (p: { readonly id: string; readonly reason: string }) => `Cannot update container ${p.id}: ${p.reason}`,
   },
-  PRUNE_RUNNING: {
-    status: 409,
-    message: () => "a prune operation is already running",
-  },
   FILTER_INVALID: {
     status: 400,
     message: (p: { readonly name: string }) => `invalid filter '${p.name}'`,
@@ -210,18 +206,22 @@ export const instanceErrors = defineErrors({
       `cannot commit container ${p.id}: it stands on layers that belong to no image`,
   },
   NETWORK_SHARED: {
-    status: 403,
+    status: 400,
     message: () =>
       "container sharing network namespace with another container or host cannot be connected to any other network",
   },
-  ALREADY_CONNECTED: {
-    status: 403,
-    message: (p: { readonly network: string; readonly name: string }) =>
-      `endpoint with name ${p.name} already exists in network ${p.network}`,
+  NETWORK_NONE: {
+    status: 400,
+    message: () => "container cannot be connected to multiple networks with one of the networks in private (none) mode",
+    hint: () => "Disconnect it from the network none first.",
+  },
+  NETWORK_HOST: {
+    status: 400,
+    message: () => "cannot connect container to host network - container must be created in host network mode",
   },
   NOT_CONNECTED: {
-    status: 403,
+    status: 500,
     message: (p: { readonly network: string; readonly id: string }) =>
-      `container ${p.id} is not connected to network ${p.network}`,
+      `container ${p.id} is not connected to the network ${p.network}`,
   },
 });

@@ -53,7 +53,7 @@ describe("an instance's life", () => {
     await using engine = new TestEngine();
     const id = await engine.create(["sleep", "100"]);
     const both = await Promise.all([engine.service.start(engine.ctx, id), engine.service.start(engine.ctx, id)]);
-    expect(both.map(({ started }) => started).sort()).toEqual([false, true]);
+    expect(both.filter(({ started }) => started)).toHaveLength(1);
     expect(engine.driver.calls.filter((call) => call.startsWith("prepare"))).toHaveLength(1);
   });
 
@@ -222,7 +222,7 @@ describe("removal", () => {
     expect(engine.volumes.volumes.size).toBe(2);
     const second = await engine.create(["true"], { mounts: [named] });
     await engine.service.remove(engine.ctx, second, { force: false, volumes: true });
-    expect([...engine.volumes.volumes.values()].map(({ anonymous }) => anonymous).sort()).toEqual([false, true]);
+    expect([...engine.volumes.volumes.values()].map(({ anonymous }) => anonymous)).toEqual([false, true]);
   });
 
   it("prunes what is stopped and lets through the filters", async () => {

@@ -59,6 +59,8 @@ export function createInstanceService(dependencies: InstanceDependencies): Insta
       parts.records
         .all()
         .filter(({ spec }) => !spec.internal)
+        // Of two made in the same millisecond the later one comes first, too.
+        .toReversed()
         .toSorted((a, b) => Date.parse(b.createdAt) - Date.parse(a.createdAt)),
     start: (ctx, nameOrId) => startInstance(parts, ctx, nameOrId),
     stop: (ctx, nameOrId, options) => stopInstance(parts, ctx, nameOrId, options),

@@ -1,9 +1,10 @@
 import type { OpContext } from "../base/op-context.ts";
-import type { EndpointSpec } from "../schema/network.ts";
+import type { InstanceNetworkSpec, InstanceRecord } from "../schema/instance.ts";
+import type { EndpointSpec, NetworkRecord } from "../schema/network.ts";
 import type { SandboxRecord } from "../network/network-service.ts";
 import { instanceErrors } from "./errors.ts";
 import type { Parts } from "./parts.ts";
-import { isActive, resolveInstance } from "./resolve.ts";
+import { resolveInstance } from "./resolve.ts";
 import { joinedInstance } from "./validate/namespaces.ts";
 
 /** See {@link InstanceService.connect}: at once when it runs, else at its next start. */
@@ -15,23 +16,15 @@ export async function connectInstance(
   endpoint: EndpointSpec,
 ): Promise<void> {
   const { id } = resolveInstance(parts.records, nameOrId);
-  const { id: networkId, spec } = parts.networks.resolve(network);
+  const joining = parts.networks.resolve(network);
   using _ = await parts.locks.acquire(id);
   const record = parts.records.require(id);
-  const { mode } = record.spec.network;
-  if (mode === "host" || joinedInstance(mode) !== undefined) throw instanceErrors.NETWORK_SHARED({});
-  if (endpointName(parts, record.spec.network.endpoints, networkId) !== undefined) {
-    throw instanceErrors.ALREADY_CONNECTED({ network: spec.name, name: record.name });
-  }
-  if (isActive(record) && record.state.status !== "restarting") {
-    recordSandbox(parts, id, await parts.networks.connect(ctx, id, networkId, endpoint));
-  }
-  parts.records.update(id, (present) => {
-    const endpoints = { ...present.spec.network.endpoints, [spec.name]: endpoint };
-    // Docker leaves "none" behind when a container joins a real network.
-    const newMode = present.spec.network.mode === "none" ? spec.name : present.spec.network.mode;
-    return { ...present, spec: { ...present.spec, network: { ...present.spec.network, mode: newMode, endpoints } } };
-  });
+  refuseMix(record, joining);
+  if (hasSandbox(record)) recordSandbox(parts, id, await parts.networks.connect(ctx, id, joining.id, endpoint));
+  changeNetwork(parts, id, (present) => ({
+    mode: present.mode === "" ? joining.spec.name : present.mode,
+    endpoints: { ...present.endpoints, [joining.spec.name]: endpoint },
+  }));
 }
 
 /** See {@link InstanceService.disconnect}. */
@@ -46,27 +39,38 @@ export async function disconnectInstance(
   const { id: networkId, spec } = parts.networks.resolve(network);
   using _ = await parts.locks.acquire(id);
   const record = parts.records.require(id);
-  const name = endpointName(parts, record.spec.network.endpoints, networkId);
-  if (name === undefined && !force) throw instanceErrors.NOT_CONNECTED({ network: spec.name, id });
-  if (isActive(record) && record.state.status !== "restarting") {
-    recordSandbox(parts, id, await parts.networks.disconnect(ctx, id, networkId));
+  const { mode, endpoints } = record.spec.network;
+  if (hasSandbox(record)) recordSandbox(parts, id, await parts.networks.disconnect(ctx, id, networkId));
+  else if (!(spec.name in endpoints) && mode !== spec.name && !force) {
+    throw instanceErrors.NOT_CONNECTED({ network: spec.name, id });
   }
-  parts.records.update(id, (present) => {
-    const { [name ?? spec.name]: _gone, ...endpoints } = present.spec.network.endpoints;
-    const first = Object.keys(endpoints)[0] ?? "none";
-    const mode = present.spec.network.mode === name ? first : present.spec.network.mode;
-    return { ...present, spec: { ...present.spec, network: { ...present.spec.network, mode, endpoints } } };
+  changeNetwork(parts, id, (present) => {
+    const { [spec.name]: _gone, ...rest } = present.endpoints;
+    return { mode: present.mode === spec.name ? (Object.keys(rest)[0] ?? "") : present.mode, endpoints: rest };
   });
 }
 
-/** The key under which the spec holds an endpoint on this network: a name or an id, as its user wrote it. */
-function endpointName(
+/** Docker's rules on who may be where: the host's network and none are for nobody else, and not to be joined later. */
+function refuseMix({ spec: { network } }: InstanceRecord, joining: NetworkRecord): void {
+  if (network.mode === "host" || joinedInstance(network.mode) !== undefined) throw instanceErrors.NETWORK_SHARED({});
+  if (joining.spec.driver === "host") throw instanceErrors.NETWORK_HOST({});
+  const others = network.mode === "none" || Object.keys(network.endpoints).length > 0;
+  if (network.mode === "none" || (joining.spec.driver === "null" && others)) throw instanceErrors.NETWORK_NONE({});
+}
+
+function hasSandbox(record: InstanceRecord): boolean {
+  return record.state.status === "running" || record.state.status === "paused";
+}
+
+function changeNetwork(
   parts: Parts,
-  endpoints: Readonly<Record<string, EndpointSpec>>,
-  networkId: string,
-): string | undefined {
-  const known = new Map(parts.networks.list().map(({ id, spec }) => [spec.name, id]));
-  return Object.keys(endpoints).find((name) => name === networkId || known.get(name) === networkId);
+  id: string,
+  change: (network: InstanceNetworkSpec) => Pick<InstanceNetworkSpec, "mode" | "endpoints">,
+): void {
+  parts.records.update(id, (record) => {
+    const network = { ...record.spec.network, ...change(record.spec.network) };
+    return { ...record, spec: { ...record.spec, network } };
+  });
 }
 
 function recordSandbox(parts: Parts, id: string, sandbox: SandboxRecord): void {

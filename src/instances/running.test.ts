@@ -2,6 +2,7 @@ import { mkdirSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { unlimited } from "../schema/resources.ts";
+import { instanceSpec } from "./fake/instance-spec.ts";
 import { TestEngine } from "./fake/test-engine.ts";
 import type { ExecSpec, LogLine } from "./instance-service.ts";
 
@@ -237,6 +238,28 @@ describe("files", () => {
     await expect(stat("/etc/bound/x")).rejects.toMatchObject({ status: 404 });
     expect(engine.volumes.mounts.size).toBe(0);
     expect(engine.snapshots.mounted.size).toBe(0);
+  });
+});
+
+describe("networks", () => {
+  it("are joined and left, under Docker's rules", async () => {
+    await using engine = new TestEngine();
+    const { network } = instanceSpec([]);
+    const on = (mode: string) => engine.create(["true"], { network: { ...network, mode } });
+    const id = await on("id-of-bridge");
+    const endpointsOf = () => Object.keys(engine.service.resolve(id).spec.network.endpoints);
+    expect(endpointsOf()).toEqual(["bridge"]);
+    await engine.service.connect(engine.ctx, id, "app", { aliases: ["web"] });
+    expect(endpointsOf()).toEqual(["bridge", "app"]);
+    await engine.service.disconnect(engine.ctx, id, "bridge", false);
+    expect(engine.service.resolve(id).spec.network.mode).toBe("app");
+    await expect(engine.service.disconnect(engine.ctx, id, "bridge", false)).rejects.toThrow(
+      `container ${id} is not connected to the network bridge`,
+    );
+    const connect = (other: string) => engine.service.connect(engine.ctx, other, "app", { aliases: [] });
+    await expect(connect(await on("none"))).rejects.toThrow("private (none) mode");
+    await expect(connect(await on("host"))).rejects.toThrow("sharing network namespace");
+    await expect(on("nosuch")).rejects.toThrow("network nosuch not found");
   });
 });
 

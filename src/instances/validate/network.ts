@@ -29,12 +29,17 @@ export function validateNetwork(request: InstanceRequest, names: NetworkNames): 
   }
   if (network.mode === "none" || network.mode === "host") {
     if (Object.keys(network.endpoints).some((name) => name !== network.mode)) {
-      throw invalid(`conflicting options: cannot attach both user-defined and ${network.mode} network`);
+      throw invalid(
+        network.mode === "host"
+          ? "conflicting options: cannot attach both user-defined and non-user-defined network-modes"
+          : "container cannot be connected to multiple networks with one of the networks in private (none) mode",
+      );
     }
     return network.mode === "host" && network.ports.length > 0
       ? ["Published ports are discarded when using host network mode"]
       : [];
   }
+  names.requireNetwork(network.mode);
   for (const name of Object.keys(network.endpoints)) {
     names.requireNetwork(name);
     validateEndpoint(request, name);

@@ -159,7 +159,11 @@ describe("files and volumes", () => {
     await sleep(200);
     expect(await engine.instances.changes(engine.ctx, id)).toContainEqual({ kind: "added", path: "/new" });
     const image = await engine.instances.commit(engine.ctx, id, {
-      ...{ reference: "committed:1", comment: "c", author: "a", pause: true, changes: ['CMD ["cat","/new"]'] },
+      reference: "committed:1",
+      comment: "c",
+      author: "a",
+      pause: true,
+      changes: ['CMD ["cat","/new"]'],
     });
     const from = await engine.create([], { image: "committed:1" });
     await engine.instances.start(engine.ctx, from);

@@ -150,9 +150,18 @@ export class RealEngine implements AsyncDisposable {
     execFileSync("chmod", ["711", this.directory, runRoot]);
     const log = silentLogger;
     const config = {
-      ...{ bip: this.#bip, bridge: "", mtu: 0, addressPools: [{ base: "10.251.0.0/16", size: 24 }] },
-      ...{ dns: [], dnsSearch: [], cgroupParent: "", runtime: "auto" },
-      ...{ registryMirrors: [], insecureRegistries: [], maxConcurrentDownloads: 3, maxConcurrentUploads: 3 },
+      bip: this.#bip,
+      bridge: "",
+      mtu: 0,
+      addressPools: [{ base: "10.251.0.0/16", size: 24 }],
+      dns: [],
+      dnsSearch: [],
+      cgroupParent: "",
+      runtime: "auto",
+      registryMirrors: [],
+      insecureRegistries: [],
+      maxConcurrentDownloads: 3,
+      maxConcurrentUploads: 3,
     };
     const host = await createLinuxHost({ log });
     const store = openSqliteStore(join(dataRoot, "state.db"));
@@ -161,19 +170,41 @@ export class RealEngine implements AsyncDisposable {
     const roots = new ThreadConfinedRoots({ processes: host.processes });
     const snapshotter = await OverlaySnapshotter.open(ctx, { root: join(dataRoot, "snapshots"), host, roots, log });
     const images = createImageService({
-      ...{ store, snapshotter, host, events, config, workDir: join(dataRoot, "work") },
+      store,
+      snapshotter,
+      host,
+      events,
+      config,
+      workDir: join(dataRoot, "work"),
       content: new FileContentStore({ root: join(dataRoot, "content") }),
       users: (id) => instances.imageUsers(id),
     });
     const volumes = createVolumeService({
-      ...{ store, host, roots, events, dataRoot, log },
+      store,
+      host,
+      roots,
+      events,
+      dataRoot,
+      log,
       users: (name) => instances.volumeUsers(name),
     });
     const networks = createNetworkService({ store, host, events, config, tag: this.tag, runRoot, log });
     const driver = await createOciDriver({ host, config, runRoot, cgroupParent: `/berth-${this.tag}`, log });
     const instances: InstanceManager = createInstanceService({
-      ...{ store, events, host, images, snapshotter, roots, networks, volumes, config },
-      ...{ dataRoot, runRoot, tag: this.tag, log, drivers: [driver] },
+      store,
+      events,
+      host,
+      images,
+      snapshotter,
+      roots,
+      networks,
+      volumes,
+      drivers: [driver],
+      config,
+      dataRoot,
+      runRoot,
+      tag: this.tag,
+      log,
     });
     await images.recover(ctx);
     await instances.recover(ctx);
