@@ -2,7 +2,7 @@
  * {@link ConfinedRoots} in this process: the same code over a prefix instead of a wall, and device nodes, owners and
  * attributes kept in memory, so that it needs no root. Paths are resolved by our own walk, which stays inside as well.
  */
-import { closeSync, createReadStream, lstatSync, openSync, realpathSync } from "node:fs";
+import { closeSync, createReadStream, lstatSync, lutimesSync, openSync, realpathSync } from "node:fs";
 import { Readable } from "node:stream";
 import type { OpContext } from "../../base/op-context.ts";
 import type { FileCalls } from "../../host/confinement.ts";
@@ -10,7 +10,7 @@ import { detectCompression, MAGIC_BYTES } from "../compression.ts";
 import type { ConfinedRoot, ConfinedRoots, ExtractRequest, PackRequest } from "../confined-root.ts";
 import { archiveErrors } from "../errors.ts";
 import { peek } from "../peek.ts";
-import { fsPath } from "../tar-entry.ts";
+import { fsPath, type TarTime } from "../tar-entry.ts";
 import { TreeFiles, type TreeStat } from "../tree-files.ts";
 import {
   decompress,
@@ -37,6 +37,8 @@ interface Record {
   readonly xattrs: Map<string, Buffer>;
   uid?: number;
   gid?: number;
+  /** Node sets whole seconds from 1970 on only; holds while the file still has the time that was really set. */
+  time?: { readonly stated: TarTime; readonly real: bigint };
   device?: Pick<TreeStat, "kind" | "mode" | "deviceMajor" | "deviceMinor">;
 }
 
@@ -120,7 +122,9 @@ class RecordingTreeFiles extends TreeFiles {
     const stat = super.lstat(path);
     const record = stat === undefined ? undefined : this.#records.get(stat.identity);
     if (stat === undefined || record === undefined) return stat;
-    return { ...stat, uid: record.uid ?? stat.uid, gid: record.gid ?? stat.gid, ...record.device };
+    const real = BigInt(stat.mtime.seconds) * 1_000_000_000n + BigInt(stat.mtime.nanoseconds);
+    const mtime = record.time?.real === real ? record.time.stated : stat.mtime;
+    return { ...stat, mtime, uid: record.uid ?? stat.uid, gid: record.gid ?? stat.gid, ...record.device };
   }
 
   override unlink(path: string): void {
@@ -142,6 +146,13 @@ class RecordingTreeFiles extends TreeFiles {
     const record = this.#records.get(identityOf(this.at(path)));
     if (record?.device === undefined) super.chmod(path, mode, fd);
     else record.device = { ...record.device, mode };
+  }
+
+  override setTimes(path: string, stated: TarTime): void {
+    const at = this.at(path);
+    const seconds = Math.max(stated.seconds, 0);
+    lutimesSync(at, seconds, seconds);
+    recordOf(this.#records, at).time = { stated, real: lstatSync(at, { bigint: true }).mtimeNs };
   }
 
   /** An inode number is used again after its last name is gone. */
@@ -167,8 +178,9 @@ function recordingCalls(records: Map<string, Record>): FileCalls {
     setXattr: (path, name, value) => void recordOf(records, fsPath(path)).xattrs.set(name, Buffer.from(value)),
     removeXattr: (path, name) => void recordOf(records, fsPath(path)).xattrs.delete(name),
     xattrs: (path) => records.get(identityOf(fsPath(path)))?.xattrs ?? new Map(),
-    // Without the system call times are whole seconds, and none is before 1970.
-    setTimes() {},
+    setTimes() {
+      throw new Error("RecordingTreeFiles sets times itself");
+    },
   };
 }
 

@@ -32,7 +32,9 @@ function readTar(tar: Buffer): readonly { readonly entry: TarEntry; readonly dat
   const parser = new TarParser(
     {
       entry: (entry) => void members.push({ entry, data: Buffer.alloc(entry.size) }),
-      data: (chunk, position) => void members.at(-1)?.data.set(chunk, position),
+      data: (chunk, position) => {
+        members.at(-1)?.data.set(chunk, position);
+      },
       endEntry() {},
     },
     { maxBytes: Infinity, maxEntries: Infinity },

@@ -64,7 +64,7 @@ export class DirectorySnapshotter implements Snapshotter, AsyncDisposable {
   }
 
   async layers(): Promise<readonly LayerInfo[]> {
-    return [...this.#layers.values()].map(({ directory: _, ...info }) => info);
+    return [...this.#layers.values()].map(({ directory: _directory, ...info }) => info);
   }
 
   async applyLayer(ctx: OpContext, request: ApplyLayerRequest): Promise<LayerInfo> {
