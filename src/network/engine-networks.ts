@@ -11,6 +11,7 @@ import { type BindTest, bindTest } from "./bind-test.ts";
 import { Bridges } from "./bridges.ts";
 import { DnsServers } from "./dns-servers.ts";
 import { type EngineParts, sandboxesOn } from "./engine-parts.ts";
+import { type HostRoute, readHostRoutes } from "./host-routes.ts";
 import { InstanceNames } from "./instance-names.ts";
 import { NetworkCatalog } from "./network-catalog.ts";
 import type { NetworkConfig } from "./network-definition.ts";
@@ -35,6 +36,8 @@ export interface NetworkServiceOptions {
   /** Shared by all engines of the host, so that no two publish the same port. */
   readonly portLeases?: string;
   readonly bindTest?: BindTest;
+  /** What subnets that the engine chooses must stay clear of. */
+  readonly hostRoutes?: () => Promise<readonly HostRoute[]>;
 }
 
 /** What the composition root needs beyond {@link NetworkService}. */
@@ -62,7 +65,7 @@ export function createNetworkService(options: NetworkServiceOptions): EngineNetw
   const leases = new PortLeases(options.portLeases ?? "/run/berth-ports", tag);
   const ports = new PortAllocator({ leases, bindTest: options.bindTest ?? bindTest, ephemeral: ephemeralPorts });
   const base = { store, host, events, config, tag, paths, records, addresses, names, bridges };
-  const networkCatalog = new NetworkCatalog(base);
+  const networkCatalog = new NetworkCatalog({ ...base, hostRoutes: options.hostRoutes ?? readHostRoutes });
   const parts: EngineParts = { ...base, ports, catalog: networkCatalog };
   const sandboxes = new Sandboxes(parts);
 

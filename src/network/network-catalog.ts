@@ -5,7 +5,7 @@ import { Reverter } from "../base/reverter.ts";
 import type { NetworkRecord, NetworkSpec } from "../schema/network.ts";
 import { announce, type EngineParts, sandboxesOn } from "./engine-parts.ts";
 import { networkErrors } from "./errors.ts";
-import { type HostRoute, readHostRoutes } from "./host-routes.ts";
+import type { HostRoute } from "./host-routes.ts";
 import { overlaps, parseCidr } from "./ip-address.ts";
 import {
   builtinNames,
@@ -19,7 +19,9 @@ import { matchesFilters, type NetworkFilters } from "./network-filters.ts";
 import { rm } from "node:fs/promises";
 import { dirname } from "node:path";
 
-type CatalogParts = Omit<EngineParts, "catalog" | "ports">;
+type CatalogParts = Omit<EngineParts, "catalog" | "ports"> & {
+  readonly hostRoutes: () => Promise<readonly HostRoute[]>;
+};
 
 export class NetworkCatalog {
   readonly #parts: CatalogParts;
@@ -187,8 +189,7 @@ export class NetworkCatalog {
   }
 
   async #surroundings(): Promise<Omit<Surroundings, "hostRoutes"> & { readonly hostRoutes: readonly HostRoute[] }> {
-    const { host, tag } = this.#parts;
-    const hostRoutes = await readHostRoutes();
-    return { networks: this.list(), hostRoutes, uplinkMtu: host.facts.uplinkMtu(), tag };
+    const { host, tag, hostRoutes } = this.#parts;
+    return { networks: this.list(), hostRoutes: await hostRoutes(), uplinkMtu: host.facts.uplinkMtu(), tag };
   }
 }

@@ -68,7 +68,7 @@ export class Sandboxes {
       this.#save(sandbox);
     }
     const forget = await this.#forgetPeers(ports);
-    await Promise.all([
+    await allEnded([
       this.#parts.host.kernel.apply(ctx, [...this.#kernelUp(sandbox, attachments), ...forget]),
       writeSandboxFiles(this.#parts.paths, view, this.#parts.config),
       ...attachments.map((attachment) => this.#parts.names.publish(ctx, request.instanceId, attachment)),
@@ -340,7 +340,7 @@ export class Sandboxes {
     if (sandbox.netnsPath !== "") plan.push({ op: "netns-remove", path: sandbox.netnsPath });
     const named = attachments.filter(({ network }) => hasNames(network));
     if (named.length > 0) await names.endInstance(instanceId);
-    await Promise.all([
+    await allEnded([
       host.kernel.apply(ctx, plan),
       ...named.map(({ network }) => names.withdraw(instanceId, network.id)),
     ]);
@@ -411,6 +411,12 @@ export class Sandboxes {
     const { store, records } = this.#parts;
     store.transaction(() => records.sandboxes.put(sandbox.instanceId, sandbox), { durable: false });
   }
+}
+
+/** Like Promise.all, but fails only when none runs any more: what still runs would go on beside its own roll-back. */
+async function allEnded(work: readonly Promise<void>[]): Promise<void> {
+  const failed = (await Promise.allSettled(work)).find((result) => result.status === "rejected");
+  if (failed !== undefined) throw failed.reason;
 }
 
 export function recordOf(sandbox: StoredSandbox): SandboxRecord {
