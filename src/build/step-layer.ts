@@ -67,9 +67,18 @@ export async function commitInstance(
 }
 
 /** What a runtime makes in a root that lacks it, to mount something there. No step meant to. Children before parents. */
-const mountPoints = [
-  ...["/etc/hostname", "/etc/hosts", "/etc/resolv.conf", "/etc"],
-  ...["/dev/console", "/dev/mqueue", "/dev/pts", "/dev/shm", "/dev", "/proc", "/sys"],
+const mountPoints: readonly string[] = [
+  "/etc/hostname",
+  "/etc/hosts",
+  "/etc/resolv.conf",
+  "/etc",
+  "/dev/console",
+  "/dev/mqueue",
+  "/dev/pts",
+  "/dev/shm",
+  "/dev",
+  "/proc",
+  "/sys",
 ];
 
 async function removeEmpty(ctx: OpContext, root: ConfinedRoot, path: string): Promise<void> {

@@ -1,6 +1,7 @@
 /** Contexts in git repositories: `https://host/repo.git#ref:directory`. */
 import { mkdir, realpath, rm } from "node:fs/promises";
 import { join, posix } from "node:path";
+import { messageOf } from "../../base/errors.ts";
 import type { OpContext } from "../../base/op-context.ts";
 import type { Host } from "../../host/host.ts";
 import { buildErrors } from "../errors.ts";
@@ -30,7 +31,14 @@ export async function cloneRepository(ctx: OpContext, host: Host, url: string, t
   };
   await mkdir(target, { recursive: true });
   await git("init", "--quiet");
-  await git("fetch", "--quiet", "--depth=1", "--", repository, ref === "" ? "HEAD" : ref);
+  const wanted = ref === "" ? "HEAD" : ref;
+  try {
+    await git("fetch", "--quiet", "--depth=1", "--", repository, wanted);
+  } catch (error) {
+    // A repository served as plain files has no other way.
+    if (!/shallow/.test(messageOf(error))) throw error;
+    await git("fetch", "--quiet", "--", repository, wanted);
+  }
   await git("checkout", "--quiet", "--detach", "FETCH_HEAD");
   await git("submodule", "--quiet", "update", "--init", "--recursive", "--depth=1");
   await rm(join(target, ".git"), { recursive: true, force: true });

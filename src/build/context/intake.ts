@@ -1,6 +1,6 @@
 /** The build context: unpacked into the build's own directory, its Dockerfile read, ignored files taken out. */
-import { mkdir } from "node:fs/promises";
-import { join, posix } from "node:path";
+import { mkdir, realpath } from "node:fs/promises";
+import { dirname, join, posix, relative } from "node:path";
 import type { Readable } from "node:stream";
 import type { ConfinedRoot, ConfinedRoots } from "../../archive/confined-root.ts";
 import { isBerthError } from "../../base/errors.ts";
@@ -64,10 +64,17 @@ async function fromDirectory(
 ): Promise<BuildContext> {
   await using from = await parts.roots.open(ctx, source);
   const { text, path } = await readDockerfile(ctx, from, dockerfile);
-  const exclude = await ignoredPaths(ctx, from, source, path);
+  const exclude = [...(await ignoredPaths(ctx, from, source, path)), ...(await ownPaths(source, target))];
   await using root = await parts.roots.open(ctx, target);
   await unpack(ctx, root, await from.pack(ctx, { path: "/", rename: "", semantics: "plain", exclude }));
   return { dockerfile: parseDockerfile(text, path), directory: target };
+}
+
+/** A context that holds the engine's data must not be copied into itself without end. */
+async function ownPaths(source: string, target: string): Promise<readonly string[]> {
+  const buildRoot = dirname(dirname(await realpath(target)));
+  const inside = relative(await realpath(source), buildRoot);
+  return inside === ".." || inside.startsWith("../") ? [] : [inside];
 }
 
 async function fromRemote(

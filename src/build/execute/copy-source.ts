@@ -84,12 +84,11 @@ async function findIn(
     throw failed(instruction, `forbidden path outside the build context: ${source} ()`);
   }
   const paths = hasWildcards(cleaned) ? await matchWildcards(tree.directory, cleaned) : [cleaned];
-  return await Promise.all(
-    paths.map(async (path) => {
-      const depth = pivot < 0 ? 0 : posix.normalize(source.slice(0, pivot)).split("/").filter(Boolean).length;
-      return await describeSource(ctx, instruction, tree, path, depth);
-    }),
-  );
+  const depth = pivot < 0 ? 0 : posix.normalize(source.slice(0, pivot)).split("/").filter(Boolean).length;
+  const found: CopySource[] = [];
+  // One after the other: each is packed for its digest, and there may be thousands.
+  for (const path of paths) found.push(await describeSource(ctx, instruction, tree, path, depth));
+  return found;
 }
 
 async function describeSource(

@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { Readable } from "node:stream";
 import { pack } from "tar-stream";
-import { buffer } from "node:stream/consumers";
+import { buffer, text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { background, withSignal } from "../../../src/base/op-context.ts";
 import { noProgress } from "../../../src/base/progress.ts";
@@ -18,7 +18,8 @@ import { Engine } from "../../../src/daemon/engine.ts";
 import type { ImageRecord } from "../../../src/schema/image.ts";
 import { unlimited } from "../../../src/schema/resources.ts";
 import { busyboxArchive } from "../../support/busybox-image.ts";
-import { assertNothingLeft } from "../../support/leaks.ts";
+import { EngineProcess } from "../../support/engine-process.ts";
+import { assertNothingLeft, tracesOf } from "../../support/leaks.ts";
 
 const ctx = background();
 const directory = mkdtempSync(join(realpathSync(tmpdir()), "berth-build-"));
@@ -126,12 +127,12 @@ CMD ["sh", "-c", "echo run"]
       { "a.txt": "A\n", "sub/b": "B", "inner.tar": inner },
       { tags: ["it:all"], labels: { made: "here" } },
     );
-    expect(output).toContain(
-      [
-        ...["/copied/a.txt 33:29 640", "/copied/sub/b 0:0 644", "/tools/made 33:33 4755", "/tools/link 0:0 777"],
-        "/added/in/file 1234:1234 644\n",
-      ].join("\n"),
-    );
+    expect(output).toContain(`/copied/a.txt 33:29 640
+/copied/sub/b 0:0 644
+/tools/made 33:33 4755
+/tools/link 0:0 777
+/added/in/file 1234:1234 644
+`);
     expect(output).toContain("A\nfrom the archive${GREETING} is not expanded\n");
     expect(output).toContain("www\nA\n");
     expect(image.config.config).toMatchObject({ User: "www", WorkingDir: "/home/www", ExposedPorts: { "80/tcp": {} } });
@@ -238,14 +239,14 @@ CMD ["sh", "-c", "echo run"]
 
   it("reads a directory, a subdirectory's Dockerfile and its own .dockerignore", async () => {
     const source = join(directory, "source");
-    for (const [name, text] of Object.entries({
+    for (const [name, content] of Object.entries({
       "docker/web": "FROM base:1\nCOPY . /src\nRUN find /src -type f | sort\n",
       "docker/web.dockerignore": "secret\n",
       secret: "s",
       "a/b": "b",
     })) {
       mkdirSync(dirname(join(source, name)), { recursive: true });
-      writeFileSync(join(source, name), text);
+      writeFileSync(join(source, name), content);
     }
     output = "";
     await engine.builder.build(
@@ -290,5 +291,43 @@ describe("across engines", () => {
     expect(deleted.length).toBeGreaterThan(0);
     await build(dockerfile);
     expect(output).not.toContain("Using cache");
+  });
+
+  it("cleans up after an engine that was killed in the middle of a step", async () => {
+    const killed = await EngineProcess.start();
+    try {
+      using client = killed.client();
+      const archive = Readable.from([await busyboxArchive({ tags: ["base:1"] })]);
+      const loaded = await client.stream("POST", "/images/load", { body: archive });
+      expect(await text(loaded.body)).toContain("base:1");
+      const body = Readable.from([
+        await tarOf({ Dockerfile: "FROM base:1\nRUN echo one > /1\nRUN echo started; sleep 300\n" }),
+      ]);
+      const answer = await client.stream("POST", "/build", {
+        query: { networkmode: "none", rm: true },
+        headers: { "Content-Type": "application/x-tar" },
+        body,
+      });
+      const seen = Promise.withResolvers<void>();
+      answer.body.on("data", (chunk: Buffer) => {
+        if (chunk.toString().includes('"started')) seen.resolve();
+      });
+      answer.body.on("error", () => {});
+      await seen.promise;
+      await killed.crash();
+      expect(readdirSync(join(killed.dataRoot, "build"))).toHaveLength(1);
+      await killed.boot();
+      expect(readdirSync(join(killed.dataRoot, "build"))).toEqual([]);
+      expect(readdirSync(join(killed.dataRoot, "snapshots", "active"))).toEqual([]);
+      expect(
+        tracesOf(killed).filter(
+          (trace) => /mount|process|cgroup .*[0-9a-f]{64}/.test(trace) && !trace.includes(" daemon "),
+        ),
+      ).toEqual([]);
+    } finally {
+      await killed.stop();
+      rmSync(killed.directory, { recursive: true, force: true });
+      await assertNothingLeft(killed);
+    }
   });
 });
