@@ -9,9 +9,11 @@ import { runProgram } from "./program.ts";
 /** Runs the command line `words` (without node and the program's name) and returns the exit code. */
 export async function main(words: readonly string[]): Promise<number> {
   let exitCode = 0;
+  let command = words;
   const interrupted = new AbortController();
   try {
     const { host, tls, rest, showVersion } = globalOptions(words, process.env);
+    command = rest;
     if (showVersion) {
       process.stdout.write(`Berth version ${berthVersion()}\n`);
       return 0;
@@ -37,7 +39,7 @@ export async function main(words: readonly string[]): Promise<number> {
     process.stderr.write(`berth: ${messageOf(error)}\n`);
     if (isBerthError(error) && error.hint !== undefined) process.stderr.write(`${error.hint}\n`);
     if (!(error instanceof BerthError) && process.env["BERTH_DEBUG"] !== undefined) console.error(error);
-    return exitCode === 0 ? failureCode(words, error) : exitCode;
+    return exitCode === 0 ? failureCode(command, error) : exitCode;
   }
   return exitCode;
 }
@@ -74,14 +76,10 @@ function globalOptions(words: readonly string[], environment: NodeJS.ProcessEnv)
   return { host, tls: files, rest: words.slice(index), showVersion: false };
 }
 
-/** docker's: `run` fails with 125 when the engine refuses, every other command with 1. */
+/** docker's: `run` fails with 125 when the engine refuses, every other command with 1; so does a command line that makes no sense. */
 function failureCode(words: readonly string[], error: unknown): number {
-  const verb = words.find((word) => !word.startsWith("-"));
-  const isRun =
-    words.includes("run") &&
-    (verb === "run" || words.some((word, index) => word === "container" && words[index + 1] === "run"));
-  if (isRun) return 125;
-  return isBerthError(error, "USAGE") ? 125 : 1;
+  const isRun = words[0] === "run" || (words[0] === "container" && words[1] === "run");
+  return isRun || isBerthError(error, "USAGE") ? 125 : 1;
 }
 
 /** `berth ps | head -1` is no error. */

@@ -108,13 +108,9 @@ export class EngineProcess {
 
   /** Runs Berth's own command line on this engine. */
   async berth(...words: readonly string[]): Promise<CommandResult> {
-    return await runCommand(
-      process.execPath,
-      ["--disable-warning=ExperimentalWarning", entry, "-H", this.host, ...words],
-      {
-        env: { DOCKER_CONFIG: join(this.directory, "docker-config") },
-      },
-    );
+    return await runCommand(process.execPath, ["--disable-warning=ExperimentalWarning", entry, ...words], {
+      env: { BERTH_HOST: this.host, DOCKER_CONFIG: join(this.directory, "docker-config") },
+    });
   }
 
   /** Removes all containers, ends the engine and deletes its directories. Call {@link assertNothingLeft} after it. */
