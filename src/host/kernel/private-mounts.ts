@@ -1,5 +1,7 @@
 import { closeSync, openSync } from "node:fs";
+import { dirname } from "node:path";
 import { bind, checked } from "../libc.ts";
+import { SyscallError } from "../syscall-error.ts";
 import { applyMount } from "./mounts.ts";
 import { NamespaceLostError } from "./netns.ts";
 import { named } from "./worker-failure.ts";
@@ -17,8 +19,8 @@ export interface FileOver {
 }
 
 /**
- * A copy of the host's mounts as they are now, with `files` over others, which nobody else sees. Nothing travels between the
- * copy and the host. It lives as long as the descriptor that is returned, and what was started in it.
+ * A copy of the host's mounts as they are now, with `files` over others, which nobody else sees. Other
+ * mounts travel to and from the copy as their propagation has it. It lives as long as the descriptor that is returned, and what was started in it.
  */
 export function openPrivateMounts(files: readonly FileOver[]): number {
   const home = openSync(SELF, "r");
@@ -26,8 +28,10 @@ export function openPrivateMounts(files: readonly FileOver[]): number {
     named("unshare", "mount namespace", () => checked("unshare", unshare(CLONE_NEWNS)));
     try {
       return named("private mounts", files.map(({ target }) => target).join(", "), () => {
-        applyMount({ op: "mount", source: "none", target: "/", flags: ["rprivate"] });
-        for (const { source, target } of files) applyMount({ op: "mount", source, target, flags: ["bind"] });
+        for (const { source, target } of files) {
+          isolate(dirname(target));
+          applyMount({ op: "mount", source, target, flags: ["bind"] });
+        }
         return openSync(SELF, "r");
       });
     } finally {
@@ -35,6 +39,17 @@ export function openPrivateMounts(files: readonly FileOver[]): number {
     }
   } finally {
     closeSync(home);
+  }
+}
+
+/** Keeps what is mounted on the file system that `path` is on from travelling to the host's copy of it. */
+function isolate(path: string): void {
+  try {
+    applyMount({ op: "mount", source: "none", target: path, flags: ["private"] });
+  } catch (error) {
+    // EINVAL: not a mount point; the one that it is on is further up.
+    if (!(error instanceof SyscallError && error.code === "EINVAL") || path === "/") throw error;
+    isolate(dirname(path));
   }
 }
 

@@ -46,7 +46,7 @@ export interface RuntimeChoice {
 
 /**
  * Chooses the runtime: the configured one ("crun", "runc", a path), or for "auto" crun where it can run, since it starts a
- * container in half the time, else runc. See docs/adr/0002.
+ * container in half the time, else runc. See docs/adr/0003.
  */
 export async function chooseRuntime(
   ctx: OpContext,

@@ -2,6 +2,7 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { background } from "../../../src/base/op-context.ts";
+import type { ProcessIdentity } from "../../../src/host/host.ts";
 import type { ExecRequest, PrepareRequest } from "../../../src/instances/driver.ts";
 import { instanceSpec, type SpecOverrides } from "../../../src/instances/fake/instance-spec.ts";
 import type { DriverHandle } from "../../../src/schema/instance.ts";
@@ -148,6 +149,37 @@ describe.each(["runc", "crun"])("what a container of %s sees", (runtime) => {
     const attempt = sh("true", {}, { mounts });
     if (isShared) await attempt;
     else await expect(attempt).rejects.toMatchObject({ code: "MOUNT_NOT_SHARED" });
+  });
+
+  it("shares mounts with the host where the bind is shared", async () => {
+    const shared = join(world.dir, "shared");
+    await mkdir(join(shared, "inner"), { recursive: true });
+    await world.host.kernel.apply(ctx, [
+      { op: "mount", source: "tmpfs", target: shared, fstype: "tmpfs" },
+      { op: "mount", source: "none", target: shared, flags: ["shared"] },
+    ]);
+    try {
+      const mounts = [{ type: "bind" as const, source: shared, target: "/data", options: ["rbind", "rshared"] }];
+      const line = "mkdir /data/inner && mount -t tmpfs inner /data/inner && echo mounted";
+      expect((await sh(line, { security: { privileged: true } }, { mounts })).output).toBe("mounted");
+      expect((await world.host.kernel.mounts(shared)).map(({ target }) => target)).toContain(join(shared, "inner"));
+    } finally {
+      await world.host.kernel.apply(ctx, [
+        { op: "unmount", target: join(shared, "inner") },
+        { op: "unmount", target: shared, detach: true },
+      ]);
+    }
+  });
+
+  it("outlives its monitor", async () => {
+    const { handle } = await start(["sleep", "1000"], {}, {});
+    const monitor = handle.state["monitor"] as ProcessIdentity;
+    expect(world.host.processes.signal(monitor, 9)).toBe(true);
+    await world.host.processes.waitGone(monitor);
+    expect(await world.driver.recover(ctx, handle)).toMatchObject({ status: "running" });
+    await expect(world.driver.attach(ctx, handle)).rejects.toMatchObject({ code: "TASK_NOT_RUNNING" });
+    await world.driver.signal(ctx, handle, 9);
+    expect(await world.driver.wait(ctx, handle)).toMatchObject({ exitCode: 255 });
   });
 
   it("can't write to a read-only root, but to what has to be writable", async () => {
