@@ -14,6 +14,7 @@ export interface CgroupDriver {
   create(ctx: OpContext, path: string): Promise<void>;
   /** Writes the stated limits; what is 0 or "" is left alone. `CGROUP_LIMIT_REJECTED` names the limit and the kernel's reason. */
   applyLimits(ctx: OpContext, path: string, resources: ResourceSpec): Promise<void>;
+  /** Limits that are not set are 0. */
   usage(path: string): Promise<ResourceUsage>;
   /** Pids in the group and below. */
   processes(path: string): Promise<readonly number[]>;

@@ -4,7 +4,7 @@ export const hostErrors = defineErrors({
   KERNEL_OP_FAILED: {
     status: 500,
     message: (p: KernelOpFailure) => `${p.op} ${p.target}: ${p.errno}: ${p.text}`,
-    hint: (p: KernelOpFailure) => kernelHints[p.errno] ?? "See the kernel's log (dmesg) for more",
+    hint: (p: KernelOpFailure) => kernelHints[p.errno] ?? "The kernel's log (dmesg) may say more",
   },
   KERNEL_WORKER_LOST: {
     status: 500,
@@ -74,7 +74,9 @@ export interface KernelOpFailure {
 const kernelHints: Readonly<Record<string, string>> = {
   EPERM: "Run the engine as root with all capabilities",
   EACCES: "Run the engine as root with all capabilities",
-  ENODEV: "The running kernel lacks this file system or device type; load its module",
+  ENOENT: "Something that it needs is missing: the path itself, or a directory above it",
+  EEXIST: "It is there already, made by another program or left by an earlier run",
+  ENODEV: "There is no such device or file system type; a kernel module may have to be loaded for it",
   ENOTSUP: "The running kernel or file system lacks this feature",
   EBUSY: "Something still uses it",
   ENOSPC: "The disk (or a kernel limit such as fs.mount-max) is full",

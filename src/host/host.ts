@@ -33,7 +33,7 @@ export interface Kernel {
   mounts(prefix: string): Promise<readonly MountEntry[]>;
   /** Network interfaces of the host (or of the namespace pinned at `netns`). */
   links(netns?: string): Promise<readonly LinkInfo[]>;
-  /** A small file as seen from inside `root` (openat2 with RESOLVE_IN_ROOT); undefined when there is none. At most `maxBytes`. */
+  /** A small file as seen from inside `root` (openat2 with RESOLVE_IN_ROOT); undefined when there is none. Larger than `maxBytes`, or no regular file, is `READ_REFUSED`. */
   readInRoot(root: string, path: string, maxBytes: number): Promise<Uint8Array | undefined>;
   /** `getxattr` without following a final symlink; undefined when absent. */
   getXattr(path: string, name: string): Promise<Uint8Array | undefined>;

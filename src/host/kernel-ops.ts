@@ -20,7 +20,10 @@ export type MountFlag =
   | "rshared";
 
 export type MountOp =
-  /** mount(2). `data` is the file system's own option string. */
+  /**
+   * mount(2). `data` is the file system's own option string. A bind takes attributes ("ro", recursive with "rec") and any mount a
+   * propagation in the same operation; a propagation alone, without fstype, changes a mount that is there.
+   */
   | {
       readonly op: "mount";
       readonly source: string;

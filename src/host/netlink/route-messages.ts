@@ -36,6 +36,8 @@ const IFLA_INFO_SLAVE_KIND = 4;
 const IFLA_INFO_SLAVE_DATA = 5;
 const IFLA_BRPORT_MODE = 4;
 const IFLA_NET_NS_FD = 28;
+const IFLA_NUM_TX_QUEUES = 31;
+const IFLA_NUM_RX_QUEUES = 32;
 const VETH_INFO_PEER = 1;
 export const RTEXT_FILTER_SKIP_STATS = 1 << 3;
 
@@ -107,13 +109,16 @@ export interface VethPair {
 
 /** Both ends in one message; the host's is up at once, the peer's can't be. */
 export function newVeth(veth: VethPair): OutgoingMessage {
-  const namespaceFd = u32(IFLA_NET_NS_FD, veth.netnsFd);
+  // The kernel would make one for each possible CPU, with a directory in sysfs for each: a third of the whole cost on two CPUs.
+  // Only XDP and GRO on the pair itself would use more than one.
+  const queues = [u32(IFLA_NUM_TX_QUEUES, 1), u32(IFLA_NUM_RX_QUEUES, 1)];
   const peer = Buffer.concat([
     ifinfomsg(0),
     text(IFLA_IFNAME, veth.peer),
     u32(IFLA_MTU, veth.mtu),
     attribute(IFLA_ADDRESS, parseMac(veth.mac)),
-    namespaceFd,
+    u32(IFLA_NET_NS_FD, veth.netnsFd),
+    ...queues,
   ]);
   return {
     type: RTM_NEWLINK,
@@ -123,6 +128,7 @@ export function newVeth(veth: VethPair): OutgoingMessage {
       text(IFLA_IFNAME, veth.name),
       u32(IFLA_MTU, veth.mtu),
       u32(IFLA_MASTER, veth.bridgeIndex),
+      ...queues,
       nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, "veth"), nested(IFLA_INFO_DATA, attribute(VETH_INFO_PEER, peer))),
     ]),
   };
