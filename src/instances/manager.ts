@@ -23,6 +23,7 @@ import { removeInstance } from "./remove.ts";
 import { renameInstance } from "./rename.ts";
 import { resolveInstance } from "./resolve.ts";
 import { RootMounts } from "./root-mounts.ts";
+import { makeRootSkeleton } from "./root-skeleton.ts";
 import { killInstance, stopInstance } from "./stop.ts";
 import { instanceProcesses } from "./top.ts";
 import { updateInstance } from "./update.ts";
@@ -146,7 +147,7 @@ function assemble(dependencies: InstanceDependencies): Parts {
     background: work,
     lives: new LiveInstances(),
     locks: new KeyedMutex(),
-    rootMounts: new RootMounts(snapshotter),
+    rootMounts: new RootMounts(snapshotter, makeRootSkeleton(dependencies.dataRoot)),
     rotation: new LogRotation({ ...dependencies, records }),
     execs: new ExecSessions({ ...dependencies, clock, records, publish, background: work }),
   };

@@ -46,7 +46,7 @@ function depth(target: string): number {
 
 function networkFileMounts({ spec }: InstanceRecord, files: NetworkFiles | undefined): readonly ResolvedMount[] {
   if (files === undefined) return [];
-  const options = ["rbind", "rprivate", spec.security.readonlyRootfs ? "ro" : "rw"];
+  const options = ["bind", "rprivate", spec.security.readonlyRootfs ? "ro" : "rw"];
   return [
     { type: "bind", source: files.resolvConfPath, target: "/etc/resolv.conf", options },
     { type: "bind", source: files.hostnamePath, target: "/etc/hostname", options },
@@ -64,13 +64,7 @@ async function resolveMount(
   const access = "readOnly" in mount && mount.readOnly ? "ro" : "rw";
   switch (mount.type) {
     case "bind":
-      await provideBindSource(mount);
-      return {
-        type: "bind",
-        source: mount.source,
-        target: mount.target,
-        options: [mount.nonRecursive === true ? "bind" : "rbind", access, mount.propagation],
-      };
+      return await resolveBind(mount, access);
     case "volume": {
       const details = { destination: mount.target, readOnly: mount.readOnly, propagation: "" };
       const source = await parts.volumes.mount(ctx, mount.name, id, details);
@@ -87,9 +81,16 @@ async function resolveMount(
   }
 }
 
-async function provideBindSource(mount: Extract<MountSpec, { type: "bind" }>): Promise<void> {
-  const found = await stat(mount.source).catch(() => undefined);
-  if (found !== undefined) return;
+async function resolveBind(mount: Extract<MountSpec, { type: "bind" }>, access: string): Promise<ResolvedMount> {
+  const { source, target, propagation } = mount;
+  const found = await stat(source).catch(() => undefined);
+  if (found === undefined) await makeBindSource(mount);
+  // Below a file nothing can be mounted, and runtimes stumble over recursion there.
+  const recursive = mount.nonRecursive !== true && found?.isDirectory() !== false;
+  return { type: "bind", source, target, options: [recursive ? "rbind" : "bind", access, propagation] };
+}
+
+async function makeBindSource(mount: Extract<MountSpec, { type: "bind" }>): Promise<void> {
   if (!mount.createSource) throw instanceErrors.BIND_SOURCE_MISSING({ path: mount.source });
   const dangling = await lstat(mount.source).catch(() => undefined);
   if (dangling !== undefined) {

@@ -5,11 +5,14 @@ import type { Snapshotter } from "../snapshots/snapshotter.ts";
 /** Counts who needs an instance's root file system mounted: its run, a copy, an export. The last one unmounts it. */
 export class RootMounts {
   readonly #snapshotter: Snapshotter;
+  readonly #skeleton: string;
   readonly #mutex = new KeyedMutex();
   readonly #mounted = new Map<string, { readonly root: string; holders: number }>();
 
-  constructor(snapshotter: Snapshotter) {
+  /** `skeleton`: see `root-skeleton.ts`. */
+  constructor(snapshotter: Snapshotter, skeleton: string) {
     this.#snapshotter = snapshotter;
+    this.#skeleton = skeleton;
   }
 
   /** Mounts it, or takes part in a mount that is there. Each `hold` needs one {@link release}. */
@@ -20,7 +23,7 @@ export class RootMounts {
       mounted.holders++;
       return mounted.root;
     }
-    const root = await this.#snapshotter.mount(ctx, id, options);
+    const root = await this.#snapshotter.mount(ctx, id, { ...options, beneath: this.#skeleton });
     this.#mounted.set(id, { root, holders: 1 });
     return root;
   }

@@ -18,7 +18,13 @@ export async function instanceUsage(parts: Parts, ctx: OpContext, nameOrId: stri
     driverOf(parts, record.spec).usage(ctx, handle),
     networkCounters(parts, record),
   ]);
-  return { readAt, resources, networks };
+  return { readAt, resources: withMachineLimit(resources, parts.host.facts.memoryBytes), networks };
+}
+
+/** Who has no limit is bounded by the machine: what Docker reports. */
+function withMachineLimit(usage: ResourceUsage, machineBytes: number): ResourceUsage {
+  const { memoryLimitBytes: limit } = usage;
+  return limit === 0 || limit > machineBytes ? { ...usage, memoryLimitBytes: machineBytes } : usage;
 }
 
 /** By interface, without the loopback. An instance in the host's namespace has no counters of its own. */

@@ -21,6 +21,7 @@ import type {
   CommitOptions,
   LayerInfo,
   LayerSink,
+  MountOptions,
   Snapshotter,
   SnapshotView,
 } from "./snapshotter.ts";
@@ -129,12 +130,13 @@ export class OverlaySnapshotter implements Snapshotter, AsyncDisposable {
     await this.#snapshots.create(id, parent, this.#top(parent));
   }
 
-  async mount(ctx: OpContext, id: string, options: { readonly volatile?: boolean } = {}): Promise<string> {
+  async mount(ctx: OpContext, id: string, options: MountOptions = {}): Promise<string> {
     using _lock = await this.#locks.acquire(`snapshot ${id}`);
     const { parent } = this.#snapshots.get(id);
     const { upper, work, merged } = this.#snapshots.paths(id);
     if (this.#mounted.has(id)) return merged;
-    const directories = { base: this.#layout.layers, lower: this.#lower(parent), upper: { upper, work } };
+    const lower = [...this.#lower(parent), ...(options.beneath === undefined ? [] : [options.beneath])];
+    const directories = { base: this.#layout.layers, lower, upper: { upper, work } };
     await this.#mounts.mount(ctx, merged, directories, options.volatile ?? false);
     this.#mounted.add(id);
     return merged;

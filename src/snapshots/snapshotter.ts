@@ -18,8 +18,8 @@ export interface Snapshotter {
 
   /** Makes the writable snapshot `id` on top of `parent`. */
   prepare(ctx: OpContext, id: string, parent: string): Promise<void>;
-  /** Mounts it (no error when it already is) and returns the root directory. `volatile` skips syncs: for throw-away ones only. */
-  mount(ctx: OpContext, id: string, options?: { readonly volatile?: boolean }): Promise<string>;
+  /** Mounts it (no error when it already is) and returns the root directory. */
+  mount(ctx: OpContext, id: string, options?: MountOptions): Promise<string>;
   unmount(ctx: OpContext, id: string): Promise<void>;
   /** Unmounts and removes. Missing is no error. */
   remove(ctx: OpContext, id: string): Promise<void>;
@@ -39,6 +39,16 @@ export interface Snapshotter {
   commit(ctx: OpContext, id: string, sink: LayerSink, options?: CommitOptions): Promise<CommittedLayer>;
   /** Bytes that the snapshot itself holds. */
   usage(ctx: OpContext, id: string): Promise<number>;
+}
+
+export interface MountOptions {
+  /** Skips syncs: for throw-away snapshots only. */
+  readonly volatile?: boolean;
+  /**
+   * A directory seen beneath all layers where they have nothing: mount points that are to be there without being one of the
+   * snapshot's changes. A snapshotter without such a means leaves it out.
+   */
+  readonly beneath?: string;
 }
 
 export interface ApplyLayerRequest {

@@ -154,10 +154,23 @@ describe("files and volumes", () => {
     expect(await engine.exitCode(readOnly)).toBe(1);
   });
 
+  it("are read-only where that was asked for, single files too", async () => {
+    const source = join(engine.directory, "single");
+    writeFileSync(source, "text\n");
+    const bind = { type: "bind", source, target: "/single", propagation: "rprivate", readOnly: true } as const;
+    const id = await engine.run(["sh", "-c", "cat /single; echo x > /single || touch /x || echo refused"], {
+      mounts: [{ ...bind, createSource: true }],
+      security: { readonlyRootfs: true },
+    });
+    await engine.exitCode(id);
+    expect(await engine.logs(id, { stderr: false })).toBe("text\nrefused\n");
+  });
+
   it("are told apart from the image's, committed and exported", async () => {
     const id = await engine.run(["sh", "-c", "echo new > /new; sleep 1000"]);
     await sleep(200);
-    expect(await engine.instances.changes(engine.ctx, id)).toContainEqual({ kind: "added", path: "/new" });
+    // Not the runtime's mount points, which lie beneath the layers.
+    expect(await engine.instances.changes(engine.ctx, id)).toEqual([{ kind: "added", path: "/new" }]);
     const image = await engine.instances.commit(engine.ctx, id, {
       reference: "committed:1",
       comment: "c",
