@@ -15,7 +15,7 @@ export interface DnsServerSpec {
   readonly id: string;
   /** For error texts. */
   readonly name: string;
-  /** Configuration, pid file and log of the server. */
+  /** Configuration, pid file and identity of the server. */
   readonly directory: string;
   readonly listen: readonly string[];
   /** Files of names, one an instance; followed by inotify. */
@@ -48,7 +48,8 @@ export function dnsmasqConfig(spec: DnsServerSpec, user: string): string {
     "cache-size=1000",
     "dns-forward-max=1000",
     `pid-file=${spec.directory}/dnsmasq.pid`,
-    `log-facility=${spec.directory}/dnsmasq.log`,
+    // To syslog, which is rotated, and without ever waiting for it.
+    "log-async=25",
     user === "" ? "user=root" : `user=${user}`,
     "",
   ].join("\n");

@@ -30,6 +30,8 @@ export interface EngineParts {
 /** Networks by name, with their bridges up when they are needed. */
 export interface Catalog {
   resolve(nameOrId: string): NetworkRecord;
+  /** False once the network is being removed. */
+  canBeJoined(networkId: string): boolean;
   /** The network as it is now, its bridge up: the engine may have had to choose another subnet. */
   ensureUp(ctx: OpContext, network: NetworkRecord): Promise<NetworkRecord>;
 }

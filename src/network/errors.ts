@@ -85,20 +85,20 @@ export const networkErrors = defineErrors({
   PORT_IN_USE: {
     status: 500,
     message: (p: { instance: string; endpointId: string; bind: string; holder: string }) =>
-      `driver failed programming external connectivity on endpoint ${p.instance} (${p.endpointId}): ` +
+      `failed to set up container networking: driver failed programming external connectivity on endpoint ${p.instance} (${p.endpointId}): ` +
       `Bind for ${p.bind} failed: port is already allocated`,
     hint: (p) => `held by ${p.holder}`,
   },
   PORT_BIND_FAILED: {
     status: 500,
     message: (p: { instance: string; endpointId: string; bind: string; reason: string }) =>
-      `driver failed programming external connectivity on endpoint ${p.instance} (${p.endpointId}): ` +
+      `failed to set up container networking: driver failed programming external connectivity on endpoint ${p.instance} (${p.endpointId}): ` +
       `failed to bind host port for ${p.bind}: ${p.reason}`,
   },
   PORTS_EXHAUSTED: {
     status: 500,
     message: (p: { instance: string; endpointId: string; range: string }) =>
-      `driver failed programming external connectivity on endpoint ${p.instance} (${p.endpointId}): ` +
+      `failed to set up container networking: driver failed programming external connectivity on endpoint ${p.instance} (${p.endpointId}): ` +
       `all ports are allocated in ${p.range}`,
   },
   ENDPOINT_EXISTS: {

@@ -26,6 +26,8 @@ type CatalogParts = Omit<EngineParts, "catalog" | "ports"> & {
 export class NetworkCatalog {
   readonly #parts: CatalogParts;
   readonly #locks = new KeyedMutex();
+  /** Networks that are on their way out: their records stay until nothing of them is left. */
+  readonly #leaving = new Set<string>();
 
   constructor(parts: CatalogParts) {
     this.#parts = parts;
@@ -78,6 +80,10 @@ export class NetworkCatalog {
     if (match === undefined) throw networkErrors.NETWORK_NOT_FOUND({ name: nameOrId });
     if (matches.length > 1) throw networkErrors.NETWORK_AMBIGUOUS({ name: nameOrId, matches: matches.length });
     return match;
+  }
+
+  canBeJoined(networkId: string): boolean {
+    return this.#parts.records.networks.get(networkId) !== undefined && !this.#leaving.has(networkId);
   }
 
   list(): readonly NetworkRecord[] {
@@ -144,12 +150,17 @@ export class NetworkCatalog {
 
   async #remove(ctx: OpContext, network: NetworkRecord): Promise<void> {
     const { store, records } = this.#parts;
-    const entry = store.journal.begin("network.remove", network.id, {});
-    await this.#takeAway(ctx, network);
-    store.transaction(() => {
-      records.networks.delete(network.id);
-      entry.end();
-    });
+    this.#leaving.add(network.id);
+    try {
+      const entry = store.journal.begin("network.remove", network.id, {});
+      await this.#takeAway(ctx, network);
+      store.transaction(() => {
+        records.networks.delete(network.id);
+        entry.end();
+      });
+    } finally {
+      this.#leaving.delete(network.id);
+    }
   }
 
   async #takeAway(ctx: OpContext, network: NetworkRecord): Promise<void> {

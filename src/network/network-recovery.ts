@@ -4,6 +4,7 @@
  */
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
+import { messageOf } from "../base/errors.ts";
 import type { OpContext } from "../base/op-context.ts";
 import type { NftElement } from "../host/kernel-ops.ts";
 import type { EngineParts } from "./engine-parts.ts";
@@ -26,15 +27,16 @@ export async function recoverNetworks(
   const { records, bridges, names, sandboxes, networkCatalog, paths, host } = engine;
   await networkCatalog.recoverJournal(ctx);
   for (const sandbox of records.sandboxes.list()) {
-    if (!liveIds.has(sandbox.instanceId)) await sandboxes.tearDown(ctx, sandbox.instanceId);
+    const { instanceId } = sandbox;
+    if (!liveIds.has(instanceId)) await attempt(ctx, instanceId, () => sandboxes.tearDown(ctx, instanceId));
   }
   await networkCatalog.ensureBuiltins();
 
-  const live = records.sandboxes.list();
+  const live = records.sandboxes.list().filter(({ instanceId }) => liveIds.has(instanceId));
   const used = new Set(live.flatMap((sandbox) => sandbox.endpoints.map(({ networkId }) => networkId)));
   const toRaise = records.networks.list().filter((network) => used.has(network.id) && network.bridge !== "");
   if (toRaise.length > 0) await bridges.raise(ctx, toRaise);
-  for (const sandbox of live) await sandboxes.adopt(ctx, sandbox);
+  for (const sandbox of live) await attempt(ctx, sandbox.instanceId, () => sandboxes.adopt(ctx, sandbox));
   for (const network of records.networks.list()) {
     const present = live.filter(({ endpoints }) => endpoints.some(({ networkId }) => networkId === network.id));
     await names.retain(network.id, new Set(present.map(({ instanceId }) => instanceId)));
@@ -46,6 +48,15 @@ export async function recoverNetworks(
     ctx,
     strays.map((id) => ({ op: "netns-remove", path: join(paths.namespaces, id) })),
   );
+}
+
+/** One instance that can't be mended must not keep the engine from the others: its record stays for the next start. */
+async function attempt(ctx: OpContext, instanceId: string, work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    ctx.log.error({ instanceId, error: messageOf(error) }, "cannot recover an instance's network");
+  }
 }
 
 async function syncPublishedPorts(

@@ -229,6 +229,24 @@ describe("networks", () => {
     expect((await networks.setUp(ctx, request("fine", "bridge"))).endpoints[0]?.ipv4Cidr).toBe("10.213.0.3/24");
   });
 
+  it("can't be joined while they are being removed", async () => {
+    const { network } = await networks.create(ctx, spec("app"));
+    const removed = networks.remove(ctx, network.id);
+    await expect(networks.setUp(ctx, request("late", "app"))).rejects.toMatchObject({ code: "NETWORK_NOT_FOUND" });
+    await removed;
+    expect(await interfaces()).toEqual([]);
+  });
+
+  it("come up although one instance's remains can't be taken away", async () => {
+    await networks.setUp(ctx, request("stuck", "bridge"));
+    networks.close();
+    networks = open();
+    using _failure = host.kernel.failWhen((op) => (op.op === "netns-remove" ? "EBUSY" : undefined));
+    await networks.recover(ctx, []);
+    expect(networks.list()).toHaveLength(3);
+    expect(networks.sandbox(request("stuck", "bridge").instanceId)).toBeDefined();
+  });
+
   it("refuse to connect where there is nothing to connect to", async () => {
     const none = await networks.setUp(ctx, { ...request("none", "bridge"), mode: "none", endpoints: {} });
     const web = await networks.setUp(ctx, request("web", "bridge"));

@@ -236,7 +236,7 @@ export class Sandboxes {
     others: readonly Attachment[],
   ): Attachment {
     // It may have been removed while the bridge of another was raised.
-    if (this.#parts.records.networks.get(network.id) === undefined) {
+    if (!this.#parts.catalog.canBeJoined(network.id)) {
       throw networkErrors.NETWORK_NOT_FOUND({ name: network.spec.name });
     }
     const id = newId();
