@@ -1,4 +1,4 @@
-import { afterAll, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { silentLogger, type Logger } from "../../base/logger.ts";
 import { berthRoutes } from "../berth/routes.ts";
 import { createDockerApi } from "./api.ts";
@@ -15,7 +15,7 @@ beforeEach(() => {
   api = createDockerApi({ backend, log, routes: berthRoutes });
   errors.length = 0;
 });
-afterAll(() => expect(errors).toEqual([]));
+afterEach(() => expect(errors).toEqual([]));
 
 type Verb = "GET" | "HEAD" | "POST" | "PUT" | "DELETE";
 
@@ -159,6 +159,18 @@ describe("containers", () => {
     const gone = await call("GET", "/containers/web/json");
     expect(gone.status).toBe(404);
     expect(gone.json).toMatchObject({ message: "No such container: web", code: "INSTANCE_NOT_FOUND" });
+  });
+
+  it("says 404 for a missing image only: clients then pull it", async () => {
+    const image = await call("POST", "/containers/create", { Image: "nope", Cmd: ["x"] });
+    expect(image).toMatchObject({ status: 404, json: { message: "No such image: nope:latest" } });
+    for (const HostConfig of [{ VolumesFrom: ["nope"] }, { PidMode: "container:nope" }, { NetworkMode: "nope" }]) {
+      const other = await call("POST", "/containers/create", { Image: "busybox", Cmd: ["x"], HostConfig });
+      expect(other).toMatchObject({
+        status: 400,
+        json: { message: expect.stringMatching(/No such container|not found/) },
+      });
+    }
   });
 
   it("lists only what runs, unless asked for more", async () => {

@@ -54,6 +54,7 @@ export const apiErrors = defineErrors({
     message: () =>
       'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.',
   },
+  API_SWARM_NONE: { status: 503, message: () => "This node is not part of a swarm" },
   API_TLS_REQUIRED: {
     status: 500,
     message: (p: { host: string }) => `refusing to serve ${p.host} without mutual TLS`,

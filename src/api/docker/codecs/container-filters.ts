@@ -26,8 +26,8 @@ export function containerFilter(filters: Filters, backend: DockerBackend): Conta
   };
 }
 
-const statuses = new Set(["created", "running", "paused", "restarting", "removing", "exited", "dead"]);
-const healths = new Set(["none", "starting", "healthy", "unhealthy"]);
+const statuses = ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
+const healths = ["none", "starting", "healthy", "unhealthy"];
 
 function test(name: string, values: readonly string[], backend: DockerBackend): Test {
   switch (name) {
@@ -38,10 +38,10 @@ function test(name: string, values: readonly string[], backend: DockerBackend): 
     case "label":
       return (record) => matchesLabels(record.spec.labels, values);
     case "status":
-      requireKnown(name, values, statuses);
+      requireKnown(name, "state", values, statuses);
       return (record) => values.includes(record.state.status);
     case "health":
-      requireKnown(name, values, healths);
+      requireKnown(name, "health", values, healths);
       return (record) => values.includes(record.state.health?.status ?? "none");
     case "exited": {
       const codes = values.map((value) => integer(name, value));
@@ -143,9 +143,12 @@ function portTest(values: readonly string[], portsOf: (record: InstanceRecord) =
   return (record) => portsOf(record).some((port) => wanted.includes(port));
 }
 
-function requireKnown(name: string, values: readonly string[], known: ReadonlySet<string>): void {
+function requireKnown(name: string, what: string, values: readonly string[], known: readonly string[]): void {
   for (const value of values) {
-    if (!known.has(value)) throw apiErrors.API_INVALID_FILTER_VALUE({ name, value });
+    if (known.includes(value)) continue;
+    throw apiErrors.API_BAD_REQUEST({
+      message: `invalid filter '${name}=${value}': invalid value for ${what} (${value}): must be one of ${known.join(", ")}`,
+    });
   }
 }
 

@@ -52,23 +52,16 @@ export function hostConfigJson(record: InstanceRecord, facts: SystemFacts): obje
     ...(Object.keys(spec.sysctls).length === 0 ? {} : { Sysctls: spec.sysctls }),
     Runtime: facts.runtime,
     Isolation: "",
-    ...resourcesJson(spec.resources),
-    Devices: spec.devices.map((device) => ({
-      PathOnHost: device.pathOnHost,
-      PathInContainer: device.pathInContainer,
-      CgroupPermissions: device.permissions,
-    })),
-    DeviceCgroupRules: orNull(spec.deviceCgroupRules),
-    DeviceRequests: null,
-    Ulimits: spec.ulimits.map(({ name, soft, hard }) => ({ Name: name, Hard: hard, Soft: soft })),
+    ...resourcesJson(spec),
     ...(mounts.mounts === undefined ? {} : { Mounts: mounts.mounts }),
-    ...(spec.process.init ? { Init: true } : {}),
     MaskedPaths: security.maskedPaths ?? (security.privileged ? null : defaultMaskedPaths),
     ReadonlyPaths: security.readonlyPaths ?? (security.privileged ? null : defaultReadonlyPaths),
+    ...(spec.process.init ? { Init: true } : {}),
   };
 }
 
-function resourcesJson(resources: ResourceSpec): object {
+function resourcesJson(spec: InstanceSpec): object {
+  const { resources } = spec;
   const rates = (list: ResourceSpec["blkioDeviceReadBps"]) =>
     list.map(({ path, rate }) => ({ Path: path, Rate: rate }));
   return {
@@ -88,12 +81,20 @@ function resourcesJson(resources: ResourceSpec): object {
     CpuRealtimeRuntime: 0,
     CpusetCpus: resources.cpusetCpus,
     CpusetMems: resources.cpusetMems,
+    Devices: spec.devices.map((device) => ({
+      PathOnHost: device.pathOnHost,
+      PathInContainer: device.pathInContainer,
+      CgroupPermissions: device.permissions,
+    })),
+    DeviceCgroupRules: orNull(spec.deviceCgroupRules),
+    DeviceRequests: null,
     MemoryReservation: resources.memoryReservation,
     // Docker fills in twice the memory when only memory is limited.
     MemorySwap: resources.memorySwap === 0 && resources.memory > 0 ? resources.memory * 2 : resources.memorySwap,
     MemorySwappiness: resources.memorySwappiness,
     OomKillDisable: resources.oomKillDisable,
     PidsLimit: resources.pidsLimit === 0 ? null : resources.pidsLimit,
+    Ulimits: spec.ulimits.map(({ name, soft, hard }) => ({ Name: name, Hard: hard, Soft: soft })),
     CpuCount: 0,
     CpuPercent: 0,
     IOMaximumIOps: 0,

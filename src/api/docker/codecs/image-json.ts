@@ -41,7 +41,6 @@ export function inspectImage(image: ImageRecord, version: ApiVersion, facts: Sys
     ...(version.atLeast(45) ? {} : { Container: "", ContainerConfig: runConfigJson({}) }),
     DockerVersion: "",
     Author: config.author ?? "",
-    Config: runConfigJson(config.config ?? {}),
     Architecture: config.architecture,
     ...(config.variant === undefined || config.variant === "" ? {} : { Variant: config.variant }),
     Os: config.os,
@@ -50,15 +49,7 @@ export function inspectImage(image: ImageRecord, version: ApiVersion, facts: Sys
     GraphDriver: { Data: {}, Name: facts.storageDriver },
     RootFS: { Type: "layers", ...(config.rootfs.diff_ids.length === 0 ? {} : { Layers: config.rootfs.diff_ids }) },
     Metadata: { LastTagTime: image.lastTaggedAt ?? zeroTime },
-    ...(version.atLeast(48)
-      ? {
-          Descriptor: {
-            mediaType: image.manifest.mediaType,
-            digest: image.manifest.digest,
-            size: image.manifest.size,
-          },
-        }
-      : {}),
+    Config: runConfigJson(config.config ?? {}),
   };
 }
 

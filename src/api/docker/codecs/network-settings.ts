@@ -20,7 +20,9 @@ export function endpointSettings(record: InstanceRecord, networks: NetworkServic
   const { mode, endpoints } = record.spec.network;
   if (mode.startsWith("container:")) return {};
   const live = new Map(record.state.endpoints.map((endpoint) => [endpoint.networkName, endpoint]));
-  const ids = new Map(networks.list().map((network) => [network.spec.name, network.id]));
+  // One that has never run is on no network yet.
+  const known = record.state.startedAt === "" ? [] : networks.list();
+  const ids = new Map(known.map((network) => [network.spec.name, network.id]));
   const names = new Set([
     ...Object.keys(endpoints),
     ...live.keys(),

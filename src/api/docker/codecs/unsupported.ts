@@ -43,9 +43,9 @@ export function refuseUnsupported(host: DockerHostConfig, config: DockerContaine
 }
 
 /** In Docker's words. */
-export function volumeDriverMissing(driver: string) {
+export function volumeDriverMissing(driver: string, prefix = "") {
   return apiErrors.API_NOT_FOUND({
-    message: `error looking up volume plugin ${driver}: plugin "${driver}" not found`,
+    message: `${prefix}error looking up volume plugin ${driver}: plugin "${driver}" not found`,
   });
 }
 

@@ -11,7 +11,7 @@ import type {
   PushRequest,
   RemovedImage,
 } from "../../../images/image-service.ts";
-import { formatReference, parseReference, withDefaultTag } from "../../../images/reference.ts";
+import { familiar, formatReference, parseReference, withDefaultTag } from "../../../images/reference.ts";
 import type { ImageRecord, ImageRunConfig } from "../../../schema/image.ts";
 
 /** Images by name only. */
@@ -49,7 +49,7 @@ export class FakeImages implements ImageService {
     if (refOrId.length >= 4 && byId[0] !== undefined) return byId[0];
     const tag = formatReference(withDefaultTag(parseReference(refOrId)));
     const image = [...this.records.values()].find(({ tags }) => tags.includes(tag));
-    if (image === undefined) throw imageErrors.IMAGE_NOT_FOUND({ reference: refOrId });
+    if (image === undefined) throw imageErrors.IMAGE_NOT_FOUND({ reference: familiar(tag) });
     return image;
   }
 

@@ -1,3 +1,4 @@
+import { BerthError, isBerthError } from "../../../base/errors.ts";
 import {
   CommitQuery,
   CreateContainerBody,
@@ -50,9 +51,12 @@ export const containerRoutes: readonly Route[] = [
     body: CreateContainerBody,
     outlivesClient: true,
     handle: async ({ backend, ctx, query, body }) => {
-      const request = instanceRequest(body, query, backend);
-      const { record, warnings } = await backend.instances.create(ctx, request);
-      return created({ Id: record.id, Warnings: warnings });
+      try {
+        const { record, warnings } = await backend.instances.create(ctx, instanceRequest(body, query, backend));
+        return created({ Id: record.id, Warnings: warnings });
+      } catch (error) {
+        throw onlyImagesMissing(error);
+      }
     },
   }),
   route({
@@ -246,6 +250,13 @@ export const containerRoutes: readonly Route[] = [
     },
   }),
 ];
+
+/** To a client 404 means that the image is missing, and that it should pull it: whatever else was not found is a bad request. */
+function onlyImagesMissing(error: unknown): unknown {
+  const aboutImage = isBerthError(error, "IMAGE_NOT_FOUND", "IMAGE_PLATFORM_MISMATCH", "PLATFORM_MISMATCH");
+  if (aboutImage || !isBerthError(error) || error.status !== 404) return error;
+  return new BerthError(error.code, 400, error.message, error.hint, { cause: error });
+}
 
 async function listContainers({ backend, ctx, query }: Call<ListQuery>) {
   const filter = containerFilter(query.filters, backend);

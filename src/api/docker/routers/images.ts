@@ -1,5 +1,4 @@
 import type { Static } from "typebox";
-import { isBerthError } from "../../../base/errors.ts";
 import { platformOf as imagePlatform, platformSatisfies, formatPlatform } from "../../../images/platform.ts";
 import {
   InspectImageQuery,
@@ -30,7 +29,7 @@ export const imageRoutes: readonly Route[] = [
     query: InspectImageQuery,
     handle: ({ backend, name, query, version }) => {
       if (query.manifests) throw apiErrors.API_UNSUPPORTED({ what: "manifests", hint: "an image has one manifest" });
-      const image = resolveImage(backend, name);
+      const image = backend.images.resolve(name);
       const wanted = platformParameter(query.platform);
       if (wanted !== undefined && !platformSatisfies(imagePlatform(image.config), wanted)) {
         throw apiErrors.API_NOT_FOUND({
@@ -44,7 +43,7 @@ export const imageRoutes: readonly Route[] = [
     method: "GET",
     path: "/images/{name}/history",
     summary: "How an image came to be",
-    handle: ({ backend, name }) => ok(historyJson(backend.images.history(resolveImage(backend, name).id))),
+    handle: ({ backend, name }) => ok(historyJson(backend.images.history(backend.images.resolve(name).id))),
   }),
   route({
     method: "POST",
@@ -53,7 +52,7 @@ export const imageRoutes: readonly Route[] = [
     query: TagImageQuery,
     outlivesClient: true,
     handle: async ({ backend, ctx, name, query }) => {
-      const image = resolveImage(backend, name);
+      const image = backend.images.resolve(name);
       await backend.images.tag(ctx, image.id, repositoryReference(query.repo, query.tag));
       return createdEmpty;
     },
@@ -68,7 +67,7 @@ export const imageRoutes: readonly Route[] = [
       if (name.trim() === "") throw apiErrors.API_BAD_REQUEST({ message: "image name cannot be blank" });
       if (query.platforms.length > 0) throw apiErrors.API_UNSUPPORTED({ what: "removing one platform of an image" });
       const options = { force: query.force, noPrune: query.noprune };
-      return ok(removedJson(await named(name, () => backend.images.remove(ctx, name, options))));
+      return ok(removedJson(await backend.images.remove(ctx, name, options)));
     },
   }),
   route({
@@ -98,32 +97,6 @@ export const imageRoutes: readonly Route[] = [
     },
   }),
 ];
-
-/** With Docker's message for an unknown one, which names the tag that was looked for. */
-export function resolveImage({ images }: Pick<DockerBackend, "images">, name: string): ImageRecord {
-  try {
-    return images.resolve(name);
-  } catch (error) {
-    throw withTag(error, name);
-  }
-}
-
-async function named<T>(name: string, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    throw withTag(error, name);
-  }
-}
-
-function withTag(error: unknown, name: string): unknown {
-  if (!isBerthError(error, "IMAGE_NOT_FOUND") || !error.message.endsWith(`: ${name}`)) return error;
-  const plain = !name.includes("@") && !/:[^/]*$/.test(name);
-  const isId = /^(sha256:)?[0-9a-f]{64}$/.test(name);
-  return plain && !isId
-    ? apiErrors.API_NOT_FOUND({ message: `No such image: ${name}:latest` }, { cause: error })
-    : error;
-}
 
 function listImages({ backend, query, version }: Call<Static<typeof ListImagesQuery>>) {
   if (query.manifests) throw apiErrors.API_UNSUPPORTED({ what: "manifests", hint: "an image has one manifest" });

@@ -7,7 +7,14 @@ const collections = ["nodes", "services", "tasks", "secrets", "configs"] as cons
 export const swarmRoutes: readonly Route[] = [
   inactive("GET", "/swarm", "Inspect the swarm"),
   inactive("GET", "/swarm/unlockkey", "The swarm's unlock key"),
-  inactive("POST", "/swarm/leave", "Leave the swarm"),
+  route({
+    method: "POST",
+    path: "/swarm/leave",
+    summary: "Leave the swarm",
+    handle: () => {
+      throw apiErrors.API_SWARM_NONE({});
+    },
+  }),
   inactive("POST", "/swarm/update", "Update the swarm"),
   inactive("POST", "/swarm/unlock", "Unlock the swarm"),
   unsupported("/swarm/init", "Start a swarm"),

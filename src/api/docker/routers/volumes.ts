@@ -37,7 +37,7 @@ export const volumeRoutes: readonly Route[] = [
         throw apiErrors.API_UNSUPPORTED({ what: "ClusterVolumeSpec", hint: "there is no Swarm" });
       }
       const driver = body.Driver || "local";
-      if (driver !== "local") throw volumeDriverMissing(driver);
+      if (driver !== "local") throw volumeDriverMissing(driver, `create ${body.Name ?? ""}: `);
       const volume = await backend.volumes.create(ctx, {
         name: body.Name ?? "",
         driver,

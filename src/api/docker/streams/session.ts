@@ -21,7 +21,7 @@ export async function joinSession(
   if (connection.gone.aborted) leave();
   connection.gone.addEventListener("abort", leave, { once: true });
   if (options.stdin && session.stdin !== undefined) {
-    const keys = detachFilter(options.detachKeys, () => session.detach());
+    const keys = detachFilter(options.detachKeys, () => session.detach(true));
     connection.input.pipe(keys).pipe(session.stdin);
     // A process that has closed its input takes no more, and may still write.
     session.stdin.on("error", () => connection.input.unpipe(keys).resume());
