@@ -18,7 +18,10 @@ export interface Host {
   readonly cgroups: CgroupDriver;
   readonly facts: HostFacts;
   readonly sockets: Sockets;
-  /** Ends the worker. Leaves everything that was made in the kernel as it is. */
+  /**
+   * Ends the worker and stops watching. Leaves everything that was made in the kernel as it is: children live on, and promises
+   * of their ends stay open. An open host with watched children keeps the process alive.
+   */
   close(): Promise<void>;
 }
 

@@ -155,6 +155,14 @@ describe("CgroupV1", () => {
     expect(tree.remove("/berth-test/two")).toBe(true);
   });
 
+  it("thaws what it kills, in groups below as well", () => {
+    given("freezer", { "freezer.state": "FROZEN", "cgroup.procs": "" });
+    given("freezer", { "freezer.state": "FREEZING", "cgroup.procs": "" }, `${group}/nested`);
+    tree.kill(group);
+    expect(content("freezer", "freezer.state")).toBe("THAWED");
+    expect(content("freezer", "nested/freezer.state")).toBe("THAWED");
+  });
+
   it("freezes and thaws", () => {
     given("freezer", { "freezer.state": "THAWED" });
     tree.setFrozen(group, true);

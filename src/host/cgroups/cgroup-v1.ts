@@ -3,6 +3,7 @@ import { makeDirectories } from "../kernel/make-directories.ts";
 import {
   deviceNumber,
   groupNames,
+  groupsBelow,
   LimitWriter,
   readKeyed,
   readNumber,
@@ -102,10 +103,13 @@ export class CgroupV1 implements CgroupTree {
 
   kill(path: string): void {
     killProcesses(() => this.processes(path));
-    // A frozen process dies only when it is thawed.
+    // A frozen process dies only when it is thawed; what runs in the group may have frozen groups of its own below.
     const freezer = this.#hierarchies.controllers.get("freezer");
-    if (freezer !== undefined && (readText(`${freezer}${path}/freezer.state`) ?? "THAWED") !== "THAWED") {
-      this.setFrozen(path, false);
+    if (freezer === undefined) return;
+    for (const group of [`${freezer}${path}`, ...groupsBelow(`${freezer}${path}`)]) {
+      if ((readText(`${group}/freezer.state`) ?? "THAWED") !== "THAWED") {
+        writeGroupFile(`${group}/freezer.state`, "THAWED");
+      }
     }
   }
 

@@ -1,4 +1,4 @@
-import { closeSync, readFileSync } from "node:fs";
+import { closeSync, existsSync, readFileSync } from "node:fs";
 import type { OpContext } from "../../base/op-context.ts";
 import { hostErrors } from "../errors.ts";
 import type { Child, ExitStatus, ProcessIdentity, Processes, RunRequest, RunResult, SpawnRequest } from "../host.ts";
@@ -101,7 +101,7 @@ export class LinuxProcesses implements Processes {
         leads,
       });
     } catch (error) {
-      throw spawnFailure(name, error);
+      throw spawnFailure(name, error, request.cwd);
     }
     // Nobody but us reaps it, so that the pid is the child's until then.
     const identity = { pid, startTime: readStat(pid)?.startTime ?? 0 };
@@ -167,8 +167,10 @@ async function openFds(program: string, request: SpawnRequest): Promise<ChildFds
   }
 }
 
-function spawnFailure(program: string, error: unknown): unknown {
+function spawnFailure(program: string, error: unknown, cwd?: string): unknown {
   if (!(error instanceof Error && "code" in error && typeof error.code === "string")) return error;
-  const text = error instanceof SyscallError ? error.text : error.message;
+  const reason = error instanceof SyscallError ? error.text : error.message;
+  // The kernel says ENOENT for the program, its interpreter and the directory alike.
+  const text = cwd !== undefined && !existsSync(cwd) ? `${reason} (working directory ${cwd})` : reason;
   return hostErrors.PROCESS_SPAWN_FAILED({ program, errno: error.code, text }, { cause: error });
 }

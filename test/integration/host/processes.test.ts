@@ -60,7 +60,7 @@ describe("run", () => {
     expect((await sh("pwd", { cwd: directory })).stdout).toBe(`${directory}\n`);
     await expect(sh("pwd", { cwd: join(directory, "missing") })).rejects.toMatchObject({
       code: "PROCESS_SPAWN_FAILED",
-      message: expect.stringContaining("ENOENT"),
+      message: expect.stringMatching(/ENOENT.*working directory .*missing/),
     });
   });
 
