@@ -7,7 +7,10 @@ import type { ImageRecord } from "../schema/image.ts";
 import { chainIds, sha256 } from "./chain-id.ts";
 import { bytesOf, dockerArchive, openTestRoom, type TestImage, testImage, type TestRoom } from "./fake/test-images.ts";
 
-const BASE = [{ name: "etc/", type: "directory" as const }, { name: "etc/base", data: "base" }];
+const BASE = [
+  { name: "etc/", type: "directory" as const },
+  { name: "etc/base", data: "base" },
+];
 const KEEP = { force: false, noPrune: false };
 const INSTANCE = "c0ffee".repeat(10);
 
@@ -22,7 +25,11 @@ describe("load", () => {
     await using room = await openTestRoom();
     const image = testImage([BASE, [{ name: "etc/top", data: "top" }]], { compression: "none" });
     const record = await load(room, image, "app:1", "app:2");
-    expect(record).toMatchObject({ id: image.id, size: 7, tags: ["docker.io/library/app:1", "docker.io/library/app:2"] });
+    expect(record).toMatchObject({
+      id: image.id,
+      size: 7,
+      tags: ["docker.io/library/app:1", "docker.io/library/app:2"],
+    });
     expect(room.lines.slice(-2)).toEqual(["Loaded image: app:1", "Loaded image: app:2"]);
     expect(room.events()).toEqual([`load ${image.id}`]);
     await using view = await room.snapshotter.view(room.ctx, await room.images.unpack(room.ctx, record));
@@ -73,7 +80,9 @@ describe("load", () => {
     ],
   ])("%s is refused and leaves nothing", async (_name, entries, message) => {
     await using room = await openTestRoom();
-    await expect(room.images.load(room.ctx, Readable.from([tarOf(...entries)]), room.progress)).rejects.toThrow(message);
+    await expect(room.images.load(room.ctx, Readable.from([tarOf(...entries)]), room.progress)).rejects.toThrow(
+      message,
+    );
     expect(await room.blobs()).toEqual([]);
     expect(room.images.list()).toEqual([]);
   });
@@ -125,7 +134,12 @@ describe("import", () => {
     const tar = tarOf(...BASE);
     const record = await room.images.import(
       room.ctx,
-      { tar: Readable.from([gzipSync(tar)]), reference: "imported", changes: ['CMD ["a"]', "ENV A=b"], message: "mine" },
+      {
+        tar: Readable.from([gzipSync(tar)]),
+        reference: "imported",
+        changes: ['CMD ["a"]', "ENV A=b"],
+        message: "mine",
+      },
       room.progress,
     );
     expect(record).toMatchObject({
@@ -240,7 +254,12 @@ describe("create, history, list", () => {
       [base.id, 0, 'CMD ["sh"]'],
       ["<missing>", 4, "layer 0"],
     ]);
-    expect(room.images.list().map(({ id }) => id).toSorted()).toEqual([base.id, top.id].toSorted());
+    expect(
+      room.images
+        .list()
+        .map(({ id }) => id)
+        .toSorted(),
+    ).toEqual([base.id, top.id].toSorted());
     await expect(room.images.remove(room.ctx, base.id, { ...KEEP, force: true })).rejects.toThrow(
       /cannot be forced\) - image has dependent child images/,
     );
@@ -253,7 +272,9 @@ describe("create, history, list", () => {
     await using room = await openTestRoom();
     const { config, layers } = await load(room, testImage([BASE]), "base:1");
     await room.images.remove(room.ctx, "base:1", KEEP);
-    await expect(room.images.create(room.ctx, { config, layers })).rejects.toMatchObject({ code: "IMAGE_LAYER_MISSING" });
+    await expect(room.images.create(room.ctx, { config, layers })).rejects.toMatchObject({
+      code: "IMAGE_LAYER_MISSING",
+    });
   });
 
   test("a sink that is given up leaves nothing", async () => {
@@ -286,7 +307,12 @@ describe("prune", () => {
     const first = await room.images.prune(room.ctx, { all: false, filters: {} });
     expect(first.deleted).toContainEqual({ deleted: dangling.id });
     expect(first.reclaimedBytes).toBeGreaterThan(0);
-    expect(room.images.list().map(({ id }) => id).toSorted()).toEqual([unused.id, used.id].toSorted());
+    expect(
+      room.images
+        .list()
+        .map(({ id }) => id)
+        .toSorted(),
+    ).toEqual([unused.id, used.id].toSorted());
     const second = await room.images.prune(room.ctx, { all: false, filters: { dangling: ["false"] } });
     expect(second.deleted).toContainEqual({ untagged: "unused:1" });
     expect(room.images.list().map(({ id }) => id)).toEqual([used.id]);

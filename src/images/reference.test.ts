@@ -53,7 +53,11 @@ describe("references as Docker normalises them", () => {
   test("the familiar form means the same as the full one", () => {
     const part = fc.stringMatching(/^[a-z0-9]{1,8}$/);
     const text = fc
-      .tuple(fc.constantFrom("", "docker.io/", "docker.io/library/", "r.example:5000/"), fc.array(part, { minLength: 1, maxLength: 3 }), part)
+      .tuple(
+        fc.constantFrom("", "docker.io/", "docker.io/library/", "r.example:5000/"),
+        fc.array(part, { minLength: 1, maxLength: 3 }),
+        part,
+      )
       .map(([domain, path, tag]) => `${domain}${path.join("/")}:${tag}`);
     fc.assert(
       fc.property(text, (text) => {

@@ -73,7 +73,11 @@ test("the host's files are read, and which hosts want passwords", async () => {
     writeFileSync(join(apt, "sources.list.d/c.disabled"), "deb http://four.example/ s main\n");
     writeFileSync(join(apt, "auth.conf.d/x.conf"), "machine https://two.example/path login a password b\n");
     const sources = await readHostSources(apt);
-    expect(sources.map(({ uri }) => uri)).toEqual(["http://one.example/", "http://three.example/", "http://two.example"]);
+    expect(sources.map(({ uri }) => uri)).toEqual([
+      "http://one.example/",
+      "http://three.example/",
+      "http://two.example",
+    ]);
     const secret = await readSecretHosts(apt);
     expect(sources.map((source) => isPublic(source, secret))).toEqual([true, true, false]);
   } finally {

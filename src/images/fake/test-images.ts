@@ -115,7 +115,9 @@ export function testImage(
     ],
   };
   const configBytes = Buffer.from(JSON.stringify(config));
-  const layerType = { none: MediaType.ociLayer, gzip: MediaType.ociLayerGzip, zstd: MediaType.ociLayerZstd }[compression];
+  const layerType = { none: MediaType.ociLayer, gzip: MediaType.ociLayerGzip, zstd: MediaType.ociLayerZstd }[
+    compression
+  ];
   const manifest: Manifest = {
     schemaVersion: 2,
     mediaType: MediaType.ociManifest,

@@ -5,7 +5,10 @@ import { Endpoints } from "./endpoints.ts";
 
 function endpoints(config: { readonly mirrors?: string[]; readonly insecure?: string[] } = {}): Endpoints {
   const { mirrors = [], insecure = [] } = config;
-  return new Endpoints({ registryMirrors: mirrors, insecureRegistries: insecure }, new RegistryCertificates("/nowhere"));
+  return new Endpoints(
+    { registryMirrors: mirrors, insecureRegistries: insecure },
+    new RegistryCertificates("/nowhere"),
+  );
 }
 
 test.each([
