@@ -165,10 +165,11 @@ async function readJson(route: Route, request: FastifyRequest): Promise<unknown>
 function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply, log: Logger): void {
   const known = error instanceof BerthError ? error : undefined;
   const status = known?.status ?? statusOf(error);
-  if (status >= 500) {
-    const fields = { method: request.method, url: request.originalUrl, error: messageOf(error), cause: causes(error) };
-    log.error(fields, "request failed");
-  }
+  const fields = { method: request.method, url: request.originalUrl, error: messageOf(error), cause: causes(error) };
+  if (known === undefined && status >= 500) {
+    const stack = error instanceof Error ? error.stack : undefined;
+    log.error({ ...fields, stack }, "request failed unexpectedly: a bug");
+  } else if (status === 500) log.warn(fields, "request failed");
   if (reply.sent || reply.raw.headersSent) {
     reply.raw.destroy();
     return;
