@@ -120,8 +120,7 @@ function runConfigOf({ spec }: InstanceRecord): ImageRunConfig {
 function mergeRunConfig(over: ImageRunConfig, base: ImageRunConfig): ImageRunConfig {
   const env = over.Env ?? [];
   const named = new Set(env.map((variable) => variable.split("=", 1)[0]));
-  const entrypoint = over.Entrypoint ?? [];
-  const inheritsCmd = entrypoint.length === 0 && (over.Cmd ?? []).length === 0;
+  const inheritsCmd = (over.Entrypoint ?? []).length === 0 && (over.Cmd ?? []).length === 0;
   const healthcheck = mergeHealthcheck(over.Healthcheck, base.Healthcheck);
   return {
     ...base,
@@ -132,7 +131,7 @@ function mergeRunConfig(over: ImageRunConfig, base: ImageRunConfig): ImageRunCon
     ExposedPorts: { ...base.ExposedPorts, ...over.ExposedPorts },
     Labels: { ...base.Labels, ...over.Labels },
     Volumes: { ...base.Volumes, ...over.Volumes },
-    Entrypoint: over.Entrypoint ?? (entrypoint.length === 0 ? (base.Entrypoint ?? null) : entrypoint),
+    Entrypoint: over.Entrypoint ?? base.Entrypoint ?? null,
     Cmd: inheritsCmd ? (base.Cmd ?? null) : (over.Cmd ?? null),
     StopSignal: firstText(over.StopSignal, base.StopSignal),
     ...(healthcheck === null ? {} : { Healthcheck: healthcheck }),

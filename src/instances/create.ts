@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { mkdir, rm } from "node:fs/promises";
+import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { newId, shortId } from "../base/ids.ts";
 import type { OpContext } from "../base/op-context.ts";
@@ -212,7 +212,9 @@ async function createVolumes(
 
 /** Fills an empty volume with what the image has at the mount's target; links on the way are followed inside the image. */
 async function copyUp(parts: Parts, ctx: OpContext, volume: string, target: string, chainId: string): Promise<void> {
-  if (chainId === "") return;
+  const { mountpoint, options } = parts.volumes.require(volume);
+  // Not empty is not filled: known at once, unless the files are on a device of the volume's own.
+  if (chainId === "" || (options["device"] === undefined && (await readdir(mountpoint)).length > 0)) return;
   await using view = await parts.snapshotter.view(ctx, chainId);
   await using root = await parts.roots.open(ctx, view.root);
   const found = await resolveInRoot(ctx, root, target);

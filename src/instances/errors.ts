@@ -119,6 +119,11 @@ export const instanceErrors = defineErrors({
     message: (p: { readonly path: string }) =>
       `invalid mount config for type "bind": bind source path does not exist: ${p.path}`,
   },
+  BIND_SOURCE_NOT_MADE: {
+    status: 400,
+    message: (p: { readonly path: string; readonly reason: string }) =>
+      `error while creating mount source path '${p.path}': ${p.reason}`,
+  },
   MOUNT_SUBPATH_MISSING: {
     status: 400,
     message: (p: { readonly volume: string; readonly subpath: string }) =>

@@ -69,7 +69,7 @@ export async function endRun(
 }
 
 /** Gives back what a run held besides its network. Each step is tried: recovery finishes what one leaves. */
-export async function cleanUpRun(
+async function cleanUpRun(
   parts: Parts,
   ctx: OpContext,
   record: InstanceRecord,

@@ -1,5 +1,6 @@
 import { lstat, mkdir, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { messageOf } from "../base/errors.ts";
 import type { OpContext } from "../base/op-context.ts";
 import type { Reverter } from "../base/reverter.ts";
 import type { InstanceRecord, MountSpec } from "../schema/instance.ts";
@@ -96,7 +97,11 @@ async function makeBindSource(mount: Extract<MountSpec, { type: "bind" }>): Prom
   if (dangling !== undefined) {
     throw invalid(`invalid mount config for type "bind": ${mount.source} is a symbolic link that leads nowhere`);
   }
-  await mkdir(mount.source, { recursive: true, mode: 0o755 });
+  try {
+    await mkdir(mount.source, { recursive: true, mode: 0o755 });
+  } catch (error) {
+    throw instanceErrors.BIND_SOURCE_NOT_MADE({ path: mount.source, reason: messageOf(error) }, { cause: error });
+  }
 }
 
 /** A directory inside a volume; links that another user of the volume made lead nowhere outside it. */

@@ -42,7 +42,7 @@ export async function pruneInstances(parts: Parts, ctx: OpContext, filters: Filt
 }
 
 /** Throws `FILTER_INVALID` for one that `docker container prune` does not know. */
-export function pruneFilter(filters: Filters, nowMs: number): (record: InstanceRecord) => boolean {
+function pruneFilter(filters: Filters, nowMs: number): (record: InstanceRecord) => boolean {
   for (const name of Object.keys(filters)) {
     if (name !== "until" && name !== "label" && name !== "label!") throw instanceErrors.FILTER_INVALID({ name });
   }

@@ -142,7 +142,7 @@ async function sendSignal(parts: Parts, ctx: OpContext, id: string, signal: numb
 }
 
 /** A user's stop while it waits to be restarted by its policy: it stays as it ended. */
-export function callOffRestart(parts: Parts, record: InstanceRecord): void {
+function callOffRestart(parts: Parts, record: InstanceRecord): void {
   const live = parts.lives.of(record.id);
   live.plannedRestart?.abort(new Error("the restart was called off"));
   live.plannedRestart = undefined;

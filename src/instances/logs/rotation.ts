@@ -76,7 +76,7 @@ export class LogRotation {
 }
 
 /** Undefined when the log may grow without bound: Docker's default for json-file. */
-export function logLimit({ driver, options }: InstanceSpec["log"]): Limit | undefined {
+function logLimit({ driver, options }: InstanceSpec["log"]): Limit | undefined {
   if (driver === "none") return undefined;
   const maxSize = options["max-size"] ?? (driver === "local" ? "20m" : undefined);
   const maxBytes = maxSize === undefined ? undefined : parseSize(maxSize);
