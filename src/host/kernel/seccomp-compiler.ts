@@ -74,15 +74,27 @@ const comparisons: Readonly<Record<string, number>> = {
 };
 
 type Context = object;
-type Library = NonNullable<ReturnType<typeof openLibrary>>;
-let loaded: Library | undefined | "absent";
+
+/** seccomp.h, of libseccomp 2.2 or later. */
+interface Library {
+  readonly init: (action: number) => Context | null;
+  readonly release: (context: Context) => void;
+  readonly attributeSet: (context: Context, attribute: number, value: number) => number;
+  readonly archResolve: (name: string) => number;
+  readonly archAdd: (context: Context, token: number) => number;
+  readonly resolve: (name: string) => number;
+  readonly resolveFor: (token: number, name: string) => number;
+  readonly addRule: (context: Context, action: number, call: number, count: number, args: Buffer | null) => number;
+  readonly exportBpf: (context: Context, fd: number) => number;
+}
+let loaded: Library | "absent" | undefined;
 
 function loadLibrary(): Library | undefined {
   loaded ??= openLibrary() ?? "absent";
   return loaded === "absent" ? undefined : loaded;
 }
 
-function openLibrary() {
+function openLibrary(): Library | undefined {
   let library: ReturnType<typeof koffi.load>;
   try {
     library = koffi.load("libseccomp.so.2");
@@ -90,23 +102,20 @@ function openLibrary() {
     // Not installed: the runtimes that are linked with it then compile for themselves, or do without.
     return undefined;
   }
-  const func = <F>(prototype: string) => library.func(prototype) as unknown as F;
+  // The interface above types each; koffi knows only the prototype.
+  const func = (prototype: string) => library.func(prototype) as unknown as never;
   return {
-    init: func<(action: number) => Context | null>("void *seccomp_init(uint32_t action)"),
-    release: func<(context: Context) => void>("void seccomp_release(void *context)"),
-    attributeSet: func<(context: Context, attribute: number, value: number) => number>(
-      "int seccomp_attr_set(void *context, int attribute, uint32_t value)",
-    ),
-    archResolve: func<(name: string) => number>("uint32_t seccomp_arch_resolve_name(const char *name)"),
-    archAdd: func<(context: Context, token: number) => number>("int seccomp_arch_add(void *context, uint32_t token)"),
-    resolve: func<(name: string) => number>("int seccomp_syscall_resolve_name(const char *name)"),
-    resolveFor: func<(token: number, name: string) => number>(
-      "int seccomp_syscall_resolve_name_arch(uint32_t token, const char *name)",
-    ),
-    addRule: func<(context: Context, action: number, call: number, count: number, args: Buffer | null) => number>(
+    init: func("void *seccomp_init(uint32_t action)"),
+    release: func("void seccomp_release(void *context)"),
+    attributeSet: func("int seccomp_attr_set(void *context, int attribute, uint32_t value)"),
+    archResolve: func("uint32_t seccomp_arch_resolve_name(const char *name)"),
+    archAdd: func("int seccomp_arch_add(void *context, uint32_t token)"),
+    resolve: func("int seccomp_syscall_resolve_name(const char *name)"),
+    resolveFor: func("int seccomp_syscall_resolve_name_arch(uint32_t token, const char *name)"),
+    addRule: func(
       "int seccomp_rule_add_array(void *context, uint32_t action, int call, unsigned int count, void *args)",
     ),
-    exportBpf: func<(context: Context, fd: number) => number>("int seccomp_export_bpf(void *context, int fd)"),
+    exportBpf: func("int seccomp_export_bpf(void *context, int fd)"),
   };
 }
 

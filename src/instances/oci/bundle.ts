@@ -1,5 +1,6 @@
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import type { ProcessIdentity } from "../../host/host.ts";
 import type { OciSpec } from "./spec/oci-spec.ts";
 
 /** The files in an instance's run directory: an OCI bundle, and what conmon adds to it. */
@@ -16,6 +17,8 @@ export function bundleFiles(dir: string, id: string) {
     exit: join(dir, id),
     /** Exists when conmon saw the kernel kill for memory. */
     oom: join(dir, "oom"),
+    /** Identity of conmon. */
+    monitor: join(dir, "monitor.json"),
     runtimeLog: join(dir, "runtime.log"),
   } as const;
 }
@@ -30,6 +33,18 @@ export async function writeBundle(dir: string, id: string, spec: OciSpec): Promi
 export async function readBundle(dir: string, id: string): Promise<OciSpec | undefined> {
   const text = await readIfThere(bundleFiles(dir, id).config);
   return text === undefined ? undefined : (JSON.parse(text) as OciSpec);
+}
+
+/** Notes which process is the monitor, for an engine that finds the bundle without a handle. */
+export async function writeMonitor(dir: string, id: string, monitor: ProcessIdentity): Promise<void> {
+  await writeFile(bundleFiles(dir, id).monitor, JSON.stringify(monitor), { mode: 0o600 });
+}
+
+/** The monitor that was noted; undefined when none was, or when the engine was killed while it wrote. */
+export async function readMonitor(dir: string, id: string): Promise<ProcessIdentity | undefined> {
+  const text = await readIfThere(bundleFiles(dir, id).monitor);
+  const [, pid, startTime] = /^{"pid":(\d+),"startTime":(\d+)}$/.exec(text ?? "") ?? [];
+  return pid === undefined ? undefined : { pid: Number(pid), startTime: Number(startTime) };
 }
 
 /** Text of a small file; undefined when there is none. */

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import type { OpContext } from "../../base/op-context.ts";
 import type { Child, ChildFd, Host } from "../../host/host.ts";
-import { bundleFiles, readIfThere } from "./bundle.ts";
+import { bundleFiles, readIfThere, writeMonitor } from "./bundle.ts";
 import { GoPipe, ReportReader } from "./conmon-reports.ts";
 import { runtimeFailure } from "./runtime-failure.ts";
 import { type OciRuntime, type RuntimeCommand, runtimeCommand } from "./runtimes.ts";
@@ -50,6 +50,7 @@ export async function monitorContainer(
   });
   try {
     using reports = new ReportReader(pipeOf(monitor, 3));
+    await writeMonitor(dir, id, monitor.identity);
     const report = await reports.next(ctx);
     if (report !== undefined && report.data > 0) return { monitor, pid: report.data };
     const text = report?.message ?? (await readIfThere(files.runtimeLog)) ?? "";

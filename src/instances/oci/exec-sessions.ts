@@ -1,15 +1,16 @@
-import { mkdir, readdir, writeFile } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { OpContext } from "../../base/op-context.ts";
 import type { Host, ProcessIdentity } from "../../host/host.ts";
 import type { ExecRequest, ExecTask, TerminalSize } from "../driver.ts";
 import { driverErrors } from "../driver-errors.ts";
 import { AttachHub } from "./attach-hub.ts";
-import { isMissing, readBundle, readIfThere, removeDirectory } from "./bundle.ts";
+import { readBundle, readIfThere, removeDirectory } from "./bundle.ts";
 import { type Monitors, monitorExec } from "./conmon.ts";
 import { resizeTerminal } from "./control-fifo.ts";
 import { execProcess } from "./exec-process.ts";
 import type { OciTask } from "./handle.ts";
+import { namesIn } from "./removal.ts";
 
 const SIGKILL = 9;
 const prefix = "exec-";
@@ -25,8 +26,7 @@ export async function startExec(
   const container = await readBundle(task.dir, task.id);
   if (container === undefined) throw driverErrors.TASK_NOT_RUNNING({ id: task.id });
   const process = await execProcess(ctx, host, container, request);
-  // Socket paths are short: an exec's id is 64 digits of which a few tell it from its siblings.
-  const execDir = join(task.dir, `${prefix}${request.execId.slice(0, 16)}`);
+  const execDir = join(task.dir, execName(request.execId));
   const processFile = join(execDir, "process.json");
   await mkdir(execDir, { mode: 0o700 });
   let hub: AttachHub | undefined;
@@ -68,13 +68,18 @@ export async function startExec(
   }
 }
 
-/** Ends what an engine that was killed left running by exec: nobody can reach it any more. `known` are execs of this engine. */
+/** Name of an exec's directory in the bundle. */
+export function execName(execId: string): string {
+  return `${prefix}${execId}`;
+}
+
+/** Ends what an engine that was killed left running by exec: nobody can reach it any more. `known` are names of this engine's. */
 export async function endOrphanedExecs(
   host: Host,
   instance: { readonly dir: string; readonly cgroupPath: string },
   known: ReadonlySet<string>,
 ): Promise<void> {
-  const orphans = (await list(instance.dir)).filter((name) => name.startsWith(prefix) && !known.has(name));
+  const orphans = (await namesIn(instance.dir)).filter((name) => name.startsWith(prefix) && !known.has(name));
   if (orphans.length === 0) return;
   const members = new Set(await host.cgroups.processes(instance.cgroupPath));
   for (const name of orphans) {
@@ -84,14 +89,5 @@ export async function endOrphanedExecs(
     const identity: ProcessIdentity | undefined = members.has(pid) ? host.processes.identify(pid) : undefined;
     if (identity !== undefined) host.processes.signal(identity, SIGKILL);
     await removeDirectory(dir);
-  }
-}
-
-async function list(dir: string): Promise<readonly string[]> {
-  try {
-    return await readdir(dir);
-  } catch (error) {
-    if (isMissing(error)) return [];
-    throw error;
   }
 }

@@ -1,11 +1,9 @@
 import { existsSync } from "node:fs";
-import { readdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { messageOf } from "../../base/errors.ts";
 import type { Logger } from "../../base/logger.ts";
 import { background, type OpContext, withTimeout } from "../../base/op-context.ts";
 import { Reverter } from "../../base/reverter.ts";
-import type { Host, ProcessIdentity } from "../../host/host.ts";
+import type { Host } from "../../host/host.ts";
 import type { DriverHandle } from "../../schema/instance.ts";
 import type { ResourceSpec, ResourceUsage } from "../../schema/resources.ts";
 import type {
@@ -20,18 +18,20 @@ import type {
   TerminalSize,
 } from "../driver.ts";
 import { driverErrors } from "../driver-errors.ts";
-import { AttachHub } from "./attach-hub.ts";
-import { bundleFiles, isMissing, readIfThere, removeDirectory, writeBundle } from "./bundle.ts";
+import { writeBundle } from "./bundle.ts";
 import { CompiledFilters } from "./compiled-filters.ts";
 import { type Monitors, monitorContainer } from "./conmon.ts";
 import { reopenLogFile, resizeTerminal } from "./control-fifo.ts";
 import { ociErrors } from "./errors.ts";
-import { endOrphanedExecs, startExec } from "./exec-sessions.ts";
+import { endOrphanedExecs, execName, startExec } from "./exec-sessions.ts";
 import { handleOf, type OciTask, taskOf } from "./handle.ts";
+import { awaitMonitor, namesIn, removeTraces, removeUnknown } from "./removal.ts";
 import { chooseRuntime, type OciRuntime, type RuntimeChoice } from "./runtimes.ts";
 import { runtimeSpec } from "./spec/runtime-spec.ts";
 import { type StaticFacts, specFacts, staticFacts } from "./spec-facts.ts";
 import { isWaitingAtGate, openGate } from "./start-gate.ts";
+import { TaskExits } from "./task-exits.ts";
+import { TaskStreams } from "./task-streams.ts";
 
 export interface OciDriverOptions {
   readonly host: Host;
@@ -57,9 +57,6 @@ export async function createOciDriver(options: OciDriverOptions): Promise<Driver
 }
 
 const SIGKILL = 9;
-const monitorGraceMs = 5000;
-/** Reported when a monitor was killed and took the exit code with it. */
-const unknownExit = 255;
 
 /** Containers through an OCI runtime, each with a conmon that keeps its streams, log and exit code without the engine. */
 class OciDriver implements Driver {
@@ -70,8 +67,8 @@ class OciDriver implements Driver {
   readonly #choice: RuntimeChoice;
   readonly #facts: StaticFacts;
   readonly #filters: CompiledFilters;
-  readonly #exits = new Map<string, Promise<TaskExit>>();
-  readonly #hubs = new Map<string, Promise<AttachHub>>();
+  readonly #exits: TaskExits;
+  readonly #streams: TaskStreams;
   readonly #execs = new Set<string>();
 
   constructor(options: OciDriverOptions, choice: RuntimeChoice) {
@@ -80,6 +77,8 @@ class OciDriver implements Driver {
     this.#choice = choice;
     this.#facts = staticFacts(options.host);
     this.#filters = new CompiledFilters(options.host);
+    this.#exits = new TaskExits(options.host);
+    this.#streams = new TaskStreams(options.host);
   }
 
   async fingerprint(): Promise<DriverFingerprint> {
@@ -99,9 +98,8 @@ class OciDriver implements Driver {
     const spec = runtimeSpec(request, facts);
     const bundle = monitors.runtime.name === "crun" ? await this.#filters.attach(ctx, spec) : spec;
     await using reverter = new Reverter(ctx);
-    reverter.add("remove bundle", () => removeDirectory(dir));
+    reverter.add("remove container", (undo) => this.#remove(undo, request));
     await writeBundle(dir, id, bundle);
-    reverter.add("remove container", (undo) => this.#removeContainer(undo, id, request.cgroupPath));
     const { process } = request.spec;
     const { monitor, pid } = await monitorContainer(ctx, monitors, {
       id,
@@ -147,12 +145,12 @@ class OciDriver implements Driver {
     }
     // The monitor lives on for a moment to write the exit file.
     if (processes.isAlive(task.monitor)) await processes.waitGone(task.monitor);
-    const exit = await this.#readExit(task);
+    const exit = await this.#exits.read(task);
     return exit === undefined ? { status: "lost" } : { status: "exited", exit };
   }
 
   async wait(ctx: OpContext, handle: DriverHandle): Promise<TaskExit> {
-    return await orAborted(this.#exitOf(taskOf(handle)), ctx.signal);
+    return await orAborted(this.#exits.of(taskOf(handle)), ctx.signal);
   }
 
   async signal(_ctx: OpContext, handle: DriverHandle, signal: number): Promise<void> {
@@ -169,9 +167,7 @@ class OciDriver implements Driver {
   }
 
   async attach(ctx: OpContext, handle: DriverHandle): Promise<TaskIo> {
-    const task = taskOf(handle);
-    if (!this.#host.processes.isAlive(task.monitor)) throw driverErrors.TASK_NOT_RUNNING({ id: task.id });
-    return (await this.#hub(ctx, task)).attach();
+    return await this.#streams.attach(ctx, taskOf(handle));
   }
 
   async resize(_ctx: OpContext, handle: DriverHandle, size: TerminalSize): Promise<void> {
@@ -185,13 +181,14 @@ class OciDriver implements Driver {
     const runtime = this.#runtimeOf(task);
     if (isWaitingAtGate(runtime, task.id)) throw driverErrors.TASK_NOT_RUNNING({ id: task.id });
     if (await this.#host.cgroups.isFrozen(task.cgroupPath)) throw driverErrors.TASK_PAUSED({ id: task.id });
-    this.#execs.add(request.execId);
+    const name = execName(request.execId);
+    this.#execs.add(name);
     try {
       const exec = await startExec(ctx, { ...this.#monitors(), runtime }, task, request);
-      void exec.exited.finally(() => this.#execs.delete(request.execId));
+      void exec.exited.finally(() => this.#execs.delete(name));
       return exec;
     } catch (error) {
-      this.#execs.delete(request.execId);
+      this.#execs.delete(name);
       throw error;
     }
   }
@@ -218,45 +215,35 @@ class OciDriver implements Driver {
     await this.#host.cgroups.kill(ctx, task.cgroupPath);
     this.#host.processes.signal(task.init, SIGKILL);
     // The exit code is read before its file goes, for those who wait for it.
-    if (existsSync(task.dir)) await orAborted(this.#exitOf(task), ctx.signal);
-    await this.#endMonitor(ctx, task.monitor);
-    await this.#removeContainer(ctx, task.id, task.cgroupPath);
-    await removeDirectory(task.dir);
-    this.#exits.delete(task.id);
+    if (existsSync(task.dir)) await orAborted(this.#exits.of(task), ctx.signal);
+    await awaitMonitor(ctx, this.#host, task.monitor);
+    const { id, dir, cgroupPath } = task;
+    await removeTraces(ctx, this.#host, { id, dir, cgroupPath, roots: [this.#runtimeOf(task).root] });
+    this.#exits.forget(id);
   }
 
   async collect(ctx: OpContext, keep: ReadonlySet<string>): Promise<readonly string[]> {
-    const instances = join(this.#options.runRoot, "instances");
-    const runtimes = this.#choice.runtime === undefined ? [] : await list(this.#choice.runtime.root);
+    const { runRoot, cgroupParent } = this.#options;
+    const instances = join(runRoot, "instances");
+    const roots = (await namesIn(join(runRoot, "runtime"))).map((name) => join(runRoot, "runtime", name));
+    const states = await Promise.all(roots.map(namesIn));
     const ids = new Set([
-      ...(await list(instances)),
-      ...runtimes,
-      ...(await this.#host.cgroups.children(this.#options.cgroupParent)),
+      ...(await namesIn(instances)),
+      ...states.flat(),
+      ...(await this.#host.cgroups.children(cgroupParent)),
     ]);
     const removed: string[] = [];
     for (const id of ids) {
-      const dir = join(instances, id);
-      const cgroupPath = `${this.#options.cgroupParent}/${id}`;
+      const traces = { id, dir: join(instances, id), cgroupPath: `${cgroupParent}/${id}`, roots };
       if (keep.has(id)) {
-        await endOrphanedExecs(this.#host, { dir, cgroupPath }, this.#execs);
+        await endOrphanedExecs(this.#host, traces, this.#execs);
         continue;
       }
-      await this.#collectOne(ctx, id, dir, cgroupPath);
+      await removeUnknown(ctx, this.#host, traces);
+      ctx.log.info({ id }, "removed what a killed engine had left of a container");
       removed.push(id);
     }
     return removed;
-  }
-
-  async #collectOne(ctx: OpContext, id: string, dir: string, cgroupPath: string): Promise<void> {
-    const pid = Number((await readIfThere(bundleFiles(dir, id).pid)) ?? 0);
-    const members = await this.#host.cgroups.processes(cgroupPath);
-    const monitor = members.includes(pid) ? await this.#parentOf(pid) : undefined;
-    await this.#host.cgroups.kill(ctx, cgroupPath);
-    if (monitor !== undefined) await this.#endMonitor(ctx, monitor);
-    await this.#removeContainer(ctx, id, cgroupPath);
-    await removeDirectory(dir);
-    this.#exits.delete(id);
-    ctx.log.info({ id }, "removed what a killed engine had left of a container");
   }
 
   #monitors(): Monitors {
@@ -279,82 +266,11 @@ class OciDriver implements Driver {
     return task;
   }
 
-  #exitOf(task: OciTask): Promise<TaskExit> {
-    const known = this.#exits.get(task.id);
-    if (known !== undefined) return known;
-    const exit = this.#awaitExit(task);
-    this.#exits.set(task.id, exit);
-    return exit;
-  }
-
-  async #awaitExit(task: OciTask): Promise<TaskExit> {
-    await this.#host.processes.waitGone(task.monitor);
-    const exit = await this.#readExit(task);
-    if (exit !== undefined) return exit;
-    // The monitor was killed: the container goes on without one, its exit code will be nobody's to read.
-    await this.#host.processes.waitGone(task.init);
-    return { exitCode: unknownExit, oomKilled: await this.#oomKilled(task), finishedAt: new Date().toISOString() };
-  }
-
-  async #readExit(task: OciTask): Promise<TaskExit | undefined> {
-    const path = bundleFiles(task.dir, task.id).exit;
-    const text = await readIfThere(path);
-    if (text === undefined) return undefined;
-    const { mtime } = await stat(path);
-    return { exitCode: Number(text), oomKilled: await this.#oomKilled(task), finishedAt: mtime.toISOString() };
-  }
-
-  async #oomKilled(task: OciTask): Promise<boolean> {
-    if ((await readIfThere(bundleFiles(task.dir, task.id).oom)) !== undefined) return true;
-    return (await this.#host.cgroups.oomKills(task.cgroupPath)) > 0;
-  }
-
-  #hub(ctx: OpContext, task: OciTask): Promise<AttachHub> {
-    const open = this.#hubs.get(task.id);
-    if (open !== undefined) return open;
-    const hub = this.#openHub(ctx, task);
-    this.#hubs.set(task.id, hub);
-    return hub;
-  }
-
-  async #openHub(ctx: OpContext, task: OciTask): Promise<AttachHub> {
-    try {
-      const socket = await this.#host.sockets.connectSeqpacket(ctx, bundleFiles(task.dir, task.id).attach);
-      return new AttachHub(socket, {
-        stdin: task.openStdin,
-        endsStdin: task.stdinOnce,
-        onClosed: () => this.#hubs.delete(task.id),
-      });
-    } catch (error) {
-      this.#hubs.delete(task.id);
-      if (this.#host.processes.isAlive(task.monitor)) throw error;
-      throw driverErrors.TASK_NOT_RUNNING({ id: task.id }, { cause: error });
-    }
-  }
-
-  /** A monitor ends by itself soon after its container; one that does not is ended. */
-  async #endMonitor(ctx: OpContext, monitor: ProcessIdentity): Promise<void> {
-    const { processes } = this.#host;
-    try {
-      await processes.waitGone(monitor, AbortSignal.any([ctx.signal, AbortSignal.timeout(monitorGraceMs)]));
-    } catch (error) {
-      ctx.log.warn({ pid: monitor.pid, error: messageOf(error) }, "a monitor did not end: killing it");
-      processes.signal(monitor, SIGKILL);
-      await processes.waitGone(monitor, ctx.signal);
-    }
-  }
-
-  /** What `runtime delete` would remove: the control group, and the state directory under the root that is ours alone. */
-  async #removeContainer(ctx: OpContext, id: string, cgroupPath: string): Promise<void> {
-    await this.#host.cgroups.remove(ctx, cgroupPath);
+  /** Undoes a prepare that failed. */
+  async #remove(ctx: OpContext, { id, dir, cgroupPath }: PrepareRequest): Promise<void> {
     const { root } = this.#monitors().runtime;
-    await removeDirectory(join(root, id));
-  }
-
-  async #parentOf(pid: number): Promise<ProcessIdentity | undefined> {
-    const status = await readIfThere(`/proc/${pid}/status`);
-    const parent = Number(/^PPid:\s*(\d+)$/m.exec(status ?? "")?.[1] ?? 0);
-    return parent > 1 ? this.#host.processes.identify(parent) : undefined;
+    await this.#host.cgroups.kill(ctx, cgroupPath);
+    await removeTraces(ctx, this.#host, { id, dir, cgroupPath, roots: [root] });
   }
 }
 
@@ -372,14 +288,5 @@ async function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T
     return await Promise.race([promise, aborted.promise]);
   } finally {
     signal.removeEventListener("abort", abort);
-  }
-}
-
-async function list(dir: string): Promise<readonly string[]> {
-  try {
-    return await readdir(dir);
-  } catch (error) {
-    if (isMissing(error)) return [];
-    throw error;
   }
 }

@@ -90,7 +90,7 @@ async function probeRuntime(
     if (!needsHiddenControllers(host, name)) return { name, path, version, root };
     const nsenter = host.processes.which("nsenter");
     if (nsenter === undefined) return { reason: "crun needs nsenter where cgroup v1 and v2 are mixed" };
-    return { name, path, version, root, hidden: { nsenter, empty: join(runRoot, "runtime", "empty") } };
+    return { name, path, version, root, hidden: { nsenter, empty: join(runRoot, "no-controllers") } };
   } catch (error) {
     return { reason: `${program} can't be run: ${messageOf(error)}` };
   }

@@ -128,7 +128,7 @@ describe.each(["runc", "crun"])("what a container of %s sees", (runtime) => {
     await mkdir(join(source, "sub"), { recursive: true });
     await writeFile(join(source, "file"), "from the host");
     const { output } = await sh(
-      "cat /data/file; echo; touch /data/x; touch /data/sub/y && echo writable; grep ' /data/sub ' /proc/mounts",
+      "cat /data/file; echo; touch /data/x 2>&1; touch /data/sub/y && echo writable; grep ' /data/sub ' /proc/mounts",
       {},
       {
         mounts: [
@@ -183,7 +183,7 @@ describe.each(["runc", "crun"])("what a container of %s sees", (runtime) => {
   });
 
   it("can't write to a read-only root, but to what has to be writable", async () => {
-    const { output } = await sh("touch /x; touch /dev/shm/x && echo shm", { security: { readonlyRootfs: true } });
+    const { output } = await sh("touch /x 2>&1; touch /dev/shm/x && echo shm", { security: { readonlyRootfs: true } });
     expect(output).toBe("touch: /x: Read-only file system\nshm");
   });
 

@@ -15,14 +15,14 @@ export function syscallProbe(machine: "x86-64" | "i386"): Probe {
   const numbers = Array.from({ length: 463 }, (_, number) => number).filter((number) => !skip.has(number));
   const calls = numbers.flatMap((number, index) => [...call(number), 0x49, 0x89, 0x87, ...int32(index * 8)]);
   const results = numbers.length * 8;
-  const end = [
-    ...[0xb8, ...int32(1)], // write(1, results, length)
-    ...[0xbf, ...int32(1)],
-    ...[0x4c, 0x89, 0xfe],
-    ...[0xba, ...int32(results)],
-    ...[0x0f, 0x05],
-    ...[0xb8, ...int32(60), 0xbf, ...int32(0), 0x0f, 0x05], // exit(0)
-  ];
+  const end = bytes(
+    [0xb8, ...int32(1)], // write(1, results, length)
+    [0xbf, ...int32(1)],
+    [0x4c, 0x89, 0xfe],
+    [0xba, ...int32(results)],
+    [0x0f, 0x05],
+    [0xb8, ...int32(60), 0xbf, ...int32(0), 0x0f, 0x05], // exit(0)
+  );
   const begin = (address: number) => [0x49, 0xc7, 0xc7, ...int32(address)]; // r15 = results
   const length = headerSize + begin(0).length + calls.length + end.length;
   const code = [...begin(base + length), ...calls, ...end];
@@ -44,30 +44,36 @@ const machines = {
   "x86-64": {
     // rt_sigreturn, pause, fork, vfork, exit, exit_group, uretprobe, uprobe: would not come back, or twice.
     skip: new Set([15, 34, 57, 58, 60, 231, 335, 336]),
-    call: (number: number) => [
-      ...[0x48, 0xc7, 0xc7, ...minusOne], // rdi
-      ...[0x48, 0xc7, 0xc6, ...minusOne], // rsi
-      ...[0x48, 0xc7, 0xc2, ...minusOne], // rdx
-      ...[0x49, 0xc7, 0xc2, ...minusOne], // r10
-      ...[0x49, 0xc7, 0xc0, ...minusOne], // r8
-      ...[0x49, 0xc7, 0xc1, ...minusOne], // r9
-      ...[0xb8, ...int32(number), 0x0f, 0x05],
-    ],
+    call: (number: number) =>
+      bytes(
+        [0x48, 0xc7, 0xc7, ...minusOne], // rdi
+        [0x48, 0xc7, 0xc6, ...minusOne], // rsi
+        [0x48, 0xc7, 0xc2, ...minusOne], // rdx
+        [0x49, 0xc7, 0xc2, ...minusOne], // r10
+        [0x49, 0xc7, 0xc0, ...minusOne], // r8
+        [0x49, 0xc7, 0xc1, ...minusOne], // r9
+        [0xb8, ...int32(number), 0x0f, 0x05],
+      ),
   },
   i386: {
     // exit, fork, pause, sigsuspend, idle, sigreturn, rt_sigreturn, vfork, exit_group.
     skip: new Set([1, 2, 29, 72, 112, 119, 173, 190, 252]),
-    call: (number: number) => [
-      ...[0xbb, 0xb9, 0xba, 0xbe, 0xbf, 0xbd].flatMap((register) => [register, ...minusOne]), // ebx ecx edx esi edi ebp
-      ...[0xb8, ...int32(number), 0xcd, 0x80],
-    ],
+    call: (number: number) =>
+      bytes(
+        [0xbb, 0xb9, 0xba, 0xbe, 0xbf, 0xbd].flatMap((register) => [register, ...minusOne]), // ebx ecx edx esi edi ebp
+        [0xb8, ...int32(number), 0xcd, 0x80],
+      ),
   },
 } as const;
 
+function bytes(...instructions: readonly (readonly number[])[]): readonly number[] {
+  return instructions.flat();
+}
+
 function int32(value: number): readonly number[] {
-  const bytes = Buffer.alloc(4);
-  bytes.writeInt32LE(value);
-  return [...bytes];
+  const encoded = Buffer.alloc(4);
+  encoded.writeInt32LE(value);
+  return [...encoded];
 }
 
 /** elf(5): one segment that is read, written and executed; the results follow the code. */

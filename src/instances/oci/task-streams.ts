@@ -1,0 +1,43 @@
+import type { OpContext } from "../../base/op-context.ts";
+import type { Host } from "../../host/host.ts";
+import type { TaskIo } from "../driver.ts";
+import { driverErrors } from "../driver-errors.ts";
+import { AttachHub } from "./attach-hub.ts";
+import { bundleFiles } from "./bundle.ts";
+import type { OciTask } from "./handle.ts";
+
+/** Connections to the monitors of tasks that have clients. */
+export class TaskStreams {
+  readonly #host: Host;
+  readonly #hubs = new Map<string, Promise<AttachHub>>();
+
+  constructor(host: Host) {
+    this.#host = host;
+  }
+
+  /** `TASK_NOT_RUNNING` when the monitor has ended. */
+  async attach(ctx: OpContext, task: OciTask): Promise<TaskIo> {
+    if (!this.#host.processes.isAlive(task.monitor)) throw driverErrors.TASK_NOT_RUNNING({ id: task.id });
+    let hub = this.#hubs.get(task.id);
+    if (hub === undefined) {
+      hub = this.#connect(ctx, task);
+      this.#hubs.set(task.id, hub);
+    }
+    return (await hub).attach();
+  }
+
+  async #connect(ctx: OpContext, task: OciTask): Promise<AttachHub> {
+    try {
+      const socket = await this.#host.sockets.connectSeqpacket(ctx, bundleFiles(task.dir, task.id).attach);
+      return new AttachHub(socket, {
+        stdin: task.openStdin,
+        endsStdin: task.stdinOnce,
+        onClosed: () => this.#hubs.delete(task.id),
+      });
+    } catch (error) {
+      this.#hubs.delete(task.id);
+      if (this.#host.processes.isAlive(task.monitor)) throw error;
+      throw driverErrors.TASK_NOT_RUNNING({ id: task.id }, { cause: error });
+    }
+  }
+}
