@@ -1,8 +1,9 @@
 /** The engine's end of one archive worker: starts it, sends calls, hands out answers, and notices its death. */
-import { Worker } from "node:worker_threads";
+import { type Transferable, Worker } from "node:worker_threads";
 import { messageOf } from "../base/errors.ts";
 import { siblingModule } from "../base/module-url.ts";
 import { archiveErrors } from "./errors.ts";
+import type { ReusableThread } from "./idle-threads.ts";
 import { type FromWorker, fromFailure, type ToWorker, type WorkerCall, type WorkerResults } from "./worker-protocol.ts";
 
 /** What a call wants to hear besides its answer. */
@@ -22,7 +23,7 @@ export interface StartedCall<T> {
   readonly result: Promise<T>;
 }
 
-export class ArchiveThread {
+export class ArchiveThread implements ReusableThread {
   readonly #worker: Worker;
   readonly #pending = new Map<number, Pending>();
   #nextId = 1;
@@ -56,19 +57,27 @@ export class ArchiveThread {
     }
   }
 
-  call<C extends WorkerCall>(call: C, listener: CallListener = {}): StartedCall<WorkerResults[C["method"]]> {
-    return this.#start((id) => ({ kind: "call", id, call }), listener);
+  call<C extends WorkerCall>(
+    call: C,
+    listener: CallListener = {},
+    transfer: readonly Transferable[] = [],
+  ): StartedCall<WorkerResults[C["method"]]> {
+    return this.#start((id) => ({ kind: "call", id, call }), listener, transfer);
   }
 
-  send(message: ToWorker, transfer: ArrayBuffer[] = []): void {
-    if (this.alive) this.#worker.postMessage(message, transfer);
+  send(message: ToWorker, transfer: readonly Transferable[] = []): void {
+    if (this.alive) this.#worker.postMessage(message, [...transfer]);
   }
 
   async terminate(): Promise<void> {
     await this.#worker.terminate();
   }
 
-  #start<T>(message: (id: number) => ToWorker, listener: CallListener): StartedCall<T> {
+  #start<T>(
+    message: (id: number) => ToWorker,
+    listener: CallListener,
+    transfer: readonly Transferable[] = [],
+  ): StartedCall<T> {
     const id = this.#nextId++;
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
     if (this.#dead !== undefined) {
@@ -76,7 +85,7 @@ export class ArchiveThread {
     } else {
       this.#pending.set(id, { ...listener, resolve, reject });
       this.#worker.ref();
-      this.send(message(id));
+      this.send(message(id), transfer);
     }
     return { id, result: promise as Promise<T> };
   }

@@ -10,6 +10,7 @@ import { BerthError, messageOf } from "../base/errors.ts";
 import { confineThread, linuxFileCalls } from "../host/confinement.ts";
 import { CreditWindow } from "./credit-window.ts";
 import { archiveErrors } from "./errors.ts";
+import { PortSource } from "./port-source.ts";
 import { TreeFiles } from "./tree-files.ts";
 import {
   decompress,
@@ -111,6 +112,15 @@ async function perform(id: number, call: WorkerCall, entry: Running): Promise<un
 async function extract(id: number, call: Extract<WorkerCall, { method: "extract" }>, entry: Running): Promise<unknown> {
   const { compression } = call.request;
   const { signal } = entry.abort;
+  if (call.source.kind === "port") {
+    const source = new PortSource(call.source.port, signal);
+    return await extractChunks(
+      files,
+      call.request,
+      source.pieces((bytes) => send({ kind: "progress", id, bytes })),
+      source,
+    );
+  }
   if (call.source.kind === "fd" && compression === "none") {
     return await extractChunks(files, call.request, fileChunks(id, call.source.fd, signal));
   }

@@ -1,5 +1,6 @@
 import { open } from "node:fs/promises";
 import { Readable } from "node:stream";
+import type { Transferable } from "node:worker_threads";
 import type { OpContext } from "../base/op-context.ts";
 import { startThreadPool } from "../host/confinement.ts";
 import { ArchiveThread } from "./archive-thread.ts";
@@ -15,12 +16,16 @@ import type {
   PackRequest,
 } from "./confined-root.ts";
 import { type Filters, filterThrough } from "./external-decompressor.ts";
+import { IdleThreads } from "./idle-threads.ts";
 import { peek } from "./peek.ts";
+import { SourceThread } from "./source-thread.ts";
 import { WINDOW, type WorkerCall, type WorkerResults } from "./worker-protocol.ts";
 
-/** Idle workers that are kept, and how long, milliseconds: starting one costs about 35 ms of a CPU. */
-const MAX_IDLE = 2;
-const LINGER_MS = 10_000;
+/** Root of idle workers: holds no files. A directory that stayed some thread's root could not be unmounted. */
+const PARKING = "/proc/self/fdinfo";
+
+/** From so many bytes on an archive is read, decompressed and hashed by a thread of its own. */
+const OWN_SOURCE_THREAD_BYTES = 16 << 20;
 
 export interface ThreadConfinedRootsOptions {
   /** Runs xz and bzip2, for archives that Node can't decompress; without it those are refused. */
@@ -30,7 +35,8 @@ export interface ThreadConfinedRootsOptions {
 /** {@link ConfinedRoots} by worker threads that change their root. Needs root. */
 export class ThreadConfinedRoots implements ConfinedRoots, AsyncDisposable {
   readonly #filters: Filters | undefined;
-  readonly #idle: { readonly thread: ArchiveThread; readonly expiry: NodeJS.Timeout }[] = [];
+  readonly #idle = new IdleThreads<ArchiveThread>(2);
+  readonly #idleSources = new IdleThreads<SourceThread>(1);
 
   constructor(options: ThreadConfinedRootsOptions = {}) {
     this.#filters = options.processes;
@@ -39,61 +45,46 @@ export class ThreadConfinedRoots implements ConfinedRoots, AsyncDisposable {
   async open(ctx: OpContext, root: string): Promise<ConfinedRoot> {
     ctx.signal.throwIfAborted();
     await startThreadPool();
-    const thread = this.#takeIdle() ?? new ArchiveThread();
+    const thread = this.#idle.take() ?? new ArchiveThread();
     try {
       await thread.enter(root);
     } catch (error) {
       await thread.terminate();
       throw error;
     }
-    return new ThreadConfinedRoot(thread, this.#filters, () => this.#giveBack(thread));
+    return new ThreadConfinedRoot(thread, {
+      filters: this.#filters,
+      sources: this.#idleSources,
+      release: () => this.#release(thread),
+    });
   }
 
   /** Ends the idle workers. */
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const { thread, expiry } of this.#idle.splice(0)) {
-      clearTimeout(expiry);
-      await thread.terminate();
-    }
+    await this.#idle[Symbol.asyncDispose]();
+    await this.#idleSources[Symbol.asyncDispose]();
   }
 
-  #takeIdle(): ArchiveThread | undefined {
-    for (let kept = this.#idle.pop(); kept !== undefined; kept = this.#idle.pop()) {
-      clearTimeout(kept.expiry);
-      if (kept.thread.alive) return kept.thread;
-    }
-    return undefined;
-  }
-
-  async #giveBack(thread: ArchiveThread): Promise<void> {
-    if (!thread.alive || !thread.idle || this.#idle.length >= MAX_IDLE) return await thread.terminate();
-    // A directory that stays some thread's root could not be unmounted.
-    await thread.enter(PARKING);
-    const expiry = setTimeout(() => {
-      this.#idle.splice(
-        this.#idle.findIndex((kept) => kept.thread === thread),
-        1,
-      );
-      void thread.terminate();
-    }, LINGER_MS);
-    expiry.unref();
-    this.#idle.push({ thread, expiry });
+  async #release(thread: ArchiveThread): Promise<void> {
+    if (thread.alive && thread.idle) await thread.enter(PARKING);
+    await this.#idle.giveBack(thread);
   }
 }
 
-/** Root of idle workers: holds no files. */
-const PARKING = "/proc/self/fdinfo";
+interface RootParts {
+  readonly filters: Filters | undefined;
+  readonly sources: IdleThreads<SourceThread>;
+  readonly release: () => Promise<void>;
+}
 
 class ThreadConfinedRoot implements ConfinedRoot {
   readonly #thread: ArchiveThread;
-  readonly #filters: Filters | undefined;
-  readonly #release: () => Promise<void>;
+  readonly #parts: RootParts;
   #disposed = false;
 
-  constructor(thread: ArchiveThread, filters: Filters | undefined, release: () => Promise<void>) {
+  constructor(thread: ArchiveThread, parts: RootParts) {
     this.#thread = thread;
-    this.#filters = filters;
-    this.#release = release;
+    this.#parts = parts;
   }
 
   async stat(ctx: OpContext, path: string, options: { readonly follow?: boolean } = {}): Promise<FileStat> {
@@ -130,6 +121,9 @@ class ThreadConfinedRoot implements ConfinedRoot {
     if (found === "bzip2" || found === "xz") {
       const stream = file.createReadStream({ start: 0, autoClose: false });
       return await this.#extractStream(ctx, request, stream, found);
+    }
+    if ((await file.stat()).size >= OWN_SOURCE_THREAD_BYTES) {
+      return await this.#extractWithSourceThread(ctx, request, file.fd, found);
     }
     // The positional read above left the file's own offset at 0, where the worker reads on.
     const call: WorkerCall = {
@@ -184,7 +178,31 @@ class ThreadConfinedRoot implements ConfinedRoot {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#disposed) return;
     this.#disposed = true;
-    await this.#release();
+    await this.#parts.release();
+  }
+
+  async #extractWithSourceThread(
+    ctx: OpContext,
+    request: ExtractRequest,
+    fd: number,
+    compression: "none" | "gzip" | "zstd",
+  ): Promise<ExtractResult> {
+    const { source: _source, onProgress, ...rest } = request;
+    const thread = this.#parts.sources.take() ?? new SourceThread();
+    const { port, ended } = thread.start(fd, compression);
+    const call: WorkerCall = {
+      method: "extract",
+      source: { kind: "port", port },
+      request: { ...rest, compression: "none" },
+    };
+    try {
+      const listener = onProgress === undefined ? {} : { onProgress };
+      return this.#logged(ctx, await this.#begin(ctx, call, listener, [port]).result);
+    } finally {
+      port.close();
+      await ended;
+      await this.#parts.sources.giveBack(thread);
+    }
   }
 
   async #extractStream(
@@ -197,7 +215,7 @@ class ThreadConfinedRoot implements ConfinedRoot {
     const { head, whole } = await peek(stream, MAGIC_BYTES);
     const found = declared === "auto" ? detectCompression(head) : declared;
     const external = found === "bzip2" || found === "xz";
-    const chunks = external ? filterThrough(ctx, this.#filters, found, whole) : whole;
+    const chunks = external ? filterThrough(ctx, this.#parts.filters, found, whole) : whole;
     const call: WorkerCall = {
       method: "extract",
       source: { kind: "chunks" },
@@ -242,9 +260,10 @@ class ThreadConfinedRoot implements ConfinedRoot {
     ctx: OpContext,
     call: C,
     listener: { readonly onProgress?: (bytes: number) => void; readonly onCredit?: () => void },
+    transfer: readonly Transferable[] = [],
   ): { readonly id: number; readonly result: Promise<WorkerResults[C["method"]]> } {
     ctx.signal.throwIfAborted();
-    const { id, result } = this.#thread.call(call, listener);
+    const { id, result } = this.#thread.call(call, listener, transfer);
     const onAbort = () => this.#thread.send({ kind: "cancel", id });
     ctx.signal.addEventListener("abort", onAbort, { once: true });
     const guarded = async () => {

@@ -134,24 +134,36 @@ const MAX_ENTRIES = 4_000_000;
 
 export type TreeExtraction = Omit<ExtractRequest, "source" | "onProgress" | "compression">;
 
+/** Computes an archive's digest; a source that knows it already has its own. */
+export interface Digester {
+  update(chunk: Buffer): void;
+  /** `sha256:<hex>`, when everything was seen. */
+  digest(): string;
+}
+
+export function sha256Digester(): Digester {
+  const hash = createHash("sha256");
+  return { update: (chunk) => void hash.update(chunk), digest: () => `sha256:${hash.digest("hex")}` };
+}
+
 /** Unpacks tar chunks (lent: the buffer may be used again) and computes the digest on the way. */
 export async function extractChunks(
   files: TreeFiles,
   request: TreeExtraction,
   chunks: AsyncIterable<Buffer> | Iterable<Buffer>,
+  digester: Digester = sha256Digester(),
 ): Promise<ExtractResult & { readonly notes: readonly string[] }> {
   const { maxBytes, into, ...options } = request;
   using writer = new TreeWriter(files, { ...options, into: walkDirectory(files, "", toBinary(into)) });
   const parser = new TarParser(writer, { maxBytes: maxBytes ?? Infinity, maxEntries: MAX_ENTRIES });
-  const hash = createHash("sha256");
   for await (const chunk of chunks) {
-    hash.update(chunk);
+    digester.update(chunk);
     parser.feed(chunk);
   }
   parser.end();
   writer.finish();
   return {
-    diffId: `sha256:${hash.digest("hex")}`,
+    diffId: digester.digest(),
     size: writer.size,
     entries: parser.entries,
     notes: writer.notes,

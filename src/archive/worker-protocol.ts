@@ -1,9 +1,16 @@
 /** What the engine's thread and an archive worker say to each other. Plain data, cloned by the message port. */
+import type { MessagePort } from "node:worker_threads";
 import { BerthError, messageOf } from "../base/errors.ts";
 import type { ExtractRequest, ExtractResult, FileStat, ListedFile, PackRequest } from "./confined-root.ts";
 
-/** A streamed extraction's source as the worker sees it: an open descriptor, or chunks that arrive as messages. */
-export type WorkerSource = { readonly kind: "fd"; readonly fd: number } | { readonly kind: "chunks" };
+/**
+ * An extraction's source as the worker sees it: an open descriptor, pieces that arrive as messages, or the port of a
+ * source worker that reads, decompresses and hashes.
+ */
+export type WorkerSource =
+  | { readonly kind: "fd"; readonly fd: number }
+  | { readonly kind: "chunks" }
+  | { readonly kind: "port"; readonly port: MessagePort };
 
 export type WorkerCall =
   | { readonly method: "stat"; readonly path: string; readonly follow: boolean }

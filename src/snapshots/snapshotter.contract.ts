@@ -263,6 +263,37 @@ export function snapshotterContract(name: string, create: () => Promise<Snapshot
       await snapshotter.remove(ctx, "c1");
     });
 
+    it("says what replaced directories hid, also deeper, but not what was below one that is now a file", async () => {
+      const layer = await apply(
+        "",
+        { name: "apt/", type: "directory" },
+        { name: "apt/conf.d/", type: "directory" },
+        { name: "apt/conf.d/01", data: "1" },
+        { name: "apt/keys/", type: "directory" },
+        { name: "apt/keys/key", data: "2" },
+        { name: "cron/", type: "directory" },
+        { name: "cron/job", data: "3" },
+        { name: "group", data: "4" },
+      );
+      await snapshotter.prepare(ctx, "c1", layer.chainId);
+      const root = await snapshotter.mount(ctx, "c1");
+      for (const name of ["apt", "cron", "group"]) rmSync(join(root, name), { recursive: true });
+      mkdirSync(join(root, "apt/conf.d"), { recursive: true });
+      writeFileSync(join(root, "cron"), "");
+      mkdirSync(join(root, "group"));
+      writeFileSync(join(root, "group/x"), "");
+      expect(await snapshotter.changes(ctx, "c1")).toEqual([
+        { kind: "modified", path: "/apt" },
+        { kind: "modified", path: "/apt/conf.d" },
+        { kind: "deleted", path: "/apt/conf.d/01" },
+        { kind: "deleted", path: "/apt/keys" },
+        { kind: "modified", path: "/cron" },
+        { kind: "modified", path: "/group" },
+        { kind: "added", path: "/group/x" },
+      ]);
+      await snapshotter.remove(ctx, "c1");
+    });
+
     it("sees no change in what was only touched to be read, nor in a directory's time", async () => {
       const layer = await base();
       await snapshotter.prepare(ctx, "c1", layer.chainId);

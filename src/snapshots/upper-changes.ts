@@ -13,12 +13,17 @@ export interface LowerTree {
 }
 
 /**
- * Compares as Docker's archive package does: a file changed when its type, mode, owner, size, time or capability did; a directory when
- * its mode or owner did, or anything inside.
+ * Compares as Docker does: a file changed when its type, mode, owner, size, time or capability did; a directory when its
+ * mode or owner did, or anything inside. What lay below a directory that is now a file goes unsaid.
  */
 export async function upperChanges(upper: readonly ListedFile[], lower: LowerTree): Promise<readonly Change[]> {
   const changes = new Map<string, Change["kind"]>();
-  await compareDirectory(childrenByParent(upper), "", lower.directories, lower, changes);
+  await compareDirectory(
+    childrenByParent(upper),
+    { path: "", below: lower.directories, opaque: false },
+    lower,
+    changes,
+  );
   return [...changes]
     .map(([path, kind]): Change => ({ kind, path: `/${path}` }))
     .sort((a, b) => (a.path < b.path ? -1 : 1));
@@ -27,46 +32,41 @@ export async function upperChanges(upper: readonly ListedFile[], lower: LowerTre
 type Children = ReadonlyMap<string, readonly ListedFile[]>;
 type Changes = Map<string, Change["kind"]>;
 
-/** `below`: the layers' directories that the merged directory `path` consists of. */
+/** A merged directory. */
+interface Directory {
+  readonly path: string;
+  /** The layers' directories that it had before. */
+  readonly below: readonly string[];
+  /** None of the old ones shows through any more: it or a parent is opaque. */
+  readonly opaque: boolean;
+}
+
 async function compareDirectory(
   upper: Children,
-  path: string,
-  below: readonly string[],
+  directory: Directory,
   lower: LowerTree,
   changes: Changes,
 ): Promise<void> {
-  for (const file of upper.get(path) ?? []) {
+  const { path, below, opaque } = directory;
+  const files = upper.get(path) ?? [];
+  for (const file of files) {
     const old = await findBelow(below, file.path.slice(path === "" ? 0 : path.length + 1));
     if (isWhiteout(file)) {
       if (old !== undefined) changed(changes, file.path, "deleted");
-    } else if (old === undefined) {
-      changed(changes, file.path, "added");
-      await compareDirectory(upper, file.path, [], lower, changes);
-    } else {
-      await compareFile(upper, file, old, lower, changes);
+      continue;
     }
+    if (old === undefined) changed(changes, file.path, "added");
+    else if (await differs(file, old, lower)) changed(changes, file.path, "modified");
+    if (file.kind !== "directory") continue;
+    const inside = { path: file.path, below: old?.directories ?? [], opaque: opaque || file.opaque };
+    await compareDirectory(upper, inside, lower, changes);
   }
-}
-
-async function compareFile(
-  upper: Children,
-  file: ListedFile,
-  old: Found,
-  lower: LowerTree,
-  changes: Changes,
-): Promise<void> {
-  const oldIsDirectory = old.stat.isDirectory();
-  if (await differs(file, old, lower)) changed(changes, file.path, "modified");
-  const hidden = oldIsDirectory && (file.kind !== "directory" || file.opaque);
-  if (hidden) {
-    const kept = new Set((upper.get(file.path) ?? []).map((child) => child.path));
-    for (const name of await mergedNames(old.directories)) {
-      if (!kept.has(`${file.path}/${name}`)) changed(changes, `${file.path}/${name}`, "deleted");
-    }
+  if (!opaque) return;
+  const kept = new Set(files.map((file) => file.path));
+  for (const name of await mergedNames(below)) {
+    const child = path === "" ? name : `${path}/${name}`;
+    if (!kept.has(child)) changed(changes, child, "deleted");
   }
-  if (file.kind !== "directory") return;
-  // Inside an opaque directory the old files still count as what was there before.
-  await compareDirectory(upper, file.path, old.directories, lower, changes);
 }
 
 /** Records a change, and that its parents are changed by it. */

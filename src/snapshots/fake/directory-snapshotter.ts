@@ -154,7 +154,7 @@ export class DirectorySnapshotter implements Snapshotter, AsyncDisposable {
     }
     for (const path of before.keys()) {
       const parent = after.get(dirOf(path));
-      if (!after.has(path) && (parent !== undefined || dirOf(path) === "")) note(path, "deleted");
+      if (!after.has(path) && (parent?.kind === "directory" || dirOf(path) === "")) note(path, "deleted");
     }
     return [...changes].map(([path, kind]) => ({ kind, path: `/${path}` })).sort((a, b) => (a.path < b.path ? -1 : 1));
   }

@@ -1,9 +1,17 @@
 import { execFile } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { gzipSync, zstdCompressSync } from "node:zlib";
 import { afterAll, describe, expect, it } from "vitest";
+import type { ExtractRequest } from "../../../src/archive/confined-root.ts";
 import { confinedRootsContract } from "../../../src/archive/confined-roots.contract.ts";
+import { memberOf, rawMember, sha256, tarOf } from "../../../src/archive/fake/tar-builder.ts";
 import { ThreadConfinedRoots } from "../../../src/archive/thread-confined-roots.ts";
+import { background } from "../../../src/base/op-context.ts";
 
 const roots = new ThreadConfinedRoots();
 afterAll(() => roots[Symbol.asyncDispose]());
@@ -11,6 +19,84 @@ afterAll(() => roots[Symbol.asyncDispose]());
 confinedRootsContract("ThreadConfinedRoots", () => ({ roots, cleanUp: async () => {} }));
 
 describe("ThreadConfinedRoots", () => {
+  const ctx = background();
+  /** Beyond the size from which a thread of its own reads and hashes; hardly compressible. */
+  const large = tarOf(
+    ...Array.from({ length: 24 }, (_, index) => ({ name: `dir/file-${index}`, data: randomBytes(1_000_000) })),
+    { name: "last", data: "the end" },
+  );
+
+  async function extractFile(bytes: Buffer, options: Partial<ExtractRequest> = {}, signal = ctx.signal) {
+    const directory = mkdtempSync(join(tmpdir(), "berth-archive-"));
+    try {
+      const path = join(directory, "archive");
+      mkdirSync(join(directory, "root"));
+      writeFileSync(path, bytes);
+      await using root = await roots.open(ctx, join(directory, "root"));
+      const result = await root.extract(
+        { ...ctx, signal },
+        { source: { path }, compression: "auto", into: "/", semantics: "layer", ...options },
+      );
+      return { ...result, last: readFileSync(join(directory, "root/last"), "utf8") };
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  }
+
+  it.each([
+    ["plain", large],
+    ["gzip", gzipSync(large, { level: 1 })],
+    ["zstd", zstdCompressSync(large)],
+  ])("unpacks large %s archives, and says their digest and how far it is", async (_name, bytes) => {
+    const seen: number[] = [];
+    const result = await extractFile(bytes, { onProgress: (read) => seen.push(read) });
+    expect(result).toEqual({ diffId: sha256(large), size: 24_000_007, entries: 25, last: "the end" });
+    expect(seen.at(-1)).toBe(bytes.length);
+    expect(seen).toEqual(seen.toSorted((a, b) => a - b));
+  });
+
+  it("refuses large archives as small ones: cut, damaged, hostile, too large", async () => {
+    const compressed = gzipSync(large, { level: 1 });
+    const damaged = Buffer.from(compressed);
+    damaged.writeUInt8(damaged.readUInt8(20_000_000) ^ 1, 20_000_000);
+    const cases: readonly (readonly [Buffer, Partial<ExtractRequest>, string])[] = [
+      [large.subarray(0, -3000), {}, "ARCHIVE_TRUNCATED"],
+      [compressed.subarray(0, -100), {}, "ARCHIVE_TRUNCATED"],
+      [damaged, {}, "ARCHIVE_CORRUPT"],
+      [Buffer.concat([memberOf({ name: "../evil" }), large]), {}, "ARCHIVE_ENTRY_REFUSED"],
+      [large, { maxBytes: 10_000_000 }, "ARCHIVE_TOO_LARGE"],
+    ];
+    for (const [bytes, options, code] of cases) {
+      await expect(extractFile(bytes, options), code).rejects.toMatchObject({ code });
+    }
+    expect((await extractFile(large)).diffId).toBe(sha256(large));
+  });
+
+  it("stops unpacking a large archive when the caller goes away", async () => {
+    const directory = mkdtempSync(join(tmpdir(), "berth-archive-"));
+    try {
+      // A file of holes: one entry of a gigabyte.
+      const path = join(directory, "archive");
+      writeFileSync(path, rawMember({ name: "big", size: 2 ** 30 }));
+      truncateSync(path, 2 ** 30 + 2048);
+      mkdirSync(join(directory, "root"));
+      await using root = await roots.open(ctx, join(directory, "root"));
+      const abort = new AbortController();
+      const onProgress = (read: number) => void (read > 5_000_000 && abort.abort(new Error("client gone")));
+      const request: ExtractRequest = {
+        source: { path },
+        compression: "none",
+        into: "/",
+        semantics: "layer",
+        onProgress,
+      };
+      await expect(root.extract({ ...ctx, signal: abort.signal }, request)).rejects.toThrow("client gone");
+      expect(statSync(join(directory, "root/big")).size).toBeLessThan(2 ** 29);
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  });
+
   it("leaves the root of the engine's thread and of the thread pool alone, also when the worker is its first user", async () => {
     const program = fileURLToPath(new URL("./fresh-process.ts", import.meta.url));
     const { stdout } = await promisify(execFile)(process.execPath, [program]);
