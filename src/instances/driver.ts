@@ -123,9 +123,12 @@ export interface OutputFrame {
 export interface TaskIo {
   /** Object mode, of {@link OutputFrame}; ends when the process has closed its output. */
   readonly output: Readable;
-  /** Ending it closes the process's stdin (half-close). Undefined when stdin is not open. */
+  /**
+   * Ending it closes the process's stdin (half-close) for an exec, and for an instance whose specification has `stdinOnce`, unless
+   * there is a terminal. Undefined when stdin is not open.
+   */
   readonly stdin: Writable | undefined;
-  /** Leaves; the process goes on. */
+  /** Leaves; the process goes on, and its stdin stays as it is. */
   detach(): void;
 }
 

@@ -112,6 +112,7 @@ class OciDriver implements Driver {
       },
       command: [...process.entrypoint, ...process.cmd][0] ?? "",
     });
+    this.#exits.forget(id);
     const init = this.#host.processes.identify(pid);
     if (init === undefined) {
       throw driverErrors.RUNTIME_FAILED({ id, step: "create", reason: "its first process ended at once" });
