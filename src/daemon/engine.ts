@@ -139,7 +139,6 @@ async function assemble(
   );
   const cgroupParent = config.cgroupParent === "" ? `/berth-${tag}` : config.cgroupParent;
   const driver = await createOciDriver({ host, config, runRoot, cgroupParent, log });
-  closers.defer(() => removeIdleCgroup(host, cgroupParent));
   const instances = closers.adopt(
     createInstanceService({
       store,
@@ -169,11 +168,6 @@ async function assemble(
   const fingerprint = await driver.fingerprint(ctx);
   const system = new System({ config, paths, host, networks, fingerprint, storageDriver: "overlay2" });
   return { tag, backend: { images, instances, networks, volumes, builder, events, registry: images, system } };
-}
-
-/** The instances' common control group goes when none is in it; the next start makes it again. */
-async function removeIdleCgroup(host: Host, parent: string): Promise<void> {
-  if ((await host.cgroups.children(parent)).length === 0) await host.cgroups.remove(background(), parent);
 }
 
 async function lockRoot(host: Host, dataRoot: string): Promise<Disposable> {
