@@ -1,9 +1,8 @@
 /** Digests of files to be copied: what a build step's result depends on. */
-import { createHash, type Hash } from "node:crypto";
+import { createHash } from "node:crypto";
 import { extract, type Header } from "tar-stream";
 import type { ConfinedRoot } from "../archive/confined-root.ts";
 import type { OpContext } from "../base/op-context.ts";
-import { cacheKey } from "./build-cache.ts";
 
 /**
  * Digest of a file, or of everything below a directory: names, types, modes, links, extended attributes and contents;
@@ -24,17 +23,14 @@ export async function digestTree(
   });
   const total = createHash("sha256");
   const parser = extract();
-  tar.once("error", (error) => {
-    parser.destroy(error);
-  });
+  tar.once("error", (error) => parser.destroy(error));
   tar.pipe(parser);
   try {
     for await (const entry of parser) {
       ctx.signal.throwIfAborted();
-      total.update(headerKey(entry.header, options.owners));
-      const content = createHash("sha256");
-      for await (const chunk of entry) updateWith(content, chunk);
-      total.update(content.digest());
+      // The header states the content's size, so that one file's end can't pass for the next one's beginning.
+      total.update(headerLine(entry.header, options.owners));
+      for await (const chunk of entry) if (chunk instanceof Uint8Array) total.update(chunk);
     }
   } catch (error) {
     // The packer's error says more than the parser's about it.
@@ -46,20 +42,18 @@ export async function digestTree(
   return total.digest("hex");
 }
 
-function headerKey(header: Header, owners: boolean): string {
+/** What counts of a header, in one line. */
+function headerLine(header: Header, owners: boolean): string {
   const attributes = Object.entries(header.pax ?? {}).filter(([name]) => name.startsWith("SCHILY.xattr."));
-  return cacheKey({
-    name: header.name.replace(/\/$/, ""),
-    type: header.type ?? "file",
-    mode: header.mode ?? 0,
-    size: header.size ?? 0,
-    link: header.linkname ?? "",
-    device: [header.devmajor ?? 0, header.devminor ?? 0],
-    attributes,
-    ...(owners ? { uid: header.uid ?? 0, gid: header.gid ?? 0 } : {}),
-  });
-}
-
-function updateWith(hash: Hash, chunk: unknown): void {
-  if (chunk instanceof Uint8Array) hash.update(chunk);
+  return `${JSON.stringify([
+    header.name.replace(/\/$/, ""),
+    header.type,
+    header.mode,
+    header.size,
+    header.linkname,
+    header.devmajor,
+    header.devminor,
+    attributes.sort(([a], [b]) => (a < b ? -1 : 1)),
+    ...(owners ? [header.uid, header.gid] : []),
+  ])}\n`;
 }

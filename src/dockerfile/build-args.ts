@@ -2,7 +2,7 @@
 import type { Dockerfile } from "./instruction.ts";
 
 /** Arguments that need no `ARG`: they reach `RUN`, and neither history nor cache. */
-export const predefinedArgs: ReadonlySet<string> = new Set(
+const predefinedArgs: ReadonlySet<string> = new Set(
   ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"].flatMap((name) => [name, name.toLowerCase()]),
 );
 

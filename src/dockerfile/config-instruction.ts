@@ -27,7 +27,7 @@ export function applyConfigInstruction(state: ConfigState, instruction: ConfigIn
 }
 
 /** The command that an exec form or a shell form runs. */
-export function commandWords(command: CommandLine, config: ImageRunConfig): readonly string[] {
+function commandWords(command: CommandLine, config: ImageRunConfig): readonly string[] {
   if (command.form === "exec") return command.words;
   return [...shellOf(config), ...(command.line === "" ? [] : [command.line])];
 }
@@ -40,7 +40,7 @@ export function shellOf(config: ImageRunConfig): readonly string[] {
 }
 
 /** `target` seen from the directory `from` ("" is the root), without `.`, `..` and a slash at the end. */
-export function resolveWorkdir(from: string, target: string): string {
+function resolveWorkdir(from: string, target: string): string {
   if (target === "") syntaxError("cannot normalize nothing");
   return path.resolve("/", from, target);
 }

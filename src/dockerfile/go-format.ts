@@ -28,7 +28,7 @@ export function formatGoDuration(ns: number): string {
 }
 
 /** `%q` of a string. */
-export function goQuote(text: string): string {
+function goQuote(text: string): string {
   let quoted = "";
   for (const character of text) {
     const code = character.codePointAt(0) ?? 0;

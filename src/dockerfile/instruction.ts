@@ -126,17 +126,17 @@ export interface KeyValue {
   readonly value: string;
 }
 
-export interface EnvInstruction extends InstructionBase {
+interface EnvInstruction extends InstructionBase {
   readonly kind: "env";
   readonly pairs: readonly KeyValue[];
 }
 
-export interface LabelInstruction extends InstructionBase {
+interface LabelInstruction extends InstructionBase {
   readonly kind: "label";
   readonly pairs: readonly KeyValue[];
 }
 
-export interface ExposeInstruction extends InstructionBase {
+interface ExposeInstruction extends InstructionBase {
   readonly kind: "expose";
   /** "80", "53/udp", "8000-8010/tcp". */
   readonly ports: readonly string[];
@@ -154,17 +154,17 @@ export interface OnbuildInstruction extends InstructionBase {
 }
 
 /** Instructions of one argument. */
-export interface TextInstruction extends InstructionBase {
+interface TextInstruction extends InstructionBase {
   readonly kind: "maintainer" | "user" | "workdir" | "stopsignal";
   readonly value: string;
 }
 
-export interface VolumeInstruction extends InstructionBase {
+interface VolumeInstruction extends InstructionBase {
   readonly kind: "volume";
   readonly paths: readonly string[];
 }
 
-export interface ShellInstruction extends InstructionBase {
+interface ShellInstruction extends InstructionBase {
   readonly kind: "shell";
   readonly shell: readonly string[];
 }

@@ -106,12 +106,13 @@ ENV GREETING="hello world"
 COPY --chown=www:audio --chmod=640 a.txt /copied/
 COPY sub /copied/sub
 COPY --from=tools /out /tools/
+COPY --from=base:1 /etc/group /groups
 ADD inner.tar /added/
 COPY <<-"EOF" /etc/motd
 	\${GREETING} is not expanded
 	EOF
 RUN stat -c '%n %u:%g %a' /copied/a.txt /copied/sub/b /tools/made /tools/link /added/in/file
-RUN test "$GREETING" = "hello world" && cat /copied/a.txt /added/in/file && cat /etc/motd
+RUN grep -q audio /groups && test "$GREETING" = "hello world" && cat /copied/a.txt /added/in/file && cat /etc/motd
 RUN <<EOF
 set -e
 ln -s /copied /alias
