@@ -34,6 +34,7 @@ import type { CredentialSource } from "./registry/credentials.ts";
 import { Endpoints } from "./registry/endpoints.ts";
 import { DEFAULT_RETRY, type RetryPolicy } from "./registry/retry.ts";
 import { DEFAULT_TIMEOUTS, Transport, type TransportTimeouts } from "./registry/transport.ts";
+import { DEFAULT_UPLOAD_CHUNK_BYTES } from "./registry/upload.ts";
 import { ImageRemover } from "./remove.ts";
 import { saveImages } from "./save.ts";
 import { SinkLeases } from "./sink-leases.ts";
@@ -59,6 +60,8 @@ export interface ImageServiceParts {
   readonly clock?: Clock;
   readonly retry?: RetryPolicy;
   readonly timeouts?: TransportTimeouts;
+  /** Layers beyond this are uploaded in pieces of it. */
+  readonly uploadChunkBytes?: number;
   /** Docker's directory of registry certificates, "/etc/docker/certs.d". */
   readonly certificatesDirectory?: string;
   /** The host's "/etc", for `bootstrap`. */
@@ -112,7 +115,10 @@ class Images implements EngineImages {
       clock,
     });
     this.#puller = new Puller(this.#room, client, config.maxConcurrentDownloads);
-    this.#pusher = new Pusher(this.#room, client, config.maxConcurrentUploads);
+    this.#pusher = new Pusher(this.#room, client, {
+      maxConcurrentUploads: config.maxConcurrentUploads,
+      chunkBytes: parts.uploadChunkBytes ?? DEFAULT_UPLOAD_CHUNK_BYTES,
+    });
     this.#remover = new ImageRemover(this.#room, parts.users);
     this.#bootstrap = { host, transport: this.#transport, workDir: parts.workDir, etc: parts.etc ?? "/etc" };
     this.#sinks = new SinkLeases(leases, clock);

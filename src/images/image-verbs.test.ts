@@ -330,7 +330,7 @@ describe("prune", () => {
     const labels = { keep: "yes" };
     await load(room, testImage([[{ name: "new", data: "n" }]], { created: "2025-01-01T00:00:00Z", labels }), "new:1");
     const { deleted } = await room.images.prune(room.ctx, { all: true, filters });
-    const untagged = deleted.flatMap((item) => ("untagged" in item ? [item.untagged.split(":")[0]] : []));
+    const untagged = deleted.flatMap((item) => ("untagged" in item ? [item.untagged.replace(/:.*/, "")] : []));
     expect(untagged.toSorted()).toEqual(expected);
   });
 

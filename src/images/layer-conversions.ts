@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { constants, createGzip } from "node:zlib";
+import { createGzip } from "node:zlib";
 import { type Static, Type } from "typebox";
 import { KeyedMutex } from "../base/keyed-mutex.ts";
 import type { OpContext } from "../base/op-context.ts";
@@ -8,6 +8,9 @@ import { Descriptor } from "../schema/image.ts";
 import type { Collection, Store } from "../state/store.ts";
 import { blobCompression, openUncompressed } from "./compression.ts";
 import { MediaType } from "./media-types.ts";
+
+/** Half the time of the default level, for 9 % more bytes (a Debian root of 126 MB). */
+const GZIP_LEVEL = 1;
 
 const Conversion = Type.Object({
   /** Digest of the blob as stored. */
@@ -58,7 +61,7 @@ export class LayerConversions {
   }
 
   async #convert(ctx: OpContext, digest: string): Promise<Descriptor> {
-    const gzip = createGzip({ level: constants.Z_DEFAULT_COMPRESSION });
+    const gzip = createGzip({ level: GZIP_LEVEL });
     const writer = await this.#content.writer(ctx, `gzip-${digest.replace(":", "-")}`);
     // Compressing starts anew: half a stream of an earlier attempt can't be gone on with.
     if (writer.offset > 0) {

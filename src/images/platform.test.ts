@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import type { Descriptor } from "../schema/image.ts";
-import { formatPlatform, matchingManifests, normalisePlatform, parsePlatform, platformSatisfies } from "./platform.ts";
+import type { Descriptor, Platform } from "../schema/image.ts";
+import { formatPlatform, matchingManifests, parsePlatform, platformSatisfies } from "./platform.ts";
 
 const HOST = { os: "linux", architecture: "amd64" };
 
@@ -34,8 +34,7 @@ test("the highest variant that runs is chosen, and attestations never are", () =
     entry("plain", { os: "linux", architecture: "amd64" }),
     entry("arm", { os: "linux", architecture: "arm64" }),
   ];
-  const names = (platform: Parameters<typeof normalisePlatform>[0]) =>
-    matchingManifests(manifests, platform).map(({ digest }) => digest);
+  const names = (platform: Platform) => matchingManifests(manifests, platform).map(({ digest }) => digest);
   expect(names({ os: "linux", architecture: "amd64" })).toEqual(["plain"]);
   expect(names({ os: "linux", architecture: "amd64", variant: "v2" })).toEqual(["v2", "plain"]);
   expect(names({ os: "linux", architecture: "amd64", variant: "v4" })).toEqual(["v3", "v2", "plain"]);

@@ -29,11 +29,17 @@ export class Pusher {
   readonly #room: ImageRoom;
   readonly #client: RegistryClient;
   readonly #uploads: Limiter;
+  readonly #chunkBytes: number;
 
-  constructor(room: ImageRoom, client: RegistryClient, maxConcurrentUploads: number) {
+  constructor(
+    room: ImageRoom,
+    client: RegistryClient,
+    limits: { readonly maxConcurrentUploads: number; readonly chunkBytes: number },
+  ) {
     this.#room = room;
     this.#client = client;
-    this.#uploads = new Limiter(maxConcurrentUploads);
+    this.#uploads = new Limiter(limits.maxConcurrentUploads);
+    this.#chunkBytes = limits.chunkBytes;
   }
 
   async push(ctx: OpContext, request: PushRequest, progress: ProgressSink): Promise<void> {
@@ -91,7 +97,10 @@ export class Pusher {
     const configBlob = await content.stat(image.id);
     const stored = await this.#manifest(image);
     const config: Descriptor = { ...stored.manifest.config, digest: image.id, size: configBlob?.size ?? 0 };
-    if (!(await repository.hasBlob(ctx, image.id))) await uploadBlob(ctx, repository, content, config, [], () => {});
+    if (!(await repository.hasBlob(ctx, image.id))) {
+      const options = { mountFrom: [], chunkBytes: this.#chunkBytes, onProgress: () => {} };
+      await uploadBlob(ctx, repository, content, config, options);
+    }
 
     const tag = reference.tag ?? "latest";
     const document = withLayers(stored, image, pushed);
@@ -127,7 +136,11 @@ export class Pusher {
       const report = throttled((current, total) =>
         progress({ id, status: "Pushing", current, ...(total === undefined ? {} : { total }) }),
       );
-      const result = await uploadBlob(ctx, repository, content, blob, this.#mountCandidates(repository, layer), report);
+      const result = await uploadBlob(ctx, repository, content, blob, {
+        mountFrom: this.#mountCandidates(repository, layer),
+        chunkBytes: this.#chunkBytes,
+        onProgress: report,
+      });
       progress({ id, status: result.kind === "mounted" ? `Mounted from ${result.from}` : "Pushed" });
       return blob;
     });

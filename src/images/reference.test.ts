@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import { array, assert, constantFrom, property, stringMatching, tuple } from "fast-check";
 import { describe, expect, test } from "vitest";
 import { familiar, formatFamiliar, formatReference, parseReference, withDefaultTag } from "./reference.ts";
 
@@ -51,16 +51,14 @@ describe("references as Docker normalises them", () => {
   });
 
   test("the familiar form means the same as the full one", () => {
-    const part = fc.stringMatching(/^[a-z0-9]{1,8}$/);
-    const text = fc
-      .tuple(
-        fc.constantFrom("", "docker.io/", "docker.io/library/", "r.example:5000/"),
-        fc.array(part, { minLength: 1, maxLength: 3 }),
-        part,
-      )
-      .map(([domain, path, tag]) => `${domain}${path.join("/")}:${tag}`);
-    fc.assert(
-      fc.property(text, (text) => {
+    const part = stringMatching(/^[a-z0-9]{1,8}$/);
+    const text = tuple(
+      constantFrom("", "docker.io/", "docker.io/library/", "r.example:5000/"),
+      array(part, { minLength: 1, maxLength: 3 }),
+      part,
+    ).map(([domain, path, tag]) => `${domain}${path.join("/")}:${tag}`);
+    assert(
+      property(text, (text) => {
         const full = formatReference(parseReference(text));
         expect(formatReference(parseReference(familiar(full)))).toBe(full);
         expect(formatReference(parseReference(full))).toBe(full);

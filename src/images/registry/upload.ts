@@ -6,31 +6,31 @@ import { imageErrors } from "../errors.ts";
 import type { ByteProgress } from "../shared-work.ts";
 import { header, type RegistryRequest } from "./connection.ts";
 import type { Repository } from "./repository.ts";
-import { withRetries } from "./retry.ts";
+import { TransientFailure, withRetries } from "./retry.ts";
 import type { HttpResponse } from "./transport.ts";
 
-/** A blob up to this size goes in one request; a larger one in pieces of it, so that a cut connection costs one piece. */
-const CHUNK_BYTES = 64 << 20;
+/** Bytes. A blob up to this size goes in one request; a larger one in pieces of it, so that a cut connection costs one piece. */
+export const DEFAULT_UPLOAD_CHUNK_BYTES = 64 << 20;
 
 export type UploadResult = { readonly kind: "uploaded" } | { readonly kind: "mounted"; readonly from: string };
 
 /**
  * Puts a blob of the store into a repository (distribution-spec, "Pushing blobs"): taken over from another repository of the
- * same registry where one of `mountFrom` has it, else uploaded. Tried again from the start of the upload, or of the piece.
+ * same registry where one of `mountFrom` has it, else uploaded; large ones in pieces, which go on where a cut stopped them.
  */
 export async function uploadBlob(
   ctx: OpContext,
   target: Repository,
   content: ContentStore,
   blob: Descriptor,
-  mountFrom: readonly string[],
-  onProgress: ByteProgress,
+  options: { readonly mountFrom: readonly string[]; readonly chunkBytes: number; readonly onProgress: ByteProgress },
 ): Promise<UploadResult> {
+  const { mountFrom, chunkBytes, onProgress } = options;
   for (const from of mountFrom) if (await mount(ctx, target, blob, from)) return { kind: "mounted", from };
   await withRetries(ctx, target.connection.retries, async () => {
     const begun = await begin(ctx, target);
-    const location = blob.size > CHUNK_BYTES ? await sendChunks(ctx, target, content, blob, begun, onProgress) : begun;
-    await finish(ctx, target, content, blob, location, onProgress);
+    const location = blob.size > chunkBytes ? await sendChunks(ctx, target, content, blob, begun, options) : begun;
+    await finish(ctx, target, content, blob, location, blob.size <= chunkBytes, onProgress);
   });
   return { kind: "uploaded" };
 }
@@ -63,35 +63,73 @@ async function begin(ctx: OpContext, target: Repository): Promise<URL> {
   return locationOf(target, response);
 }
 
-/** All of the blob but for the closing request. */
+/** Where an upload is: its next location, and the bytes that the registry has. */
+interface Position {
+  readonly location: URL;
+  readonly start: number;
+}
+
+/** All of the blob but for the closing request. After a failure the registry is asked how much it got. */
 async function sendChunks(
   ctx: OpContext,
   target: Repository,
   content: ContentStore,
   blob: Descriptor,
   first: URL,
-  onProgress: ByteProgress,
+  { chunkBytes, onProgress }: { readonly chunkBytes: number; readonly onProgress: ByteProgress },
 ): Promise<URL> {
-  let location = first;
-  for (let start = 0; start < blob.size; ) {
-    const end = Math.min(start + CHUNK_BYTES, blob.size);
-    const request: RegistryRequest = {
-      method: "PATCH",
-      path: location,
-      headers: {
-        "Content-Type": "application/octet-stream",
-        "Content-Length": String(end - start),
-        "Content-Range": `${start}-${end - 1}`,
-      },
-      body: () => counted(content, blob, { start, end: end - 1 }, onProgress),
-    };
-    const response = await target.connection.attempt(ctx, target.scope, request);
-    if (response.status !== 202) throw await target.pushFailure(request, response);
-    response.body.resume();
-    location = locationOf(target, response);
-    start = end;
-  }
-  return location;
+  let at: Position = { location: first, start: 0 };
+  await withRetries(ctx, target.connection.retries, async (restart) => {
+    while (at.start < blob.size) {
+      const end = Math.min(at.start + chunkBytes, blob.size);
+      try {
+        at = await sendPiece(ctx, target, at, end, () =>
+          counted(content, blob, { start: at.start, end: end - 1 }, onProgress),
+        );
+      } catch (error) {
+        if (!(error instanceof TransientFailure)) throw error;
+        const before = at.start;
+        at = await askPosition(ctx, target, at.location);
+        if (at.start > before) restart();
+        throw error;
+      }
+      restart();
+    }
+  });
+  return at.location;
+}
+
+async function sendPiece(
+  ctx: OpContext,
+  target: Repository,
+  { location, start }: Position,
+  end: number,
+  body: () => Promise<Readable>,
+): Promise<Position> {
+  const request: RegistryRequest = {
+    method: "PATCH",
+    path: location,
+    headers: {
+      "Content-Type": "application/octet-stream",
+      "Content-Length": String(end - start),
+      "Content-Range": `${start}-${end - 1}`,
+    },
+    body,
+  };
+  const response = await target.connection.attempt(ctx, target.scope, request);
+  if (response.status !== 202) throw await target.pushFailure(request, response);
+  response.body.resume();
+  return { location: locationOf(target, response), start: end };
+}
+
+/** The upload's status; one that the registry has forgotten is begun anew. */
+async function askPosition(ctx: OpContext, target: Repository, location: URL): Promise<Position> {
+  const response = await target.connection.request(ctx, target.scope, { method: "GET", path: location });
+  response.body.resume();
+  if (response.status !== 204) return { location: await begin(ctx, target), start: 0 };
+  const last = Number(/^(?:bytes=)?0-(\d+)$/.exec(header(response.headers, "range") ?? "")?.[1] ?? 0);
+  // "0-0" is what registries say for nothing.
+  return { location: locationOf(target, response), start: last === 0 ? 0 : last + 1 };
 }
 
 async function finish(
@@ -100,11 +138,11 @@ async function finish(
   content: ContentStore,
   blob: Descriptor,
   location: URL,
+  whole: boolean,
   onProgress: ByteProgress,
 ): Promise<void> {
   const url = new URL(location);
   url.searchParams.set("digest", blob.digest);
-  const whole = blob.size <= CHUNK_BYTES;
   const request: RegistryRequest = {
     method: "PUT",
     path: url,

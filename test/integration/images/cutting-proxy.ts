@@ -9,13 +9,21 @@ export interface CuttingProxy extends AsyncDisposable {
   readonly bytes: number;
   /** Cut each connection after this many bytes from now on; undefined is never. */
   limit: number | undefined;
+  /** Cut each connection after this many bytes of its requests. */
+  requestLimit: number | undefined;
   /** How many connections are cut; then the line is good. */
   remainingCuts: number;
 }
 
 export async function startCuttingProxy(targetPort: number): Promise<CuttingProxy> {
   const sockets = new Set<Socket>();
-  const state = { cuts: 0, bytes: 0, limit: undefined as number | undefined, remainingCuts: Number.POSITIVE_INFINITY };
+  const state = {
+    cuts: 0,
+    bytes: 0,
+    limit: undefined as number | undefined,
+    requestLimit: undefined as number | undefined,
+    remainingCuts: Number.POSITIVE_INFINITY,
+  };
   const server = createServer((client) => {
     const upstream = connect(targetPort, "127.0.0.1");
     let passed = 0;
@@ -28,7 +36,17 @@ export async function startCuttingProxy(targetPort: number): Promise<CuttingProx
         upstream.destroy();
       });
     }
-    client.pipe(upstream);
+    let sent = 0;
+    client.on("data", (chunk: Buffer) => {
+      sent += chunk.length;
+      upstream.write(chunk);
+      if (state.requestLimit === undefined || sent <= state.requestLimit || state.remainingCuts <= 0) return;
+      state.cuts += 1;
+      state.remainingCuts -= 1;
+      upstream.end();
+      client.resetAndDestroy();
+    });
+    client.on("end", () => upstream.end());
     upstream.on("data", (chunk: Buffer) => {
       const room = state.limit === undefined || state.remainingCuts <= 0 ? chunk.length : state.limit - passed;
       const piece = chunk.subarray(0, Math.max(0, room));

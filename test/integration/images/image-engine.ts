@@ -34,7 +34,7 @@ export interface ImageEngine extends AsyncDisposable {
 }
 
 export type EngineOptions = Partial<
-  Pick<ImageServiceParts, "config" | "retry" | "timeouts" | "credentials" | "etc">
+  Pick<ImageServiceParts, "config" | "retry" | "timeouts" | "credentials" | "etc" | "uploadChunkBytes">
 > & {
   /** Opens an existing root again, as after a kill; it is not removed at the end. */
   readonly root?: string;

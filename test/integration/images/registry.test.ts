@@ -102,6 +102,21 @@ describe("a registry on loopback", () => {
     expect(await two.partials()).toEqual([]);
   });
 
+  test("an upload that is cut again and again is gone on with, in pieces", async () => {
+    await using registry = await startRegistry();
+    await using proxy = await startCuttingProxy(registry.port);
+    await using one = await openImageEngine({ uploadChunkBytes: 600_000 });
+    const image = await loadSample(one, `${proxy.host}/big:1`, { "/noise": randomBytes(3 << 20).toString("base64") });
+    proxy.requestLimit = 900_000;
+    proxy.remainingCuts = 4;
+    const progress = recordProgress();
+    await one.images.push(one.ctx, { reference: `${proxy.host}/big:1` }, progress.sink);
+    expect(proxy.cuts).toBe(4);
+    await one.images.remove(one.ctx, image.id, { force: true, noPrune: false });
+    const pulled = await one.images.pull(one.ctx, { reference: `${registry.host}/big:1` }, noProgress);
+    expect(pulled.id).toBe(image.id);
+  });
+
   test("a pull that failed half way is gone on with by the next one, also after a restart", async () => {
     await using registry = await startRegistry();
     await using proxy = await startCuttingProxy(registry.port);

@@ -21,10 +21,12 @@ export async function startTokenServer(service: string): Promise<TokenServer> {
   const directory = mkdtempSync(join(tmpdir(), "berth-token-"));
   execFileSync(
     "openssl",
-    [
-      ...["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=token"],
-      ...["-keyout", join(directory, "key.pem"), "-out", join(directory, "cert.pem")],
-    ],
+    ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=token"].concat([
+      "-keyout",
+      join(directory, "key.pem"),
+      "-out",
+      join(directory, "cert.pem"),
+    ]),
     { stdio: "ignore" },
   );
   const key = readFileSync(join(directory, "key.pem"));
