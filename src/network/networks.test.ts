@@ -225,8 +225,42 @@ describe("networks", () => {
     await expect(networks.setUp(ctx, fixed)).rejects.toThrow(
       "user specified IP address is supported on user defined networks only",
     );
-    // The address of the refused one is free again.
-    expect((await networks.setUp(ctx, request("fine", "bridge"))).endpoints[0]?.ipv4Cidr).toBe("10.213.0.3/24");
+  });
+
+  it("give the addresses of a refused instance back", async () => {
+    await networks.create(ctx, spec("small", { ipam: [{ subnet: "10.220.0.0/30" }] }));
+    const wrong = [
+      { ...request("bad", "small"), extraHosts: ["a:b"] },
+      { ...request("linked", "small"), endpoints: { small: { aliases: [], links: [":"] } } },
+      {
+        ...request("sysctl", "small"),
+        ports: [{ containerPort: 80, hostPort: 8080, protocol: "tcp" as const, hostIp: "::1" }],
+      },
+    ];
+    for (const each of wrong) await expect(networks.setUp(ctx, each)).rejects.toThrow(/invalid|IPv6/);
+    expect((await networks.setUp(ctx, request("fine", "small"))).endpoints[0]?.ipv4Cidr).toBe("10.220.0.2/30");
+    await expect(networks.setUp(ctx, request("more", "small"))).rejects.toMatchObject({ code: "SUBNET_EXHAUSTED" });
+  });
+
+  it("put the default route and the ports back when a connect fails on the way", async () => {
+    await networks.create(ctx, spec("app"));
+    const ports = [{ containerPort: 80, hostPort: 8080, protocol: "tcp" as const, hostIp: "" }];
+    const web = await networks.setUp(ctx, { ...request("web", "bridge"), ports });
+    const published = () => host.kernel.nftElements.get(`berth_${tag}/dnat4_any`)?.get("tcp . 8080");
+    {
+      using _failure = host.kernel.failWhen((op) =>
+        op.op === "route-replace" && op.route.gateway === "10.213.1.1" ? "ENETUNREACH" : undefined,
+      );
+      await expect(networks.connect(ctx, web.instanceId, "app", { aliases: [], gwPriority: 5 })).rejects.toThrow(
+        "ENETUNREACH",
+      );
+    }
+    expect(published()).toBe("10.213.0.2 . 80");
+    expect(networks.sandbox(web.instanceId)).toEqual(web);
+    const moved = await networks.connect(ctx, web.instanceId, "app", { aliases: [], gwPriority: 5 });
+    expect(published()).toBe(`${moved.endpoints[1]?.ipv4Cidr.split("/")[0]} . 80`);
+    await networks.disconnect(ctx, web.instanceId, "app");
+    expect(published()).toBe("10.213.0.2 . 80");
   });
 
   it("can't be joined while they are being removed", async () => {

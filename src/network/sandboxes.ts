@@ -7,16 +7,15 @@
  *  - Addresses and ports are taken before the first wait that follows, so that no two set-ups get the same.
  *  - Setting up spawns no process unless it is the first on its network, or needs a resolver of its own.
  */
-import { newId } from "../base/ids.ts";
 import { KeyedMutex } from "../base/keyed-mutex.ts";
 import type { OpContext } from "../base/op-context.ts";
 import { Reverter } from "../base/reverter.ts";
 import type { KernelOp } from "../host/kernel-ops.ts";
-import type { EndpointRecord, EndpointSpec, NetworkRecord, PublishedPort } from "../schema/network.ts";
+import type { EndpointRecord, EndpointSpec, PublishedPort } from "../schema/network.ts";
 import { addressOf } from "./address-book.ts";
+import { Attachments, dnsNames, refuseConnect } from "./attachments.ts";
 import { gatewayOf } from "./bridge-plan.ts";
 import { bridgeOptionsOf } from "./driver-options.ts";
-import { dnsNamesOf } from "./dns-config.ts";
 import { announce, type EngineParts } from "./engine-parts.ts";
 import { networkErrors } from "./errors.ts";
 import { forgetOps, publishOps, unpublishOps } from "./firewall.ts";
@@ -26,38 +25,36 @@ import type { SandboxRecord, SandboxRequest } from "./network-service.ts";
 import type { StoredSandbox } from "./network-store.ts";
 import { type HostResolvConf, readHostResolvConf } from "./resolv-conf.ts";
 import { hasNames, planResolver, type ResolverPlan } from "./resolver-plan.ts";
-import { removeSandboxFiles, sandboxFilePaths, writeSandboxFiles } from "./sandbox-files.ts";
+import { removeSandboxFiles, sandboxFilePaths, type SandboxView, writeSandboxFiles } from "./sandbox-files.ts";
 import {
   type Attachment,
   attachmentUp,
   defaultGateway,
   defaultRoutes,
-  freeInterfaceName,
-  interfaceOrder,
-  macFor,
   portTargetOf,
   sandboxUp,
 } from "./sandbox-plan.ts";
 
 export class Sandboxes {
   readonly #parts: EngineParts;
+  readonly #attachments: Attachments;
   readonly #locks = new KeyedMutex();
 
   constructor(parts: EngineParts) {
     this.#parts = parts;
+    this.#attachments = new Attachments(parts);
   }
 
   async setUp(ctx: OpContext, request: SandboxRequest): Promise<SandboxRecord> {
     using _held = await this.#locks.acquire(request.instanceId);
     await this.#takeDown(ctx, request.instanceId);
-    const networks = await this.#networksFor(ctx, request);
+    const networks = await this.#attachments.networksFor(ctx, request);
     const host = await readHostResolvConf();
     await using reverter = new Reverter(ctx);
 
-    const attachments = this.#attachAll(request, networks);
+    const attachments = this.#attachments.attachAll(request, networks);
     let sandbox = this.#record(request, attachments, []);
-    // Checked before anything is done, and again by nobody: bad values must not cost a roll-back.
-    const view = this.#view(sandbox, attachments, host, true);
+    const view = this.#checkedView(sandbox, attachments, attachments, host, true);
     this.#save(sandbox);
     reverter.add("sandbox", (ctx) => this.#takeDown(ctx, request.instanceId, { quiet: true }));
 
@@ -93,15 +90,16 @@ export class Sandboxes {
     const network = await this.#parts.catalog.ensureUp(ctx, found);
     await using reverter = new Reverter(ctx);
 
-    const before = this.#attachments(sandbox);
-    const attachment = this.#attach(sandbox.request, network, spec, before);
+    const before = this.#attachments.of(sandbox);
+    const attachment = this.#attachments.attach(sandbox.request, network, spec, before);
     const after = [...before, attachment];
     const connected: StoredSandbox = {
       ...sandbox,
       endpoints: after.map(({ endpoint }) => endpoint),
       request: { ...sandbox.request, endpoints: { ...sandbox.request.endpoints, [network.spec.name]: spec } },
     };
-    const view = this.#view(connected, after, await readHostResolvConf(), false);
+    const host = await readHostResolvConf();
+    const view = this.#checkedView(connected, after, [attachment], host, false);
     this.#save(connected);
     reverter.add("endpoint", async (ctx) => {
       await this.#parts.host.kernel.apply(ctx, linkDown(sandbox, attachment.endpoint));
@@ -111,6 +109,7 @@ export class Sandboxes {
     });
     const hairpin = sandbox.request.ports.length > 0;
     await this.#parts.host.kernel.apply(ctx, attachmentUp(sandbox.netnsPath, attachment, { hairpin, gateway: false }));
+    reverter.add("gateway", async (ctx) => void (await this.#moveGateway(ctx, connected, after, before)));
     const moved = await this.#moveGateway(ctx, connected, before, after);
     await this.#parts.names.publish(ctx, instanceId, attachment);
     await this.#parts.names.serveInstance(ctx, instanceId, view.resolver);
@@ -125,7 +124,7 @@ export class Sandboxes {
     using _held = await this.#locks.acquire(instanceId);
     const sandbox = this.#require(instanceId);
     const network = this.#parts.catalog.resolve(name);
-    const before = this.#attachments(sandbox);
+    const before = this.#attachments.of(sandbox);
     const leaving = before.find((attachment) => attachment.network.id === network.id);
     if (leaving === undefined) throw networkErrors.NOT_CONNECTED({ instance: instanceId, network: network.spec.name });
     if (sandbox.mode === "host") {
@@ -159,9 +158,9 @@ export class Sandboxes {
     const sandbox = this.#parts.records.sandboxes.get(instanceId);
     if (sandbox === undefined) return;
     const request = { ...sandbox.request, instanceName: newName };
-    const attachments = this.#attachments(sandbox).map(({ network, endpoint }) => ({
+    const attachments = this.#attachments.of(sandbox).map(({ network, endpoint }) => ({
       network,
-      endpoint: { ...endpoint, dnsNames: [...namesOf(request, network, endpoint.spec)] },
+      endpoint: { ...endpoint, dnsNames: [...dnsNames(request, network, endpoint.spec)] },
     }));
     const renamed: StoredSandbox = {
       ...sandbox,
@@ -176,7 +175,7 @@ export class Sandboxes {
 
   /** After an engine's restart: addresses and ports are taken again, and everything that can be missing is made again. */
   async adopt(ctx: OpContext, sandbox: StoredSandbox): Promise<void> {
-    const attachments = this.#attachments(sandbox);
+    const attachments = this.#attachments.of(sandbox);
     for (const { network, endpoint } of attachments) this.#parts.addresses.adopt(network, endpoint);
     this.#parts.ports.adopt(sandbox.instanceId, sandbox.instanceName, sandbox.ports);
     for (const attachment of attachments) await this.#parts.names.publish(ctx, sandbox.instanceId, attachment);
@@ -186,77 +185,7 @@ export class Sandboxes {
 
   /** The attachment that a sandbox's ports are published through. */
   gatewayOf(sandbox: StoredSandbox): Attachment | undefined {
-    return defaultGateway(this.#attachments(sandbox));
-  }
-
-  /** Each network that the request names, with its bridge up, in the order of the interfaces. */
-  async #networksFor(ctx: OpContext, request: SandboxRequest): Promise<readonly [NetworkRecord, EndpointSpec][]> {
-    if (request.extraHosts.some((value) => value.endsWith("host-gateway"))) {
-      await this.#parts.catalog.ensureUp(ctx, this.#parts.catalog.resolve("bridge"));
-    }
-    if (request.mode !== "bridge") {
-      const network = this.#parts.catalog.resolve(request.mode);
-      return [[network, request.endpoints[request.mode] ?? { aliases: [] }]];
-    }
-    const wanted = Object.entries(request.endpoints).map(([name, spec]) => ({
-      network: this.#parts.catalog.resolve(name),
-      spec,
-      priority: spec.gwPriority ?? 0,
-    }));
-    const networks: [NetworkRecord, EndpointSpec][] = [];
-    for (const { network, spec } of interfaceOrder(wanted)) {
-      if (network.spec.driver !== "bridge") throw refusedMix(network);
-      if (networks.some(([other]) => other.id === network.id)) {
-        throw networkErrors.ENDPOINT_EXISTS({ instance: request.instanceName, network: network.spec.name });
-      }
-      networks.push([await this.#parts.catalog.ensureUp(ctx, network), spec]);
-    }
-    return networks;
-  }
-
-  /** Takes the addresses on all networks, or on none. Does not wait. */
-  #attachAll(
-    request: SandboxRequest,
-    networks: readonly (readonly [NetworkRecord, EndpointSpec])[],
-  ): readonly Attachment[] {
-    const attachments: Attachment[] = [];
-    try {
-      for (const [network, spec] of networks) attachments.push(this.#attach(request, network, spec, attachments));
-      return attachments;
-    } catch (error) {
-      for (const { endpoint } of attachments) this.#parts.addresses.release(endpoint);
-      throw error;
-    }
-  }
-
-  #attach(
-    request: SandboxRequest,
-    network: NetworkRecord,
-    spec: EndpointSpec,
-    others: readonly Attachment[],
-  ): Attachment {
-    // It may have been removed while the bridge of another was raised.
-    if (!this.#parts.catalog.canBeJoined(network.id)) {
-      throw networkErrors.NETWORK_NOT_FOUND({ name: network.spec.name });
-    }
-    const id = newId();
-    const onBridge = network.spec.driver === "bridge";
-    const { ipv4Cidr, ipv6Cidr } = this.#parts.addresses.allocate(network, onBridge ? spec : { aliases: [] });
-    const taken = others.map(({ endpoint }) => endpoint.interfaceName);
-    const endpoint: EndpointRecord = {
-      id,
-      networkId: network.id,
-      networkName: network.spec.name,
-      spec,
-      interfaceName: onBridge ? freeInterfaceName(network, taken) : "",
-      hostInterface: onBridge ? `vb${id.slice(0, 10)}` : "",
-      ipv4Cidr,
-      ...(ipv6Cidr === "" ? {} : { ipv6Cidr }),
-      gateway: network.spec.internal ? "" : gatewayOf(network, 4),
-      macAddress: onBridge ? spec.macAddress || macFor(ipv4Cidr) : "",
-      dnsNames: [...namesOf(request, network, spec)],
-    };
-    return { network, endpoint };
+    return defaultGateway(this.#attachments.of(sandbox));
   }
 
   #record(request: SandboxRequest, attachments: readonly Attachment[], ports: readonly PublishedPort[]): StoredSandbox {
@@ -273,7 +202,28 @@ export class Sandboxes {
     };
   }
 
-  #view(sandbox: StoredSandbox, attachments: readonly Attachment[], host: HostResolvConf, strict: boolean) {
+  /** Refuses what the user gave wrongly before anything is done; the addresses that were `taken` for it are then free again. */
+  #checkedView(
+    sandbox: StoredSandbox,
+    attachments: readonly Attachment[],
+    taken: readonly Attachment[],
+    host: HostResolvConf,
+    strict: boolean,
+  ): SandboxView {
+    try {
+      return this.#view(sandbox, attachments, host, strict);
+    } catch (error) {
+      for (const { endpoint } of taken) this.#parts.addresses.release(endpoint);
+      throw error;
+    }
+  }
+
+  #view(
+    sandbox: StoredSandbox,
+    attachments: readonly Attachment[],
+    host: HostResolvConf,
+    strict: boolean,
+  ): SandboxView {
     const { records, paths, config } = this.#parts;
     const bridge = records.networks.list().find((network) => network.builtin && network.spec.driver === "bridge");
     const hostGateway = bridge === undefined ? "" : gatewayOf(bridge, 4);
@@ -332,7 +282,7 @@ export class Sandboxes {
     const { records, host, names, paths, addresses, ports, store, events } = this.#parts;
     const sandbox = records.sandboxes.get(instanceId);
     if (sandbox === undefined) return;
-    const attachments = this.#attachments(sandbox);
+    const attachments = this.#attachments.of(sandbox);
     const gateway = defaultGateway(attachments);
     const plan: KernelOp[] = [];
     if (gateway !== undefined) plan.push(...unpublishOps(this.#parts.tag, sandbox.ports, portTargetOf(gateway)));
@@ -369,12 +319,17 @@ export class Sandboxes {
     const ports = from === undefined ? await this.#allocatePorts(sandbox, to) : sandbox.ports;
     const moved: StoredSandbox = { ...sandbox, ports: to === undefined ? [] : [...ports] };
     this.#save(moved);
-    await host.kernel.apply(ctx, [
-      ...(from === undefined ? [] : unpublishOps(tag, sandbox.ports, portTargetOf(from))),
-      ...(to === undefined ? [] : defaultRoutes(to).map((route) => ({ op: "route-replace", netns, route }) as const)),
-      ...(to === undefined ? [] : publishOps(tag, moved.ports, portTargetOf(to))),
-      ...(await this.#forgetPeers(ports)),
-    ]);
+    try {
+      await host.kernel.apply(ctx, [
+        ...(from === undefined ? [] : unpublishOps(tag, sandbox.ports, portTargetOf(from))),
+        ...(to === undefined ? [] : defaultRoutes(to).map((route) => ({ op: "route-replace", netns, route }) as const)),
+        ...(to === undefined ? [] : publishOps(tag, moved.ports, portTargetOf(to))),
+        ...(await this.#forgetPeers(ports)),
+      ]);
+    } catch (error) {
+      if (from === undefined) this.#parts.ports.release(sandbox.instanceId, moved.ports);
+      throw error;
+    }
     if (to === undefined) this.#parts.ports.release(sandbox.instanceId, sandbox.ports);
     return moved;
   }
@@ -388,17 +343,9 @@ export class Sandboxes {
     if (linking.length === 0) return;
     const host = await readHostResolvConf();
     for (const sandbox of linking) {
-      const view = this.#view(sandbox, this.#attachments(sandbox), host, false);
+      const view = this.#view(sandbox, this.#attachments.of(sandbox), host, false);
       await writeSandboxFiles(this.#parts.paths, view, this.#parts.config);
     }
-  }
-
-  /** A network that is gone from the records can't have endpoints, so none is lost here. */
-  #attachments(sandbox: StoredSandbox): readonly Attachment[] {
-    return sandbox.endpoints.flatMap((endpoint) => {
-      const network = this.#parts.records.networks.get(endpoint.networkId);
-      return network === undefined ? [] : [{ endpoint, network }];
-    });
   }
 
   #require(instanceId: string): StoredSandbox {
@@ -427,37 +374,6 @@ export function recordOf(sandbox: StoredSandbox): SandboxRecord {
 function linkDown(sandbox: StoredSandbox, endpoint: EndpointRecord): readonly KernelOp[] {
   if (sandbox.netnsPath === "" || endpoint.interfaceName === "") return [];
   return [{ op: "link-delete", netns: sandbox.netnsPath, name: endpoint.interfaceName }];
-}
-
-function namesOf(request: SandboxRequest, network: NetworkRecord, spec: EndpointSpec): readonly string[] {
-  return hasNames(network) ? dnsNamesOf({ ...request, aliases: spec.aliases }) : [];
-}
-
-function refuseConnect(sandbox: StoredSandbox, network: NetworkRecord): void {
-  if (sandbox.endpoints.some((endpoint) => endpoint.networkId === network.id)) {
-    throw networkErrors.ENDPOINT_EXISTS({ instance: sandbox.instanceName, network: network.spec.name });
-  }
-  if (network.spec.driver === "host") {
-    throw networkErrors.CONNECT_REFUSED({
-      reason: "cannot connect container to host network - container must be created in host network mode",
-    });
-  }
-  if (network.spec.driver === "null" || sandbox.mode === "none") throw refusedMix(network);
-  if (sandbox.mode === "host") {
-    throw networkErrors.CONNECT_REFUSED({
-      reason:
-        "container sharing network namespace with another container or host cannot be connected to any other network",
-    });
-  }
-}
-
-function refusedMix(network: NetworkRecord): Error {
-  return networkErrors.CONNECT_REFUSED({
-    reason:
-      network.spec.driver === "host"
-        ? "cannot attach both user-defined and non-user-defined network-modes"
-        : "container cannot be connected to multiple networks with one of the networks in private (none) mode",
-  });
 }
 
 /** A copy that the store may keep: the request's lists are the caller's, and its networks may be named by id. */
