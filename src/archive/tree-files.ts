@@ -153,12 +153,17 @@ export function errorCode(error: unknown): string | undefined {
 export function removeTree(files: TreeFiles, path: string): void {
   const stat = files.lstat(path);
   if (stat === undefined) return;
-  if (stat.kind !== "directory") {
-    files.unlink(path);
-    return;
+  try {
+    if (stat.kind === "directory") {
+      for (const name of files.readdir(path)) removeTree(files, `${path}/${name}`);
+      files.rmdir(path);
+    } else {
+      files.unlink(path);
+    }
+  } catch (error) {
+    // A process in a running container was faster.
+    if (errorCode(error) !== "ENOENT") throw error;
   }
-  for (const name of files.readdir(path)) removeTree(files, `${path}/${name}`);
-  files.rmdir(path);
 }
 
 const O_CREATE_NEW = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;

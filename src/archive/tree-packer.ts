@@ -3,7 +3,7 @@ import { closeSync, readSync } from "node:fs";
 import { archiveErrors } from "./errors.ts";
 import { fromBinary, NO_XATTRS, type TarEntry } from "./tar-entry.ts";
 import { encodeEntry, END_OF_ARCHIVE, roundUp } from "./tar-writer.ts";
-import type { TreeFiles, TreeStat } from "./tree-files.ts";
+import { errorCode, type TreeFiles, type TreeStat } from "./tree-files.ts";
 import { isOpaque, isOverlayWhiteout, isOverlayXattr, OPAQUE_MARKER, whiteoutName } from "./whiteout.ts";
 
 export interface PackOptions {
@@ -15,6 +15,9 @@ export interface PackOptions {
   /** Relative to `path`, binary. */
   readonly exclude: ReadonlySet<string>;
 }
+
+/** What a file call says of a file that is no longer what it was when its directory was read. */
+const GONE = new Set(["ENOENT", "ENOTDIR", "ELOOP", "EINVAL", "ENXIO"]);
 
 /** Bytes of one yielded piece, at most. */
 const CHUNK = 1 << 20;
@@ -57,7 +60,12 @@ class TreePacker {
       // Gone since the directory was read.
       if (stat === undefined) continue;
       const parent = name === "" || name.endsWith("/") ? name : `${name}/`;
-      yield* this.#node(childPath, `${parent}${child}`, childRelative, stat, parent, child);
+      try {
+        yield* this.#node(childPath, `${parent}${child}`, childRelative, stat, parent, child);
+      } catch (error) {
+        // A process in a running container removed or replaced it; nothing of it is in the archive yet.
+        if (!GONE.has(errorCode(error) ?? "")) throw error;
+      }
     }
   }
 

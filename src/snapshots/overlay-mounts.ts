@@ -2,8 +2,8 @@
 import { closeSync, openSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { isBerthError } from "../base/errors.ts";
 import type { OpContext } from "../base/op-context.ts";
+import { errnoOf } from "../host/errors.ts";
 import type { Host } from "../host/host.ts";
 import type { MountOp } from "../host/kernel-ops.ts";
 
@@ -65,7 +65,7 @@ export class OverlayMounts {
     try {
       await this.#apply(ctx, { op: "unmount", target });
     } catch (error) {
-      if (!isBerthError(error, "KERNEL_OP_FAILED") || !/\bEBUSY\b/.test(error.message)) throw error;
+      if (errnoOf(error) !== "EBUSY") throw error;
       ctx.log.warn({ target }, "root file system is still in use: detaching it");
       await this.#apply(ctx, { op: "unmount", target, detach: true });
     }

@@ -1,9 +1,10 @@
-import { execFile } from "node:child_process";
+import { execFile, execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { Readable } from "node:stream";
 import { promisify } from "node:util";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { afterAll, describe, expect, it } from "vitest";
@@ -11,7 +12,9 @@ import type { ExtractRequest } from "../../../src/archive/confined-root.ts";
 import { confinedRootsContract } from "../../../src/archive/confined-roots.contract.ts";
 import { memberOf, rawMember, sha256, tarOf } from "../../../src/archive/fake/tar-builder.ts";
 import { ThreadConfinedRoots } from "../../../src/archive/thread-confined-roots.ts";
+import { silentLogger } from "../../../src/base/logger.ts";
 import { background } from "../../../src/base/op-context.ts";
+import { createLinuxHost } from "../../../src/host/linux-host.ts";
 
 const roots = new ThreadConfinedRoots();
 afterAll(() => roots[Symbol.asyncDispose]());
@@ -94,6 +97,36 @@ describe("ThreadConfinedRoots", () => {
       expect(statSync(join(directory, "root/big")).size).toBeLessThan(2 ** 29);
     } finally {
       rmSync(directory, { recursive: true });
+    }
+  });
+
+  it.each(["xz", "bzip2"])("unpacks %s through its program, and says when that is not there", async (program) => {
+    const host = await createLinuxHost({ log: silentLogger });
+    await using withPrograms = new ThreadConfinedRoots({ processes: host.processes });
+    const directory = mkdtempSync(join(tmpdir(), "berth-archive-"));
+    try {
+      const tar = tarOf({ name: "file", data: "content" });
+      const compressed = execFileSync(program, ["-c"], { input: tar });
+      const request = (bytes: Buffer): ExtractRequest => ({
+        source: { stream: Readable.from([bytes]) },
+        compression: "auto",
+        into: "/",
+        semantics: "plain",
+      });
+      await using root = await withPrograms.open(ctx, directory);
+      expect((await root.extract(ctx, request(compressed))).diffId).toBe(sha256(tar));
+      expect(readFileSync(join(directory, "file"), "utf8")).toBe("content");
+      await expect(root.extract(ctx, request(compressed.subarray(0, -20)))).rejects.toMatchObject({
+        code: expect.stringMatching(/^ARCHIVE_(CORRUPT|TRUNCATED)$/),
+      });
+      await using without = await roots.open(ctx, directory);
+      await expect(without.extract(ctx, request(compressed))).rejects.toMatchObject({
+        code: "ARCHIVE_COMPRESSION_UNSUPPORTED",
+        message: expect.stringContaining(program),
+      });
+    } finally {
+      rmSync(directory, { recursive: true });
+      await host.close();
     }
   });
 
