@@ -167,7 +167,7 @@ async function assemble(
 
   const fingerprint = await driver.fingerprint(ctx);
   const system = new System({ config, paths, host, networks, fingerprint, storageDriver: "overlay2" });
-  return { tag, backend: { images, instances, networks, volumes, builder, events, registry: images, system } };
+  return { tag, backend: { images, instances, networks, volumes, builder, events, registry: images.registry, system } };
 }
 
 async function lockRoot(host: Host, dataRoot: string): Promise<Disposable> {

@@ -35,6 +35,7 @@ import { Endpoints } from "./registry/endpoints.ts";
 import { DEFAULT_RETRY, type RetryPolicy } from "./registry/retry.ts";
 import { DEFAULT_TIMEOUTS, Transport, type TransportTimeouts } from "./registry/transport.ts";
 import { DEFAULT_UPLOAD_CHUNK_BYTES } from "./registry/upload.ts";
+import { RegistryQueries } from "./registry-queries.ts";
 import { ImageRemover } from "./remove.ts";
 import { saveImages } from "./save.ts";
 import { SinkLeases } from "./sink-leases.ts";
@@ -72,6 +73,8 @@ export interface ImageServiceParts {
 export interface EngineImages extends Api.ImageService, Disposable {
   /** At start, after the snapshotter has recovered: removes what a killed engine left. */
   recover(ctx: OpContext): Promise<void>;
+  /** `docker login` and `docker manifest`. */
+  readonly registry: RegistryQueries;
 }
 
 export function createImageService(parts: ImageServiceParts): EngineImages {
@@ -79,6 +82,7 @@ export function createImageService(parts: ImageServiceParts): EngineImages {
 }
 
 class Images implements EngineImages {
+  readonly registry: RegistryQueries;
   readonly #parts: ImageServiceParts;
   readonly #room: ImageRoom;
   readonly #puller: Puller;
@@ -114,6 +118,7 @@ class Images implements EngineImages {
       policy: parts.retry ?? DEFAULT_RETRY,
       clock,
     });
+    this.registry = new RegistryQueries(client);
     this.#puller = new Puller(this.#room, client, config.maxConcurrentDownloads);
     this.#pusher = new Pusher(this.#room, client, {
       maxConcurrentUploads: config.maxConcurrentUploads,

@@ -95,6 +95,11 @@ export const imageErrors = defineErrors({
     message: (p: { host: string; detail: string }) => p.detail || `unauthorized: registry ${p.host} wants credentials`,
     hint: (p) => `log in first: docker login ${p.host}`,
   },
+  LOGIN_REFUSED: {
+    status: 401,
+    message: (p: { url: string; reason: string }) => `login attempt to ${p.url} failed with ${p.reason}`,
+    hint: () => "check the user name and the password",
+  },
   REGISTRY_TOO_MANY_REQUESTS: {
     status: 429,
     message: (p: { host: string; detail: string }) =>

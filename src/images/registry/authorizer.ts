@@ -14,6 +14,7 @@ const DEFAULT_TOKEN_SECONDS = 60;
 /** A token is renewed this long before it ends. */
 const TOKEN_MARGIN_MS = 5_000;
 const TOKEN_RESPONSE_LIMIT = 1 << 20;
+const CLIENT_ID = "berth";
 
 /** Sends a request with the client's retries, without authorization. */
 export type Send = (ctx: OpContext, request: HttpRequest) => Promise<HttpResponse>;
@@ -72,9 +73,29 @@ export class Authorizer {
     }
   }
 
+  /** Logs in where the registry names a token server: the refresh token that stands for the password, when it gives one. */
+  async login(ctx: OpContext): Promise<string | undefined> {
+    if (this.#challenge?.scheme !== "bearer") return undefined;
+    const body = await this.#askForToken(ctx, this.#challenge, "", { offline: true });
+    this.#keep("", body);
+    const json = parseJson(body, `token of ${this.#endpoint.host}`);
+    const refresh = isRecord(json) ? json["refresh_token"] : undefined;
+    return typeof refresh === "string" && refresh !== "" ? refresh : undefined;
+  }
+
   async #fetchToken(ctx: OpContext, challenge: Challenge, scope: Scope): Promise<string> {
+    return this.#keep(scope, await this.#askForToken(ctx, challenge, scope));
+  }
+
+  async #askForToken(
+    ctx: OpContext,
+    challenge: Challenge,
+    scope: Scope,
+    options: { readonly offline?: boolean } = {},
+  ): Promise<Uint8Array> {
     const realm = this.#realm(challenge);
-    const response = await this.#send(ctx, this.#tokenRequest(realm, challenge.parameters["service"] ?? "", scope));
+    const service = challenge.parameters["service"] ?? "";
+    const response = await this.#send(ctx, this.#tokenRequest(realm, service, scope, options.offline ?? false));
     const body = await readBody(response, TOKEN_RESPONSE_LIMIT);
     if (response.status !== 200 || body === undefined) {
       const detail = body === undefined ? "" : errorDetail(body);
@@ -90,7 +111,7 @@ export class Authorizer {
         detail,
       });
     }
-    return this.#keep(scope, body);
+    return body;
   }
 
   #keep(scope: Scope, body: Uint8Array): string {
@@ -109,7 +130,7 @@ export class Authorizer {
   }
 
   /** A refresh token is posted (OAuth 2), a password goes as Basic (distribution, token authentication). */
-  #tokenRequest(realm: URL, service: string, scope: Scope): HttpRequest {
+  #tokenRequest(realm: URL, service: string, scope: Scope, offline: boolean): HttpRequest {
     const tls = this.#endpoint.tls;
     const identity = this.#auth?.identityToken;
     if (identity !== undefined && identity !== "") {
@@ -118,7 +139,7 @@ export class Authorizer {
         refresh_token: identity,
         service,
         scope,
-        client_id: "berth",
+        client_id: CLIENT_ID,
       });
       const headers = { "Content-Type": "application/x-www-form-urlencoded" };
       return { method: "POST", url: realm, headers, body: Buffer.from(form.toString()), tls };
@@ -126,6 +147,10 @@ export class Authorizer {
     const url = new URL(realm);
     if (service !== "") url.searchParams.set("service", service);
     for (const one of scope.split(" ").filter((one) => one !== "")) url.searchParams.append("scope", one);
+    if (offline) {
+      url.searchParams.set("offline_token", "true");
+      url.searchParams.set("client_id", CLIENT_ID);
+    }
     const basic = this.#basic();
     if (basic !== undefined) url.searchParams.set("account", this.#auth?.username ?? "");
     return { method: "GET", url, headers: basic === undefined ? {} : { Authorization: basic }, tls };

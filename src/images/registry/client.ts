@@ -52,6 +52,12 @@ export class RegistryClient {
     return new Repository(connection, reference.path, "pull,push");
   }
 
+  /** Tries credentials on a registry, by its domain. Resolves with an identity token, when the registry gives one. */
+  async login(ctx: OpContext, domain: string, auth: RegistryAuth): Promise<string | undefined> {
+    const connection = await this.#connect(ctx, await this.#endpoints.forRegistry(domain), auth);
+    return await connection.login(ctx);
+  }
+
   async #connect(ctx: OpContext, endpoint: Endpoint, auth: RegistryAuth | undefined): Promise<Connection> {
     // A mirror is only a short cut: one that is down must not hold up what the registry would answer at once.
     const retries = endpoint.mirror

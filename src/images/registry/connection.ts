@@ -1,5 +1,6 @@
-import type { IncomingHttpHeaders } from "node:http";
+import { type IncomingHttpHeaders, STATUS_CODES } from "node:http";
 import type { Readable } from "node:stream";
+import { isBerthError } from "../../base/errors.ts";
 import type { OpContext } from "../../base/op-context.ts";
 import { imageErrors } from "../errors.ts";
 import { type Authorizer, errorDetail, type Scope } from "./authorizer.ts";
@@ -54,6 +55,23 @@ export class Connection {
       throw await this.#transient(request, response);
     } catch (error) {
       throw networkFailure(error, this.endpoint.host, ctx.signal);
+    }
+  }
+
+  /** Tries who we are, for its own sake (`docker login`). Resolves with the identity token that the registry gives for the password. */
+  async login(ctx: OpContext): Promise<string | undefined> {
+    const request: RegistryRequest = { method: "GET", path: "" };
+    const url = this.#resolve("").href;
+    try {
+      const identityToken = await this.#authorizer.login(ctx);
+      const response = await this.request(ctx, "", request);
+      response.body.resume();
+      if (response.status === 200) return identityToken;
+      const reason = `status: ${response.status} ${STATUS_CODES[response.status] ?? ""}`;
+      throw imageErrors.LOGIN_REFUSED({ url, reason: reason.trimEnd() });
+    } catch (error) {
+      if (!isBerthError(error, "REGISTRY_UNAUTHORIZED")) throw error;
+      throw imageErrors.LOGIN_REFUSED({ url, reason: error.message }, { cause: error });
     }
   }
 

@@ -44,7 +44,11 @@ export class Endpoints {
   }
 
   async forPush(reference: Reference): Promise<Endpoint> {
-    const host = reference.domain;
+    return await this.forRegistry(reference.domain);
+  }
+
+  /** The registry itself, by its domain: "docker.io", "localhost:5000". */
+  async forRegistry(host: string): Promise<Endpoint> {
     const address = host === DOCKER_HUB ? DOCKER_HUB_HOST : host;
     const insecure = await this.#isInsecure(address);
     const tls = await this.#certificates.settings(address, !insecure);
@@ -81,6 +85,12 @@ export class Endpoints {
 /** Whose credentials Docker's configuration keeps for this registry. */
 export function credentialKey(domain: string): string {
   return domain === DOCKER_HUB ? "https://index.docker.io/v1/" : domain;
+}
+
+/** The domain that a server address of Docker's configuration means: "https://index.docker.io/v1/" and "" are docker.io. */
+export function registryDomain(serverAddress: string): string {
+  const host = serverAddress.replace(/^https?:\/\//, "").replace(/\/.*$/, "");
+  return ["", "index.docker.io", DOCKER_HUB_HOST].includes(host) ? DOCKER_HUB : host;
 }
 
 const LOOPBACK = new BlockList();

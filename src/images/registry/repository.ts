@@ -1,11 +1,14 @@
 import type { Readable } from "node:stream";
 import type { OpContext } from "../../base/op-context.ts";
+import type { Descriptor } from "../../schema/image.ts";
 import { sha256 } from "../chain-id.ts";
 import { isRecord, parseJson } from "../documents.ts";
 import { imageErrors } from "../errors.ts";
 import { ACCEPTED_MANIFESTS } from "../media-types.ts";
 import { errorDetail } from "./authorizer.ts";
 import { type Connection, header, type RegistryRequest } from "./connection.ts";
+import { networkFailure } from "./network-failure.ts";
+import { withRetries } from "./retry.ts";
 import { type HttpResponse, readBody } from "./transport.ts";
 
 export interface RemoteManifest {
@@ -87,6 +90,27 @@ export class Repository {
       });
     }
     throw await this.#denied(request, response, `${this.connection.endpoint.host}/${this.path}`);
+  }
+
+  /** A small blob as a whole, verified. Not stored. */
+  async smallBlob(ctx: OpContext, blob: Descriptor): Promise<Uint8Array> {
+    const invalid = (reason: string) =>
+      imageErrors.REGISTRY_RESPONSE_INVALID({ host: this.connection.endpoint.host, reason });
+    if (blob.size > MANIFEST_LIMIT) throw invalid(`blob ${blob.digest} has more than ${MANIFEST_LIMIT} bytes`);
+    return await withRetries(ctx, this.connection.retries, async () => {
+      const { body } = await this.openBlob(ctx, blob.digest, 0);
+      try {
+        const bytes = await readBody({ body }, MANIFEST_LIMIT);
+        if (bytes !== undefined && sha256(bytes) === blob.digest) return bytes;
+      } catch (error) {
+        throw networkFailure(error, this.connection.endpoint.host, ctx.signal);
+      }
+      throw imageErrors.REGISTRY_DIGEST_MISMATCH({
+        reference: `blob of ${this.path}`,
+        expected: blob.digest,
+        actual: "other bytes",
+      });
+    });
   }
 
   async hasBlob(ctx: OpContext, digest: string): Promise<boolean> {

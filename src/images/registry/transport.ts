@@ -125,7 +125,7 @@ export class Transport implements Disposable {
 }
 
 /** A response's body, at most `limit` bytes of it; undefined when it is longer. */
-export async function readBody(response: HttpResponse, limit: number): Promise<Buffer | undefined> {
+export async function readBody(response: Pick<HttpResponse, "body">, limit: number): Promise<Buffer | undefined> {
   const chunks: Buffer[] = [];
   let length = 0;
   for await (const chunk of response.body) {
