@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { messageOf } from "../base/errors.ts";
 import { newId, shortId } from "../base/ids.ts";
 import type { OpContext } from "../base/op-context.ts";
 import { Reverter } from "../base/reverter.ts";
@@ -27,6 +28,15 @@ import { validateHealthcheck, validateRequest } from "./validate/validate.ts";
 /** Journal kind of a create that makes volumes, which nothing else would lead recovery to. */
 export const createJournalKind = "instance.create";
 
+/** A network that is missing is the request's fault, not a thing that was not found. */
+function requireNetwork(parts: Parts, nameOrId: string): void {
+  try {
+    parts.networks.resolve(nameOrId);
+  } catch (error) {
+    throw instanceErrors.NETWORK_UNUSABLE({ reason: messageOf(error) }, { cause: error });
+  }
+}
+
 /** See {@link InstanceService.create}. Everything is checked, and the name taken, before the first effect. */
 export async function createInstance(
   parts: Parts,
@@ -37,7 +47,7 @@ export async function createInstance(
   const warnings = await validateRequest(request, {
     machine: { cpus: parts.host.facts.cpus, controllers: parts.host.cgroups.controllers },
     resolve: (nameOrId) => resolveInstance(parts.records, nameOrId),
-    requireNetwork: (nameOrId) => void parts.networks.resolve(nameOrId),
+    requireNetwork: (nameOrId) => requireNetwork(parts, nameOrId),
   });
   const image = findImage(parts, request);
   const merged = mergeImage(request, image?.config.config ?? {});

@@ -27,6 +27,11 @@ export const instanceErrors = defineErrors({
       `Conflict. The container name "/${p.name}" is already in use by container "${p.id}". ` +
       "You have to remove (or rename) that container to be able to reuse that name.",
   },
+  NETWORK_UNUSABLE: {
+    status: 400,
+    message: (p: { readonly reason: string }) => `failed to set up container networking: ${p.reason}`,
+    hint: () => "List the networks with `berth network ls`, or make one with `berth network create`.",
+  },
   RENAME_NAME_IN_USE: {
     status: 409,
     message: (p: { readonly reason: string }) => `Error when allocating new name: ${p.reason}`,

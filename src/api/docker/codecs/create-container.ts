@@ -29,7 +29,8 @@ export function instanceRequest(
   const platform = platformOf(query.platform, backend);
   return {
     isolation: "container",
-    name: query.name.replace(/^\//, ""),
+    // Docker's own leading slash; any other is part of a wrong name, which the refusal shows as it was given.
+    name: query.name.replace(/^\/(?=[^/]*$)/, ""),
     image: body.Image ?? "",
     process: processSpec(body, host, backend),
     hostname: body.Hostname ?? "",

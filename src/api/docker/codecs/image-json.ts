@@ -108,12 +108,15 @@ export function imageNameNow(given: string, imageId: string, idByTag: ReadonlyMa
 
 /** For `docker images NAME`: whether a tag or digest matches a shell pattern such as "debian", "debian:*" or "*\/app". */
 export function matchesReference(image: ImageRecord, pattern: string): boolean {
-  return [...image.tags, ...image.repoDigests].some((name) => {
-    const reference = parseReference(name);
-    const short = familiarName(reference);
-    const forms = [short, familiar(name), `${reference.domain}/${reference.path}`, name];
-    return forms.some((form) => matchesGlob(form, pattern));
-  });
+  return [...image.tags, ...image.repoDigests].some((name) => nameMatches(name, pattern));
+}
+
+/** Whether one tag or digest does, in any of its spellings. */
+export function nameMatches(name: string, pattern: string): boolean {
+  const reference = parseReference(name);
+  const short = familiarName(reference);
+  const forms = [short, familiar(name), `${reference.domain}/${reference.path}`, name];
+  return forms.some((form) => matchesGlob(form, pattern));
 }
 
 /** Go's path.Match: "*" and "?" stop at a slash. */

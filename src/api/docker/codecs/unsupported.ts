@@ -34,7 +34,7 @@ export function refuseUnsupported(host: DockerHostConfig, config: DockerContaine
   const runtime = host.Runtime ?? "";
   if (runtime !== "" && runtime !== facts.runtime) {
     throw apiErrors.API_BAD_REQUEST({
-      message: `unknown or invalid runtime name: ${runtime} (this engine runs containers with ${facts.runtime})`,
+      message: `unknown or invalid runtime name: ${runtime}`,
     });
   }
   const driver = host.VolumeDriver ?? "";

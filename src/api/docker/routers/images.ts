@@ -10,7 +10,14 @@ import {
 } from "../../../schema/docker/image.ts";
 import type { ImageRecord } from "../../../schema/image.ts";
 import type { DockerBackend } from "../backend.ts";
-import { historyJson, imageSummary, inspectImage, matchesReference, removedJson } from "../codecs/image-json.ts";
+import {
+  historyJson,
+  imageSummary,
+  inspectImage,
+  matchesReference,
+  nameMatches,
+  removedJson,
+} from "../codecs/image-json.ts";
 import { matchesLabels } from "../codecs/label-filter.ts";
 import { platformParameter } from "../codecs/platform.ts";
 import { repositoryReference } from "../codecs/repository-reference.ts";
@@ -112,6 +119,7 @@ function listImages({ backend, query, version }: Call<Static<typeof ListImagesQu
   const shared = query["shared-size"] ? sharedSizes(images) : undefined;
   const listed = all.filter((image) => tests.every((test) => test(image)));
   const rows = listed
+    .map((image) => (references === undefined || references.length === 0 ? image : onlyNamed(image, references)))
     .toSorted((a, b) => unixSeconds(b.config.created ?? "") - unixSeconds(a.config.created ?? ""))
     .map((image) =>
       imageSummary(image, version, {
@@ -151,6 +159,12 @@ function imageTest(
     default:
       throw apiErrors.API_INVALID_FILTER({ name });
   }
+}
+
+/** An image under those of its names that were asked for, as Docker lists it. */
+function onlyNamed(image: ImageRecord, patterns: readonly string[]): ImageRecord {
+  const asked = (name: string) => patterns.some((pattern) => nameMatches(name, pattern));
+  return { ...image, tags: image.tags.filter(asked), repoDigests: image.repoDigests.filter(asked) };
 }
 
 function createdAt(image: ImageRecord): number {
