@@ -148,7 +148,7 @@ describe("import", () => {
       layers: [{ diffId: sha256(tar) }],
       config: { config: { Cmd: ["a"], Env: ["A=b"] }, history: [{ comment: "mine" }] },
     });
-    expect(room.lines).toEqual([record.id]);
+    expect(room.lines).toEqual(["Importing"]);
     expect(room.events()).toEqual([`import ${record.id}`]);
   });
 

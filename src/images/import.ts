@@ -10,6 +10,7 @@ import { ingestLayer, type IngestOptions } from "./layer-ingest.ts";
 import { normalisePlatform } from "./platform.ts";
 import { formatReference, parseReference, type Reference, withDefaultTag } from "./reference.ts";
 import { assembleImage } from "./store-image.ts";
+import { throttled } from "./throttled.ts";
 
 /** `docker import`: a root file system's tar as an image of one layer. */
 export async function importImage(
@@ -27,10 +28,15 @@ export async function importImage(
     platform: normalisePlatform(request.platform ?? room.platform),
     created: new Date(room.clock.now()).toISOString(),
     history: [{ comment: request.message ?? "Imported from -" }],
+    onProgress: throttledBytes(progress),
   });
   room.events.changed("import", record);
-  progress({ status: record.id });
   return record;
+}
+
+function throttledBytes(progress: ProgressSink): (bytes: number) => void {
+  const report = throttled((current) => progress({ status: "Importing", current }));
+  return (bytes) => report(bytes, undefined);
 }
 
 export interface RootfsImage {

@@ -228,6 +228,31 @@ describe("credentials", () => {
   });
 });
 
+describe("questions that store nothing", () => {
+  test("what a reference names: one image, or a list", async () => {
+    expect(await room.images.registry.inspect(room.ctx, reference)).toEqual({
+      descriptor: { mediaType: MediaType.ociManifest, digest: IMAGE.manifestDigest, size: IMAGE.manifestBytes.length },
+      platforms: [{ os: "linux", architecture: "amd64" }],
+    });
+    const platform = { os: "linux", architecture: "arm64", variant: "v8" };
+    registry.addManifest(index(entryOf(IMAGE, platform)), MediaType.ociIndex, "1");
+    expect((await room.images.registry.inspect(room.ctx, reference)).platforms).toEqual([platform]);
+    expect(await room.blobs()).toEqual([]);
+  });
+
+  test("whether credentials are right", async () => {
+    const challenge = answer(401, { "WWW-Authenticate": 'Basic realm="r"' });
+    const auth = { username: "u", password: "p", serverAddress: registry.host };
+    registry.override("GET /v2/", challenge);
+    expect(await room.images.registry.login(room.ctx, auth)).toEqual({});
+    registry.override("GET /v2/", challenge, challenge, challenge);
+    await expect(room.images.registry.login(room.ctx, auth)).rejects.toMatchObject({
+      status: 401,
+      code: "LOGIN_REFUSED",
+    });
+  });
+});
+
 test("an image that is here under another name is only named", async () => {
   await pull();
   registry.addManifest(IMAGE.manifestBytes, MediaType.ociManifest, "2");
