@@ -1,5 +1,4 @@
 /** A whole back end in memory, with processes that are functions: for tests of the transport. */
-import { Readable } from "node:stream";
 import { Value } from "typebox/value";
 import type { OpContext } from "../../../base/op-context.ts";
 import type { BuildRequest, BuildService } from "../../../build/build-service.ts";
@@ -232,8 +231,4 @@ function fakeSystem(): SystemBackend {
         config: Value.Create(EngineConfig),
       }),
   };
-}
-
-export function emptyTar(): Readable {
-  return Readable.from([Buffer.alloc(1024)]);
 }

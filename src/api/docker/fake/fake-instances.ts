@@ -167,13 +167,14 @@ export class FakeInstances implements InstanceService {
   async logs(_ctx: OpContext, nameOrId: string, options: LogOptions): Promise<Readable> {
     const record = this.resolve(nameOrId);
     const { log, exited } = this.#run(record.id);
+    const running = record.state.status === "running";
     const wanted = (line: LogLine) => (line.stream === "stdout" ? options.stdout : options.stderr);
     const lines = log.filter(wanted).slice(options.tail === undefined ? 0 : -options.tail || log.length);
     async function* follow() {
       yield* lines;
       let sent = log.length;
       const over = exited.promise.then(() => true);
-      while (options.follow) {
+      while (options.follow && running) {
         const ended = await Promise.race([over, new Promise<false>((resolve) => setTimeout(() => resolve(false), 10))]);
         for (; sent < log.length; sent += 1) {
           const line = log[sent];
