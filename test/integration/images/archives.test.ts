@@ -9,7 +9,7 @@ import { expect, test } from "vitest";
 import { noProgress } from "../../../src/base/progress.ts";
 import { busyboxArchive } from "../../support/busybox-image.ts";
 import { type ImageEngine, openImageEngine, recordProgress } from "./image-engine.ts";
-import { startRegistry } from "./registry-process.ts";
+import { startRegistry } from "../../support/registry.ts";
 
 const skopeo = (...argv: readonly string[]) => execFileSync("skopeo", argv, { encoding: "utf8" });
 

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { withTimeout } from "../../../src/base/op-context.ts";
 import { openImageEngine, recordProgress } from "./image-engine.ts";
-import { freePort } from "./registry-process.ts";
+import { freePort } from "../../support/registry.ts";
 
 test("a base image from the host's mirror, under another name", { timeout: 600_000 }, async () => {
   await using engine = await openImageEngine();

@@ -9,22 +9,15 @@ import { createLinuxHost } from "../../../src/host/linux-host.ts";
 import { dockerConfigCredentials } from "../../../src/images/registry/credentials.ts";
 import { busyboxArchive } from "../../support/busybox-image.ts";
 import { type ImageEngine, openImageEngine, recordProgress } from "./image-engine.ts";
-import { freePort, startRegistry } from "./registry-process.ts";
+import { freePort, passwordProtected, startRegistry } from "../../support/registry.ts";
 import { refreshToken, startTokenServer, tokenUser } from "./token-server.ts";
-
-/** bcrypt of "s3cret". */
-const HTPASSWD = "bob:$2b$04$pzsXL3Z7x3Bp36ar5aX/Fe8oFVlHw9t7Od2YHSTfia8g5gRMjaIdi\n";
 
 async function loadSample(engine: ImageEngine, ...tags: readonly string[]) {
   const archive = await busyboxArchive({ tags: [...tags] });
   await engine.images.load(engine.ctx, Readable.from([archive]), noProgress);
 }
 
-const basicRegistry = () =>
-  startRegistry({
-    auth: "  htpasswd:\n    realm: test\n    path: {dir}/htpasswd",
-    files: { htpasswd: HTPASSWD },
-  });
+const basicRegistry = () => startRegistry(passwordProtected);
 
 test("basic authentication: none, wrong, and right credentials", async () => {
   await using registry = await basicRegistry();

@@ -6,9 +6,9 @@ import { describe, expect, test } from "vitest";
 import { withTimeout } from "../../../src/base/op-context.ts";
 import { noProgress } from "../../../src/base/progress.ts";
 import { busyboxArchive } from "../../support/busybox-image.ts";
-import { startCuttingProxy } from "./cutting-proxy.ts";
+import { startCuttingProxy } from "../../support/cutting-proxy.ts";
 import { type ImageEngine, openImageEngine, recordProgress } from "./image-engine.ts";
-import { freePort, startRegistry } from "./registry-process.ts";
+import { freePort, startRegistry } from "../../support/registry.ts";
 
 async function loadSample(engine: ImageEngine, tag: string, files: Record<string, string> = {}) {
   const archive = await busyboxArchive({ tags: [tag], files: { "/etc/motd": "hello\n", ...files } });

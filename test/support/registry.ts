@@ -72,3 +72,9 @@ export async function freePort(): Promise<number> {
   if (address === null || typeof address === "string") throw new Error("no port");
   return address.port;
 }
+
+/** `auth` and `files` for a registry that asks for a password: bob's is "s3cret". */
+export const passwordProtected: RegistryOptions = {
+  auth: "  htpasswd:\n    realm: test\n    path: {dir}/htpasswd",
+  files: { htpasswd: "bob:$2b$04$pzsXL3Z7x3Bp36ar5aX/Fe8oFVlHw9t7Od2YHSTfia8g5gRMjaIdi\n" },
+};
