@@ -5,7 +5,8 @@ import type { TreeStat } from "./tree-files.ts";
 
 const PREFIX = ".wh.";
 const META_PREFIX = ".wh..wh.";
-const OPAQUE = ".wh..wh..opq";
+/** Marker file that makes its directory opaque. */
+export const OPAQUE_MARKER = ".wh..wh..opq";
 
 /** Attribute that makes a directory of an upper layer hide what lies below. */
 export const OPAQUE_XATTR = "trusted.overlay.opaque";
@@ -21,7 +22,7 @@ export type Whiteout =
 /** What the base name of a layer's entry asks for; undefined for an ordinary entry. */
 export function parseWhiteout(entry: string, baseName: string): Whiteout | undefined {
   if (!baseName.startsWith(PREFIX)) return undefined;
-  if (baseName === OPAQUE) return { kind: "opaque" };
+  if (baseName === OPAQUE_MARKER) return { kind: "opaque" };
   if (baseName.startsWith(META_PREFIX)) return { kind: "ignore" };
   const name = baseName.slice(PREFIX.length);
   if (name === "" || name === "." || name === "..") {
@@ -33,8 +34,6 @@ export function parseWhiteout(entry: string, baseName: string): Whiteout | undef
 export function whiteoutName(name: string): string {
   return `${PREFIX}${name}`;
 }
-
-export const OPAQUE_MARKER = OPAQUE;
 
 /** Whether this is overlayfs' own mark of a removed file. */
 export function isOverlayWhiteout(stat: TreeStat): boolean {

@@ -32,7 +32,6 @@ export interface ConfinedThread {
 export interface FileCalls {
   mknod(path: string, modeWithType: number, major: number, minor: number): void;
   setXattr(path: string, name: string, value: Uint8Array): void;
-  removeXattr(path: string, name: string): void;
   /** Every attribute; empty where the file system has none. */
   xattrs(path: string): ReadonlyMap<string, Buffer>;
   /** Sets access and modification time. */
@@ -90,9 +89,6 @@ export function linuxFileCalls(): FileCalls {
     setXattr(path, name, value) {
       checked("lsetxattr", lsetxattr(cString(path), cString(name), value, value.length, 0));
     },
-    removeXattr(path, name) {
-      checked("lremovexattr", lremovexattr(cString(path), cString(name)));
-    },
     xattrs(path) {
       const cPath = cString(path);
       const names = readGrowing("llistxattr", (buffer, size) => llistxattr(cPath, buffer, size));
@@ -130,7 +126,6 @@ const mknod = bind<(path: Bytes, mode: number, device: bigint) => number>(
 const lsetxattr = bind<(path: Bytes, name: Bytes, value: Bytes, size: number, flags: number) => number>(
   "int lsetxattr(const void *path, const void *name, const void *value, size_t size, int flags)",
 );
-const lremovexattr = bind<(path: Bytes, name: Bytes) => number>("int lremovexattr(const void *path, const void *name)");
 const llistxattr = bind<(path: Bytes, list: Bytes, size: number) => number>(
   "long llistxattr(const void *path, void *list, size_t size)",
 );

@@ -8,6 +8,7 @@ import { cleanupContext, type OpContext } from "../base/op-context.ts";
 import { Reverter } from "../base/reverter.ts";
 import type { Host } from "../host/host.ts";
 import { chainIdOn } from "./chain-id.ts";
+import { checkFileSystem } from "./check-file-system.ts";
 import { packLayer } from "./commit-layer.ts";
 import { snapshotErrors } from "./errors.ts";
 import { LayerCatalog } from "./layer-catalog.ts";
@@ -42,7 +43,7 @@ export interface OverlaySnapshotterOptions {
  * INVARIANTS
  *  - Files of a layer never change once it is published.
  *  - What a running operation builds on is pinned; what stands on a layer keeps it.
- *  - A crash leaves drafts, trash and views, which {@link openOverlaySnapshotter} removes, and mounted snapshots, which it finds again.
+ *  - A crash leaves drafts, trash and views, which {@link OverlaySnapshotter.open} removes, and mounted snapshots, which it finds again.
  */
 export class OverlaySnapshotter implements Snapshotter, AsyncDisposable {
   readonly name = "overlay";
@@ -71,6 +72,7 @@ export class OverlaySnapshotter implements Snapshotter, AsyncDisposable {
   /** Opens what is under `root`, cleans up what a killed engine left half done, and finds the mounts that outlived it. */
   static async open(ctx: OpContext, options: OverlaySnapshotterOptions): Promise<OverlaySnapshotter> {
     const snapshotter = new OverlaySnapshotter(options, new Layout(options.root));
+    await checkFileSystem(options.root);
     await snapshotter.#recover(ctx);
     return snapshotter;
   }

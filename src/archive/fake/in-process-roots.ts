@@ -176,7 +176,6 @@ function recordingCalls(records: Map<string, Record>): FileCalls {
       recordOf(records, fsPath(path)).device = { kind, mode: modeWithType & 0o7777, deviceMajor, deviceMinor };
     },
     setXattr: (path, name, value) => void recordOf(records, fsPath(path)).xattrs.set(name, Buffer.from(value)),
-    removeXattr: (path, name) => void recordOf(records, fsPath(path)).xattrs.delete(name),
     xattrs: (path) => records.get(identityOf(fsPath(path)))?.xattrs ?? new Map(),
     setTimes() {
       throw new Error("RecordingTreeFiles sets times itself");

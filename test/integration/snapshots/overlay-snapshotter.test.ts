@@ -169,6 +169,18 @@ describe("OverlaySnapshotter", () => {
     rmSync(parent, { recursive: true });
   });
 
+  it("refuses a root that overlayfs can't write to, such as a container's", async () => {
+    await withRoot(async (_root, snapshotter) => {
+      await snapshotter.prepare(ctx, "c1", "");
+      const inside = join(await snapshotter.mount(ctx, "c1"), "snapshots");
+      await expect(open(inside)).rejects.toMatchObject({
+        code: "SNAPSHOT_ROOT_UNUSABLE",
+        message: expect.stringContaining("another overlayfs"),
+      });
+      await snapshotter.remove(ctx, "c1");
+    });
+  });
+
   it("keeps file capabilities, devices, owners and the root's mode through layers and commits", async () => {
     await withRoot(async (_root, snapshotter) => {
       // cap_net_raw=ep, as setcap(8) writes it.
