@@ -80,8 +80,6 @@ export class Puller {
     const wanted = normalisePlatform(request.platform ?? this.#room.platform);
     const tagOrDigest = reference.digest ?? reference.tag ?? "latest";
     const name = formatFamiliar(reference);
-    progress({ id: tagOrDigest, status: `Pulling from ${reference.path}` });
-
     const sources = new PullSources(this.#client.forPull(ctx, reference, request.auth));
     const { index, result } = await sources.firstThat(ctx, 0, async (source) => {
       const digest = reference.digest ?? (await source.resolve(ctx, tagOrDigest, name));
@@ -90,6 +88,8 @@ export class Puller {
       const fetch = async (digest: string) => await source.manifest(ctx, digest, name);
       return { kind: "remote" as const, resolved: await resolveManifest(fetch, digest ?? tagOrDigest, name, wanted) };
     });
+    // As in Docker, nothing is said before it is known that there is something to pull.
+    progress({ id: tagOrDigest, status: `Pulling from ${reference.path}` });
     if (result.kind === "local") {
       return this.#finish(
         reference,
