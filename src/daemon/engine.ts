@@ -11,6 +11,7 @@ import { background, cleanupContext } from "../base/op-context.ts";
 import { createBuildService } from "../build/builder.ts";
 import type { BuildService } from "../build/build-service.ts";
 import { FileContentStore } from "../content/file-content-store.ts";
+import { startThreadPool } from "../host/confinement.ts";
 import type { Host } from "../host/host.ts";
 import { createLinuxHost } from "../host/linux-host.ts";
 import { createImageService } from "../images/create-image-service.ts";
@@ -95,6 +96,7 @@ async function assemble(
   closers: AsyncDisposableStack,
 ): Promise<{ readonly tag: string; readonly backend: DockerBackend }> {
   const ctx = background(log);
+  await startThreadPool();
   const paths = preparePaths(config.dataRoot, config.runRoot);
   const { dataRoot, runRoot, tag } = paths;
   const host = closers.adopt(await createLinuxHost({ log }), (opened) => opened.close());

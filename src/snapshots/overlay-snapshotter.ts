@@ -129,7 +129,7 @@ export class OverlaySnapshotter implements Snapshotter, AsyncDisposable {
   async prepare(_ctx: OpContext, id: string, parent: string): Promise<void> {
     using _lock = await this.#locks.acquire(`snapshot ${id}`);
     using _pin = this.#layers.pin(parent);
-    await this.#snapshots.create(id, parent, this.#top(parent));
+    await this.#snapshots.create(id, parent);
   }
 
   async mount(ctx: OpContext, id: string, options: MountOptions = {}): Promise<string> {

@@ -67,15 +67,17 @@ export class SnapshotCatalog {
     };
   }
 
-  /** Makes the directories; the root has the attributes of `top`, the parent's topmost directory. */
-  async create(id: string, parent: string, top: string): Promise<void> {
+  /**
+   * Makes the directories. A root of one's own is 0755 and the superuser's whatever the image's layers say, as Docker's is: tars made of
+   * a private directory carry 0700, which would keep every other user out of the container's own root.
+   */
+  async create(id: string, parent: string): Promise<void> {
     if (!/^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/.test(id)) throw snapshotErrors.SNAPSHOT_ID_INVALID({ id });
     if (this.#snapshots.has(id)) throw snapshotErrors.SNAPSHOT_EXISTS({ id });
     const record: SnapshotRecord = { version: 1, id, parent };
     const draft = await this.#layout.newDraft();
     try {
       for (const name of ["upper", "work", "merged"]) await mkdir(join(draft, name), { mode: 0o755 });
-      await copyRootAttributes(top, join(draft, "upper"));
       await writeMeta(draft, record);
       await rename(draft, this.paths(id).directory);
     } catch (error) {

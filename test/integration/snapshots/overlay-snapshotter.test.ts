@@ -181,20 +181,20 @@ describe("OverlaySnapshotter", () => {
     });
   });
 
-  it("keeps file capabilities, devices, owners and the root's mode through layers and commits", async () => {
+  it("keeps file capabilities, devices and owners through layers and commits, and opens the root to all as Docker does", async () => {
     await withRoot(async (_root, snapshotter) => {
       // cap_net_raw=ep, as setcap(8) writes it.
       const capability = Buffer.from("0100000200200000000000000000000000000000", "hex");
       const base = await apply(
         snapshotter,
         "",
-        { name: "./", type: "directory", mode: 0o751, uid: 1, gid: 2 },
+        { name: "./", type: "directory", mode: 0o700, uid: 1, gid: 2 },
         { name: "ping", data: "elf", mode: 0o755, xattrs: new Map([["security.capability", capability]]) },
         { name: "null", type: "char", deviceMajor: 1, deviceMinor: 3, mode: 0o666 },
       );
       await snapshotter.prepare(ctx, "c1", base.chainId);
       const merged = await snapshotter.mount(ctx, "c1");
-      expect(execFileSync("stat", ["-c", "%a %u %g", merged]).toString().trim()).toBe("751 1 2");
+      expect(execFileSync("stat", ["-c", "%a %u %g", merged]).toString().trim()).toBe("755 0 0");
       expect(execFileSync("getcap", [join(merged, "ping")]).toString()).toContain("cap_net_raw=ep");
       expect(
         execFileSync("stat", ["-c", "%t:%T", join(merged, "null")])
@@ -215,7 +215,7 @@ describe("OverlaySnapshotter", () => {
           .toString()
           .trim(),
       ).toBe("7:8 1:3");
-      expect(execFileSync("stat", ["-c", "%a %u %g", view.root]).toString().trim()).toBe("751 1 2");
+      expect(execFileSync("stat", ["-c", "%a %u %g", view.root]).toString().trim()).toBe("755 0 0");
     });
   });
 
