@@ -215,7 +215,7 @@ describe("OverlaySnapshotter", () => {
           .toString()
           .trim(),
       ).toBe("7:8 1:3");
-      expect(execFileSync("stat", ["-c", "%a %u %g", view.root]).toString().trim()).toBe("755 0 0");
+      expect(execFileSync("stat", ["-c", "%a %u %g", view.root]).toString().trim()).toBe("700 1 2");
     });
   });
 
