@@ -45,13 +45,13 @@ export class Pusher {
   async push(ctx: OpContext, request: PushRequest, progress: ProgressSink): Promise<void> {
     const parsed = parseReference(request.reference);
     if (parsed.digest !== undefined) throw imageErrors.PUSH_BY_DIGEST({});
+    progress({ status: `The push refers to repository [${parsed.domain}/${parsed.path}]` });
     const targets = request.allTags === true ? this.#allTags(parsed) : [withDefaultTag(parsed)];
     const images = targets.map((reference) => {
       const image = this.#room.images.byReference(reference);
       if (image === undefined) throw imageErrors.PUSH_NO_TAGS({ name: familiarName(reference) });
       return { reference, image };
     });
-    progress({ status: `The push refers to repository [${parsed.domain}/${parsed.path}]` });
     const repository = await this.#client.forPush(ctx, parsed, request.auth);
     for (const { reference, image } of images) {
       await this.#pushOne(withLog(ctx, { image: formatFamiliar(reference) }), repository, reference, image, progress);

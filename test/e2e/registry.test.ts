@@ -164,6 +164,7 @@ describe("a registry", () => {
     expect(run.stderr).toContain(`Unable to find image '${name}:1' locally\ndocker: ${missing}\n`);
     expect(await engine.docker("push", `${name}:1`)).toMatchObject({
       code: 1,
+      stdout: `The push refers to repository [${name}]\n`,
       stderr: `An image does not exist locally with the tag: ${name}\n`,
     });
     expectFailure(await engine.docker("pull", `${registry.host}/Upper:1`), "must be lowercase");

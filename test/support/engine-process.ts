@@ -13,6 +13,8 @@ export interface EngineOptions {
   /** Further flags of `berth daemon`. */
   readonly flags?: readonly string[];
   readonly environment?: Readonly<Record<string, string>>;
+  /** A client that takes longer hangs; milliseconds. */
+  readonly commandTimeoutMs?: number;
 }
 
 export class EngineProcess {
@@ -103,6 +105,7 @@ export class EngineProcess {
         DOCKER_CLI_HINTS: "false",
         DOCKER_BUILDKIT: "0",
       },
+      ...this.#limit(),
     });
   }
 
@@ -110,6 +113,7 @@ export class EngineProcess {
   async berth(...words: readonly string[]): Promise<CommandResult> {
     return await runCommand(process.execPath, ["--disable-warning=ExperimentalWarning", entry, ...words], {
       env: { BERTH_HOST: this.host, DOCKER_CONFIG: join(this.directory, "docker-config") },
+      ...this.#limit(),
     });
   }
 
@@ -126,6 +130,11 @@ export class EngineProcess {
     }
     await this.stop();
     if (process.env["BERTH_KEEP"] === undefined) rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  #limit(): { readonly timeoutMs?: number } {
+    const { commandTimeoutMs } = this.#options;
+    return commandTimeoutMs === undefined ? {} : { timeoutMs: commandTimeoutMs };
   }
 
   async #answers(): Promise<boolean> {
