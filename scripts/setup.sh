@@ -25,12 +25,13 @@ if [ -n "$missing" ]; then
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null || fail "apt-get could not install$missing" "see its messages above"
 fi
 
-# --- npm packages; no install script is needed, the native parts are prebuilt
+# --- npm packages; no install script is needed, the native parts are prebuilt. Not `npm ci`: the lock file names the packages of
+#     the platforms that Berth runs on, and ci insists on those of all others too.
 cd "$root"
 lock=$(cksum < package-lock.json)
 if [ "$(cat node_modules/.berth-lock 2>/dev/null)" != "$lock" ]; then
   say "Installing npm packages"
-  npm ci --ignore-scripts --no-audit --no-fund --loglevel=error || fail "npm could not install the packages" "check that the npm registry can be reached: npm ping"
+  npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error || fail "npm could not install the packages" "check that the npm registry can be reached: npm ping"
   printf %s "$lock" > node_modules/.berth-lock
 fi
 
