@@ -63,6 +63,15 @@ describe("a bad line", () => {
     expect((await pull()).id).toBe(IMAGE.id);
   });
 
+  test("a registry that never says a word is given up sooner than one in the middle of its work", async () => {
+    await using patient = await openTestRoom({ timeouts: { connectMs: 50, idleMs: 600_000 } });
+    const silent = () => {};
+    registry.override("GET /v2/", silent, silent, silent);
+    await expect(patient.images.pull(patient.ctx, { reference }, patient.progress)).rejects.toThrow(
+      `cannot reach registry ${registry.host}: ${registry.host} sent nothing for 0.05 s (tried 3 times)`,
+    );
+  });
+
   test("a registry that falls silent is given up in time", async () => {
     const silent = () => {};
     registry.override(`GET /v2/app/blobs/${LAYER}`, silent, silent, silent);
@@ -249,6 +258,23 @@ describe("questions that store nothing", () => {
     await expect(room.images.registry.login(room.ctx, auth)).rejects.toMatchObject({
       status: 401,
       code: "LOGIN_REFUSED",
+    });
+  });
+
+  test("whether a token server takes them, and the token that it gives for the password", async () => {
+    const challenge = answer(401, { "WWW-Authenticate": `Bearer realm="http://${registry.host}/token",service="s"` });
+    const auth = { username: "u", password: "p", serverAddress: `http://${registry.host}/v1/` };
+    const token = "GET /token?service=s&offline_token=true&client_id=berth&account=u";
+    registry.override("GET /v2/", challenge);
+    registry.override(token, answer(200, {}, '{"token":"t","refresh_token":"r"}'));
+    expect(await room.images.registry.login(room.ctx, auth)).toEqual({ identityToken: "r" });
+    expect(registry.requests).toEqual(["GET /v2/", `${token} as Basic dTpw`, "GET /v2/ as Bearer t"]);
+
+    registry.override("GET /v2/", challenge);
+    registry.override(token, answer(401, {}, '{"details":"incorrect username or password"}'));
+    await expect(room.images.registry.login(room.ctx, auth)).rejects.toMatchObject({
+      status: 401,
+      message: expect.stringContaining("unauthorized: incorrect username or password"),
     });
   });
 });

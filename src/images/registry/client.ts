@@ -111,6 +111,7 @@ export class RegistryClient {
       url: new URL(`${base}/v2/`, endpoint.url),
       headers: {},
       tls: endpoint.tls,
+      ping: true,
     });
     const connection = new Connection({ endpoint, retries: this.#retries, transport: this.#transport, authorizer });
     if (response.status === 401) {

@@ -20,6 +20,8 @@ export interface HttpRequest {
   /** A stream needs a Content-Length header. */
   readonly body?: Uint8Array | Readable;
   readonly tls: TlsSettings;
+  /** The peer has nothing to compute or to store: silence ends it as soon as it would end a connection in the making. */
+  readonly ping?: boolean;
 }
 
 export interface HttpResponse {
@@ -31,7 +33,7 @@ export interface HttpResponse {
 }
 
 export interface TransportTimeouts {
-  /** For name resolution, TCP and TLS; milliseconds. */
+  /** For name resolution, TCP and TLS, and for the answer to a ping; milliseconds. */
   readonly connectMs: number;
   /** Without a byte in either direction; milliseconds. */
   readonly idleMs: number;
@@ -68,8 +70,10 @@ export class Transport implements Disposable {
         ? https.request(url, { ...options, agent: this.#agentFor(request.tls) })
         : http.request(url, { ...options, agent: this.#plain });
     this.#guardConnect(outgoing, url);
-    outgoing.setTimeout(this.#timeouts.idleMs, () => {
-      outgoing.destroy(new TransportTimeout(`${url.host} sent nothing for ${this.#timeouts.idleMs / 1000} s`));
+    const { connectMs, idleMs } = this.#timeouts;
+    const silenceMs = request.ping === true ? Math.min(connectMs, idleMs) : idleMs;
+    outgoing.setTimeout(silenceMs, () => {
+      outgoing.destroy(new TransportTimeout(`${url.host} sent nothing for ${silenceMs / 1000} s`));
     });
     outgoing.on("response", (response) => {
       resolve({ status: response.statusCode ?? 0, headers: response.headers, body: response, url });
