@@ -1,6 +1,5 @@
 import { readFileSync } from "node:fs";
-import * as http from "node:http";
-import * as https from "node:https";
+import type * as http from "node:http";
 import type { Socket } from "node:net";
 import { Readable } from "node:stream";
 import { BerthError, messageOf } from "../base/errors.ts";
@@ -44,13 +43,14 @@ export const apiVersion = "1.51";
 export class EngineClient implements Disposable {
   readonly host: string;
   readonly #address: EngineAddress;
-  readonly #agent: http.Agent;
+  readonly #tls: TlsFiles | undefined;
+  #transport: Promise<Transport> | undefined;
   readonly #prefix: string;
 
   constructor(host: string, tls?: TlsFiles, version: string = apiVersion) {
     this.host = host;
     this.#address = parseHost(host);
-    this.#agent = makeAgent(this.#address, tls);
+    this.#tls = tls;
     this.#prefix = `/v${version}`;
   }
 
@@ -69,7 +69,7 @@ export class EngineClient implements Disposable {
   /** Calls and hands out the answer's body as it comes. Rejects for a status of 400 and above. */
   async stream(method: string, path: string, options: CallOptions = {}): Promise<Answer> {
     const { promise, resolve, reject } = Promise.withResolvers<http.IncomingMessage>();
-    const request = this.#request(method, path, options);
+    const request = await this.#request(method, path, options);
     request.once("response", resolve);
     request.once("error", (error) => reject(this.#unreachable(error)));
     send(request, options.body);
@@ -83,7 +83,7 @@ export class EngineClient implements Disposable {
   async upgrade(method: string, path: string, options: CallOptions = {}): Promise<Upgraded> {
     const { promise, resolve, reject } = Promise.withResolvers<Upgraded>();
     const headers = { ...options.headers, Connection: "Upgrade", Upgrade: "tcp" };
-    const request = this.#request(method, path, { ...options, headers });
+    const request = await this.#request(method, path, { ...options, headers });
     request.once("upgrade", (response, socket: Socket, head) =>
       resolve({ socket, head, contentType: response.headers["content-type"] ?? "" }),
     );
@@ -96,21 +96,24 @@ export class EngineClient implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#agent.destroy();
+    void this.#transport?.then(({ agent }) => agent.destroy());
   }
 
-  #request(method: string, path: string, options: CallOptions): http.ClientRequest {
+  async #request(method: string, path: string, options: CallOptions): Promise<http.ClientRequest> {
     const address = this.#address;
+    this.#transport ??= openTransport(address, this.#tls);
+    const { agent, request } = await this.#transport;
     const common = {
       method,
       path: `${path.startsWith("/berth/") ? "" : this.#prefix}${path}${queryText(options.query)}`,
-      agent: this.#agent,
+      agent,
       headers: { Host: "berth", ...bodyHeaders(options.body), ...options.headers },
       ...(options.signal === undefined ? {} : { signal: options.signal }),
     };
-    if (address.kind === "unix") return http.request({ ...common, socketPath: address.path });
-    const where = { ...common, host: address.host, port: address.port };
-    return address.tls ? https.request(where) : http.request(where);
+    return request({
+      ...common,
+      ...(address.kind === "unix" ? { socketPath: address.path } : { host: address.host, port: address.port }),
+    });
   }
 
   #unreachable(error: NodeJS.ErrnoException): Error {
@@ -125,10 +128,20 @@ export class EngineClient implements Disposable {
   }
 }
 
-function makeAgent(address: EngineAddress, tls: TlsFiles | undefined): http.Agent {
-  if (address.kind === "unix" || !address.tls) return new http.Agent({ keepAlive: true });
+interface Transport {
+  readonly agent: http.Agent;
+  readonly request: typeof http.request;
+}
+
+/** Loads Node's HTTP when it is first needed: a third of the time that `berth --help` may take. */
+async function openTransport(address: EngineAddress, tls: TlsFiles | undefined): Promise<Transport> {
+  if (address.kind === "unix" || !address.tls) {
+    const { Agent, request } = await import("node:http");
+    return { agent: new Agent({ keepAlive: true }), request };
+  }
+  const { Agent, request } = await import("node:https");
   const files = tls && { ca: readFileSync(tls.ca), cert: readFileSync(tls.cert), key: readFileSync(tls.key) };
-  return new https.Agent({ keepAlive: true, ...files });
+  return { agent: new Agent({ keepAlive: true, ...files }), request };
 }
 
 function bodyHeaders(body: unknown): Record<string, string> {
