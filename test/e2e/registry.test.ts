@@ -75,6 +75,22 @@ describe("a registry", () => {
     expect(await docker("images", "-aq")).toBe("");
   });
 
+  it("takes and gives every tag of a repository", async () => {
+    const name = `${registry.host}/every/tag`;
+    const tags = [`${name}:one`, `${name}:two`];
+    await sampleAs(`${name}:one`);
+    await docker("tag", ...tags);
+    const pushed = await docker("push", "--all-tags", name);
+    expect(pushed.match(/^(one|two): digest: /gm)).toHaveLength(2);
+    for (const client of [docker, berth]) {
+      await docker("rmi", ...tags);
+      await client("pull", "--all-tags", name);
+      const listed = await docker("images", "--format", "{{.Repository}}:{{.Tag}}", name);
+      expect(listed.trim().split("\n").toSorted()).toEqual(tags);
+    }
+    await docker("rmi", ...tags);
+  });
+
   it("stands in for docker.io as a mirror", async () => {
     const { id, digest } = await pushAway(`${registry.host}/library/mirrored:1`);
     const ran = await engine.docker("run", "--rm", "mirrored:1");

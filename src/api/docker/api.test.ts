@@ -279,6 +279,17 @@ describe("images", () => {
     expect(backend.images.pulls).toEqual([{ reference: "debian:12", auth: { username: "u", password: "p" } }]);
   });
 
+  it("takes a name without a tag for all of its tags", async () => {
+    await call("POST", "/images/create?fromImage=localhost:5000/debian");
+    expect(backend.images.pulls).toEqual([{ reference: "localhost:5000/debian", allTags: true }]);
+    await call("POST", "/images/localhost:5000/debian/push");
+    await call("POST", "/images/localhost:5000/debian/push?tag=12");
+    expect(backend.images.pushes).toEqual([
+      { reference: "localhost:5000/debian", allTags: true },
+      { reference: "localhost:5000/debian:12" },
+    ]);
+  });
+
   it("answers an error's own status before the stream, and in the stream after its head", async () => {
     expect((await call("POST", "/images/create?fromImage=missing&tag=1")).status).toBe(404);
     const broken = await call("POST", "/images/create?fromImage=broken&tag=1");
@@ -289,7 +300,6 @@ describe("images", () => {
   });
 
   it.each([
-    ["/images/create?fromImage=debian", 501, "pulling every tag of debian"],
     ["/images/create?fromImage=scratch&tag=latest", 400, "'scratch' is a reserved name"],
     ["/images/create", 400, "give fromImage"],
     ["/images/create?fromSrc=ftp://x/y", 400, "only http and https"],

@@ -37,7 +37,11 @@ export const imageTransferRoutes: readonly Route[] = [
       const auth = decodeRegistryAuth(request.headers["x-registry-auth"]);
       const reference = repositoryReference(name, query.tag);
       await streamProgress(call, (progress) =>
-        backend.images.push(ctx, { reference, ...(auth === undefined ? {} : { auth }) }, progress),
+        backend.images.push(
+          ctx,
+          { reference, ...everyTag(reference), ...(auth === undefined ? {} : { auth }) },
+          progress,
+        ),
       );
       return streamed;
     },
@@ -79,22 +83,22 @@ async function pullImage(call: Call<Static<typeof CreateImageQuery>>): Promise<v
   if (reference === "scratch" || reference.startsWith("scratch:")) {
     throw apiErrors.API_BAD_REQUEST({ message: "'scratch' is a reserved name" });
   }
-  if (!/(:[^/]*|@sha256:[0-9a-f]+)$/.test(reference)) {
-    throw apiErrors.API_UNSUPPORTED({
-      what: `pulling every tag of ${reference}`,
-      hint: `give a tag, e.g. ${reference}:latest`,
-    });
-  }
   const auth = decodeRegistryAuth(request.headers["x-registry-auth"]);
   const platform = version.atLeast(32) ? platformOf(query.platform, backend) : undefined;
   const pull = {
     reference,
+    ...everyTag(reference),
     ...(platform === undefined ? {} : { platform }),
     ...(auth === undefined ? {} : { auth }),
   };
   await streamProgress(call, async (progress) => {
     await backend.images.pull(ctx, pull, progress);
   });
+}
+
+/** A name alone means all of its tags: clients that want "latest" say so. */
+function everyTag(reference: string): { readonly allTags?: true } {
+  return /(:[^/]*|@sha256:[0-9a-f]+)$/.test(reference) ? {} : { allTags: true };
 }
 
 async function importImage(call: Call<Static<typeof CreateImageQuery>>): Promise<void> {
