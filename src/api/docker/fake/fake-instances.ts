@@ -174,7 +174,8 @@ export class FakeInstances implements InstanceService {
       yield* lines;
       let sent = log.length;
       const over = exited.promise.then(() => true);
-      while (options.follow && running) {
+      if (!options.follow || !running) return;
+      for (;;) {
         const ended = await Promise.race([over, new Promise<false>((resolve) => setTimeout(() => resolve(false), 10))]);
         for (; sent < log.length; sent += 1) {
           const line = log[sent];
