@@ -10,5 +10,13 @@ export interface Clock {
 
 export const systemClock: Clock = {
   now: () => Date.now(),
-  sleep: (ms, signal) => delay(ms, undefined, signal === undefined ? { ref: false } : { signal, ref: false }),
+  sleep: async (ms, signal) => {
+    try {
+      await delay(ms, undefined, signal === undefined ? { ref: false } : { signal, ref: false });
+    } catch (error) {
+      // Node's own AbortError only has the reason as its cause.
+      signal?.throwIfAborted();
+      throw error;
+    }
+  },
 };

@@ -3,7 +3,7 @@ import { defineErrors } from "../base/errors.ts";
 export const daemonErrors = defineErrors({
   NOT_ROOT: {
     status: 403,
-    message: (_: object) => "the engine needs root: it makes namespaces, mounts and control groups",
+    message: () => "the engine needs root: it makes namespaces, mounts and control groups",
     hint: () => "run it with sudo",
   },
   DATA_ROOT_LOCKED: {

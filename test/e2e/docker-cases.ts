@@ -5,6 +5,7 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { stripVTControlCharacters } from "node:util";
 import type { CommandResult } from "../support/run-command.ts";
 
 export interface Docker {
@@ -19,11 +20,10 @@ export interface DockerCase {
 
 const image = "berth-case:1";
 const scrub = (text: string): string =>
-  text
+  stripVTControlCharacters(text)
     .replaceAll(/\b[0-9a-f]{64}\b/g, "ID64")
     .replaceAll(/\b[0-9a-f]{12}\b/g, "ID12")
     .replaceAll(/\d{4}-\d\d-\d\d[T ][\d:.]+(Z|[+-]\d\d:?\d\d)?( [+-]\d{4} UTC)?/g, "TIME")
-    .replaceAll(/\x1b\[[0-9;]*[A-Za-z]/g, "")
     .trimEnd();
 const brief = ({ code, stdout, stderr }: CommandResult) => ({ code, stdout: scrub(stdout), stderr: scrub(stderr) });
 /** The error as the client prints it, without the advice after it, which is the client's own. */
