@@ -68,7 +68,7 @@ describe("a bad line", () => {
     const silent = () => {};
     registry.override("GET /v2/", silent, silent, silent);
     await expect(patient.images.pull(patient.ctx, { reference }, patient.progress)).rejects.toThrow(
-      `cannot reach registry ${registry.host}: ${registry.host} sent nothing for 0.05 s (tried 3 times)`,
+      `cannot reach registry ${registry.host}: ${registry.host} sent nothing for 0.05 s (tried 2 times)`,
     );
   });
 

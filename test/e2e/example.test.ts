@@ -124,7 +124,11 @@ function fetchInside(host: string, port: string): readonly string[] {
 async function hostAddress(): Promise<string> {
   const socket = createSocket("udp4");
   try {
-    await new Promise<void>((resolve) => socket.connect(53, "198.51.100.1", resolve));
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    socket.once("error", reject);
+    socket.once("connect", resolve);
+    socket.connect(53, "198.51.100.1");
+    await promise;
     return socket.address().address;
   } finally {
     socket.close();

@@ -120,8 +120,11 @@ describe("a registry", () => {
     await berth("pull", name);
     expect(await docker("run", "--rm", name)).toBe("came back\n");
     await docker("rmi", name);
-    await docker("pull", name);
-    await docker("rmi", name);
+    writeFileSync(join(locked.root, "Dockerfile"), `FROM ${name}\nLABEL built=yes\n`);
+    for (const client of [docker, berth]) {
+      expect(await client("build", "-t", "from-private:1", locked.root)).toContain("1: Pulling from private/app");
+      await docker("rmi", "from-private:1", name);
+    }
   });
 
   it("is pulled from and pushed to over a line that is cut in the middle of a blob", async () => {

@@ -18,7 +18,9 @@ const CERTIFICATE = /^(?:CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|ERR_TLS_CERT|
 
 /** Turns what the transport throws into what {@link withRetries} understands, or into the user's error. */
 export function networkFailure(error: unknown, host: string, signal: AbortSignal): unknown {
-  if (error instanceof BerthError || error instanceof TransientFailure || signal.aborted) return error;
+  // A body that is read when the signal comes says only that it was aborted.
+  if (signal.aborted) return signal.reason;
+  if (error instanceof BerthError || error instanceof TransientFailure) return error;
   const code = codeOf(error);
   const reason = TRANSIENT[code];
   if (reason !== undefined) {

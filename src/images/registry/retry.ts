@@ -2,6 +2,7 @@ import { type BackoffPolicy, backoffDelay } from "../../base/backoff.ts";
 import type { Clock } from "../../base/clock.ts";
 import { messageOf } from "../../base/errors.ts";
 import type { OpContext } from "../../base/op-context.ts";
+import { TransportTimeout } from "./transport.ts";
 
 export interface RetryPolicy {
   /** Tries in all, the first included. */
@@ -16,6 +17,9 @@ export const DEFAULT_RETRY: RetryPolicy = {
   backoff: { initialMs: 250, maxMs: 4_000, factor: 2 },
   maxRetryAfterMs: 30_000,
 };
+
+/** So many tries in a row may end in silence: each has cost a whole timeout, and who waits wants to know. */
+const MAX_SILENCES = 2;
 
 /** A failure that may pass: thrown inside {@link withRetries} to ask for another try. */
 export class TransientFailure extends Error {
@@ -44,16 +48,19 @@ export async function withRetries<T>(
   work: (restart: () => void) => Promise<T>,
 ): Promise<T> {
   let failures = 0;
+  let silences = 0;
   for (;;) {
     try {
       return await work(() => {
         failures = 0;
+        silences = 0;
       });
     } catch (error) {
       if (!(error instanceof TransientFailure)) throw error;
       ctx.signal.throwIfAborted();
       failures += 1;
-      if (failures >= policy.attempts) throw error.giveUp(failures);
+      silences = error.cause instanceof TransportTimeout ? silences + 1 : 0;
+      if (failures >= policy.attempts || silences >= MAX_SILENCES) throw error.giveUp(failures);
       const wished = Math.min(error.retryAfterMs ?? 0, policy.maxRetryAfterMs);
       const pause = Math.max(backoffDelay(policy.backoff, failures - 1), wished);
       ctx.log.debug(
