@@ -87,7 +87,7 @@ export interface ExtractRequest {
 export interface ExtractResult {
   /** Digest of the uncompressed tar. */
   readonly diffId: string;
-  /** Bytes of regular files written. */
+  /** Bytes of regular files written, and of the targets of symbolic links. */
   readonly size: number;
   readonly entries: number;
 }

@@ -79,7 +79,7 @@ export function confinedRootsContract(
 
       it("makes every kind of file, with mode, owner, links and device numbers", async () => {
         const result = await extract(simple);
-        expect(result).toEqual({ diffId: sha256(simple), size: 21, entries: 9 });
+        expect(result).toEqual({ diffId: sha256(simple), size: 31, entries: 9 });
         expect(await text("/etc/hosts")).toBe("127.0.0.1 localhost\n");
         expect(await file("etc")).toMatchObject({ kind: "directory", mode: 0o755, uid: 3, gid: 4 });
         expect((await file("etc"))?.mtimeNs).toBe(1000n * 10n ** 9n);
@@ -100,6 +100,15 @@ export function confinedRootsContract(
       ])("takes %s, and says the digest of the plain tar", async (_name, compressed) => {
         expect((await extract(compressed)).diffId).toBe(sha256(simple));
         expect(await text("/etc/hosts")).toContain("localhost");
+      });
+
+      it.each([
+        ["in the padding", 513],
+        ["in the midst of the padding", 700],
+        ["without an end mark", 1024],
+      ])("takes an archive that ends %s, as Go's reader does", async (_name, end) => {
+        await extract(memberOf({ name: "f", data: "x" }).subarray(0, end));
+        expect(await text("/f")).toBe("x");
       });
 
       it("takes a file, reports progress, and chunks of any size", async () => {
@@ -449,7 +458,6 @@ export function confinedRootsContract(
           "ARCHIVE_TRUNCATED",
           '"f"',
         ],
-        ["an end in the padding", memberOf({ name: "f", data: "x" }).subarray(0, 700), "ARCHIVE_TRUNCATED", '"f"'],
         [
           "an end in a PAX header",
           paxMember([["path", "p".repeat(600)]]).subarray(0, 800),

@@ -32,7 +32,8 @@ type State =
   | { readonly at: "old-sparse"; readonly header: RawHeader; readonly extents: SparseExtent[]; readonly size: number }
   | { readonly at: "sparse-map"; readonly header: RawHeader; readonly map: SparseMapReader }
   | { readonly at: "data"; readonly entry: TarEntry; readonly sparse: SparseCursor | undefined }
-  | { readonly at: "skip" }
+  /** What nobody reads: a global header, or the padding after a file's data. */
+  | { readonly at: "skip"; readonly of: "header" | "padding" }
   | { readonly at: "end" };
 
 export class TarParser {
@@ -74,13 +75,17 @@ export class TarParser {
     if (allowed.length < chunk.length) throw this.#tooLarge(this.#lastName, "bytes", this.#limits.maxBytes);
   }
 
-  /** The input is over: `ARCHIVE_TRUNCATED` unless that is at a boundary. A missing end mark is forgiven, as Go's reader does. */
+  /**
+   * The input is over: `ARCHIVE_TRUNCATED` unless all data that was promised came. A missing end mark and missing padding are
+   * forgiven, as Go's reader does: the docker client sends such contexts when the Dockerfile is outside of them.
+   */
   end(): void {
-    const { at } = this.#state;
+    const state = this.#state;
+    const { at } = state;
     const pending = this.#pax.length > 0 || this.#longName !== undefined || this.#longLink !== undefined;
     if (at === "end" || (at === "header" && this.#gatheredBytes === 0 && !pending)) return;
-    const where =
-      at === "data" || at === "skip" ? "the data" : at === "header" && !pending ? "a header" : "an extended header";
+    if (state.at === "skip" && state.of === "padding") return;
+    const where = at === "data" ? "the data" : at === "header" && !pending ? "a header" : "an extended header";
     throw archiveErrors.ARCHIVE_TRUNCATED({ entry: fromBinary(this.#lastName), where });
   }
 
@@ -178,7 +183,7 @@ export class TarParser {
       case "V": // volume label
         this.#checkMetaBytes(header.size, header.name);
         this.#remaining = header.size + padding(header.size);
-        this.#state = this.#remaining === 0 ? { at: "header" } : { at: "skip" };
+        this.#state = this.#remaining === 0 ? { at: "header" } : { at: "skip", of: "header" };
         return;
       default:
         this.#member(header, block);
@@ -248,7 +253,7 @@ export class TarParser {
   #finish(): void {
     this.#handler.endEntry();
     this.#remaining = this.#padding;
-    this.#state = this.#padding === 0 ? { at: "header" } : { at: "skip" };
+    this.#state = this.#padding === 0 ? { at: "header" } : { at: "skip", of: "padding" };
   }
 
   #checkMetaBytes(bytes: number, entry: string): void {

@@ -50,7 +50,7 @@ export class TreeWriter implements TarHandler, Disposable {
     this.#options = options;
   }
 
-  /** Logical bytes of the regular files that were written. */
+  /** Logical bytes of the regular files that were written, and of the targets of symbolic links: what Docker counts. */
   get size(): number {
     return this.#size;
   }
@@ -142,6 +142,7 @@ export class TreeWriter implements TarHandler, Disposable {
       case "symlink":
         this.#replacing(path, false, () => this.#files.symlink(entry.linkName, path));
         this.#links.add(path);
+        this.#size += entry.linkName.length;
         break;
       case "char":
       case "block":

@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
+import type { TarEntry } from "../archive/tar-entry.ts";
 import { TarParser } from "../archive/tar-parser.ts";
 
-/** Digest and file bytes of a layer's tar as it passes by. */
+/** Digest and size of a layer's tar as it passes by; the size as Docker counts it, with the targets of symbolic links. */
 export class LayerMeter {
   readonly #hash = createHash("sha256");
   readonly #parser: TarParser;
@@ -9,7 +10,7 @@ export class LayerMeter {
 
   constructor() {
     const count = {
-      entry: (entry: { readonly size: number }) => void (this.#size += entry.size),
+      entry: ({ type, size, linkName }: TarEntry) => void (this.#size += type === "symlink" ? linkName.length : size),
       data() {},
       endEntry() {},
     };

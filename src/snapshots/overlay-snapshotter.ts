@@ -237,7 +237,9 @@ export class OverlaySnapshotter implements Snapshotter, AsyncDisposable {
     this.#snapshots.get(id);
     await using root = await this.#roots.open(ctx, this.#snapshots.paths(id).upper);
     const files = new Map<string, number>();
-    for (const { kind, identity, size } of await root.list(ctx, "/")) if (kind === "file") files.set(identity, size);
+    for (const { kind, identity, size } of await root.list(ctx, "/")) {
+      if (kind === "file" || kind === "symlink") files.set(identity, size);
+    }
     return [...files.values()].reduce((sum, size) => sum + size, 0);
   }
 

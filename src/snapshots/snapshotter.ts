@@ -67,7 +67,7 @@ export interface LayerInfo {
   readonly chainId: string;
   readonly parent: string;
   readonly diffId: string;
-  /** Bytes of its files. */
+  /** Bytes of its files and of the targets of its symbolic links, as Docker counts an image's size. */
   readonly size: number;
 }
 

@@ -197,7 +197,7 @@ export class DirectorySnapshotter implements Snapshotter, AsyncDisposable {
     const changes = new Map((await this.changes(ctx, id)).map(({ path, kind }) => [path.slice(1), kind]));
     const sizes = new Map<string, number>();
     for (const { path, kind, size, identity } of await this.#list(ctx, this.#directory(id))) {
-      if (kind === "file" && changes.has(path)) sizes.set(identity, size);
+      if ((kind === "file" || kind === "symlink") && changes.has(path)) sizes.set(identity, size);
     }
     return [...sizes.values()].reduce((sum, size) => sum + size, 0);
   }
