@@ -5,6 +5,7 @@ import { BerthError, messageOf } from "../../base/errors.ts";
 import type { Logger } from "../../base/logger.ts";
 import { ApiVersion, maximumApiVersion } from "./api-version.ts";
 import type { DockerBackend } from "./backend.ts";
+import { CallsInFlight } from "./calls-in-flight.ts";
 import { decodeQuery, type RawQuery } from "./codecs/query.ts";
 import { validatorOf } from "./codecs/validate.ts";
 import { apiErrors } from "./errors.ts";
@@ -23,7 +24,10 @@ export interface DockerApiOptions {
 /** JSON bodies hold a seccomp profile at most; archives are streamed and not bound by this. */
 const jsonBodyLimit = 16 * 1024 * 1024;
 
-/** The API, ready to be served by `listen.ts` or to be asked by `inject`. */
+/** How long calls whose client is gone may take to end or undo what they do, when the API is closed. */
+const undoLimitMs = 10_000;
+
+/** The API, ready to be served by `listen.ts` or to be asked by `inject`. Closing it waits for the calls that it handles. */
 export function createDockerApi({ backend, log, routes = [] }: DockerApiOptions): FastifyInstance {
   const versions = new WeakMap<object, string>();
   const app = Fastify({
@@ -45,6 +49,12 @@ export function createDockerApi({ backend, log, routes = [] }: DockerApiOptions)
   app.addContentTypeParser("*", (_request, payload, done) => done(null, payload));
   app.setNotFoundHandler((request, reply) => sendError(apiErrors.API_PAGE_NOT_FOUND({}), request, reply, log));
   app.setErrorHandler((error, request, reply) => sendError(error, request, reply, log));
+  const calls = new CallsInFlight();
+  app.addHook("onClose", async () => {
+    const left = await calls.settled(undoLimitMs);
+    if (left > 0)
+      log.warn({ calls: left }, "closing under calls that do not end; the next start of the engine recovers");
+  });
   const headers = commonHeaders(backend);
   const served = [...dockerRoutes, ...routes];
   for (const route of served) {
@@ -55,7 +65,7 @@ export function createDockerApi({ backend, log, routes = [] }: DockerApiOptions)
         const started = performance.now();
         try {
           reply.headers(headers);
-          await serve(route, versions.get(request.raw), { backend, log, request, reply });
+          await calls.track(serve(route, versions.get(request.raw), { backend, log, request, reply }));
         } catch (error) {
           sendError(error, request, reply, log);
         } finally {

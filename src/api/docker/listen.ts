@@ -1,6 +1,7 @@
 /** Where the API is served: unix sockets, and TCP behind mutual TLS only. */
+import { once } from "node:events";
 import { chmod, chown, mkdir, readFile, rm } from "node:fs/promises";
-import { createServer, type Server as HttpServer } from "node:http";
+import { createServer, type Server as HttpServer, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import { connect, type Server, type Socket } from "node:net";
 import { dirname } from "node:path";
@@ -16,7 +17,10 @@ export interface ListenOptions {
   readonly tls?: { readonly ca: string; readonly cert: string; readonly key: string };
 }
 
-/** A served API. Disposing closes its sockets, and every connection. */
+/**
+ * A served API. Disposing closes its sockets and waits for what it was asked: calls that have not begun to answer get a few
+ * seconds, streams (logs, attach, a build's messages) end at once, and then every handler ends or undoes what it does.
+ */
 export interface Listening extends AsyncDisposable {
   /** As bound: "unix:///run/berth/docker.sock", "tcp://127.0.0.1:41235". */
   readonly hosts: readonly string[];
@@ -32,11 +36,12 @@ export async function listen(
   const bound: Bound[] = [];
   const close = async () => {
     await Promise.all(bound.map((server) => server.close()));
+    await app.close();
   };
   try {
     for (const host of hosts) bound.push(await bind(app, host, options));
   } catch (error) {
-    await close();
+    await Promise.all(bound.map((server) => server.close()));
     throw error;
   }
   return { hosts: bound.map((server) => server.host), [Symbol.asyncDispose]: close };
@@ -125,13 +130,31 @@ function serving(server: HttpServer, app: FastifyInstance, host: string): Bound 
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
   });
+  const responses = new Set<ServerResponse>();
+  server.on("request", (_request, response: ServerResponse) => {
+    responses.add(response);
+    response.once("close", () => responses.delete(response));
+  });
   return {
     host,
     close: async () => {
       const { promise, resolve } = Promise.withResolvers<void>();
       server.close(() => resolve());
+      const unanswered = [...responses].filter((response) => !response.headersSent);
+      const busy = new Set(unanswered.map(({ socket }) => socket));
+      for (const socket of sockets) if (!busy.has(socket)) socket.destroy();
+      await allClosed(unanswered, answerLimitMs);
       for (const socket of sockets) socket.destroy();
       await promise;
     },
   };
+}
+
+/** How long a call that was made before closing may take to be answered. */
+const answerLimitMs = 5000;
+
+async function allClosed(responses: readonly ServerResponse[], limitMs: number): Promise<void> {
+  const limit = AbortSignal.timeout(limitMs);
+  // Past the limit the connection is cut: its client learns that it got no answer.
+  await Promise.allSettled(responses.map((response) => once(response, "close", { signal: limit })));
 }

@@ -383,4 +383,26 @@ describe("listen", () => {
     await expect(listen(api, ["tcp://127.0.0.1:0"])).rejects.toThrow("without mutual TLS");
     await expect(listen(api, ["http://x"])).rejects.toThrow("must begin with unix:// or tcp://");
   });
+
+  it("lets calls end when it closes, also those whose client is gone, and cuts streams", async () => {
+    await create("slow", ["sh"]);
+    let ended = 0;
+    backend.instances.rename = async () => {
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      ended++;
+    };
+    const staying = post("/containers/slow/rename?name=quick");
+    const leaving = connect(socketPath, () => {
+      leaving.end("POST /containers/slow/rename?name=gone HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+      setTimeout(() => leaving.destroy(), 30);
+    });
+    const stream = new RawClient(["GET /events HTTP/1.1"]);
+    await expect.poll(() => stream.received.toString()).toContain("200 OK");
+    const began = performance.now();
+    await served[Symbol.asyncDispose]();
+    expect((await staying).status).toBe(204);
+    expect(ended).toBe(2);
+    expect(performance.now() - began).toBeLessThan(2000);
+    await expect.poll(() => stream.ended).toBe(true);
+  });
 });
