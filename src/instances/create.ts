@@ -48,6 +48,7 @@ export async function createInstance(
     machine: { cpus: parts.host.facts.cpus, controllers: parts.host.cgroups.controllers },
     resolve: (nameOrId) => resolveInstance(parts.records, nameOrId),
     requireNetwork: (nameOrId) => requireNetwork(parts, nameOrId),
+    checkEndpoint: (network, endpoint) => parts.networks.checkEndpoint(network, endpoint),
   });
   const image = findImage(parts, request);
   const merged = mergeImage(request, image?.config.config ?? {});

@@ -20,6 +20,7 @@ export async function connectInstance(
   using _ = await parts.locks.acquire(id);
   const record = parts.records.require(id);
   refuseMix(record, joining);
+  parts.networks.checkEndpoint(joining.id, endpoint);
   if (hasSandbox(record)) recordSandbox(parts, id, await parts.networks.connect(ctx, id, joining.id, endpoint));
   changeNetwork(parts, id, (present) => ({
     mode: present.mode === "" ? joining.spec.name : present.mode,

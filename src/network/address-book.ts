@@ -1,7 +1,7 @@
 /** Which endpoint has which address, over all networks. In memory; filled again from the records at start. */
 import type { EndpointRecord, EndpointSpec, NetworkRecord } from "../schema/network.ts";
 import { networkErrors } from "./errors.ts";
-import { contains, type IpAddress, parseIp } from "./ip-address.ts";
+import { contains, type IpAddress, parseCidr, parseIp } from "./ip-address.ts";
 import { AddressPool } from "./ipam.ts";
 
 export interface EndpointAddresses {
@@ -44,7 +44,7 @@ export class AddressBook {
 
   #allocateFamily(network: NetworkRecord, family: 4 | 6, wanted: string): string {
     const pool = this.#poolFor(network, family);
-    if (wanted !== "") checkWanted(network, pool, wanted, family);
+    if (wanted !== "") checkWanted(network, wanted, family);
     if (pool === undefined) return "";
     const name = network.spec.name;
     if (wanted !== "" && !pool.claim(wanted)) throw networkErrors.ADDRESS_IN_USE({ address: wanted, network: name });
@@ -77,12 +77,19 @@ export function addressOf(cidr: string): string {
   return cidr.split("/")[0] ?? "";
 }
 
-function checkWanted(network: NetworkRecord, pool: AddressPool | undefined, wanted: string, family: 4 | 6): void {
+/** Whether the network has room for the addresses that `spec` asks for, whoever holds them. `ADDRESS_INVALID`. */
+export function checkAddresses(network: NetworkRecord, spec: EndpointSpec): void {
+  if (spec.ipv4Address) checkWanted(network, spec.ipv4Address, 4);
+  if (spec.ipv6Address) checkWanted(network, spec.ipv6Address, 6);
+}
+
+function checkWanted(network: NetworkRecord, wanted: string, family: 4 | 6): void {
   const invalid = (reason: string) => networkErrors.ADDRESS_INVALID({ network: network.spec.name, reason });
   if (network.builtin) throw invalid("user specified IP address is supported on user defined networks only");
   const ip = parseIp(wanted);
   if (ip?.family !== family) throw invalid(`invalid IPv${family} address: ${wanted}`);
-  if (pool === undefined || !contains(pool.subnet, ip)) {
+  const subnets = network.spec.ipam.flatMap((pool) => parseCidr(pool.subnet) ?? []);
+  if (!subnets.some((subnet) => subnet.family === family && contains(subnet, ip))) {
     throw invalid(`no configured subnet or ip-range contain the IP address ${wanted}`);
   }
 }

@@ -82,6 +82,7 @@ export class Attachments {
       ipv4Cidr,
       ...(ipv6Cidr === "" ? {} : { ipv6Cidr }),
       gateway: network.spec.internal ? "" : gatewayOf(network, 4),
+      ...(ipv6Cidr === "" || network.spec.internal ? {} : { ipv6Gateway: gatewayOf(network, 6) }),
       macAddress: onBridge ? spec.macAddress || macFor(ipv4Cidr) : "",
       dnsNames: [...dnsNames(request, network, spec)],
     };

@@ -6,7 +6,7 @@ import type { OpContext } from "../base/op-context.ts";
 import type { Host } from "../host/host.ts";
 import type { EventBus } from "../state/events.ts";
 import type { Store } from "../state/store.ts";
-import { AddressBook } from "./address-book.ts";
+import { AddressBook, checkAddresses } from "./address-book.ts";
 import { type BindTest, bindTest } from "./bind-test.ts";
 import { Bridges } from "./bridges.ts";
 import { DnsServers } from "./dns-servers.ts";
@@ -91,6 +91,7 @@ export function createNetworkService(options: NetworkServiceOptions): EngineNetw
     create: async (ctx, spec) => ({ network: await networkCatalog.create(ctx, spec), warnings: [] }),
     resolve: (nameOrId) => networkCatalog.resolve(nameOrId),
     list: () => networkCatalog.list(),
+    checkEndpoint: (network, endpoint) => checkAddresses(networkCatalog.resolve(network), endpoint),
     remove: (ctx, nameOrId) => networkCatalog.remove(ctx, nameOrId),
     prune: (ctx, filters) => networkCatalog.prune(ctx, filters),
     endpointsOf: (networkId) =>

@@ -146,7 +146,7 @@ export interface PortTarget {
   readonly ipv6: string;
 }
 
-/** The map elements that publish `ports`, grouped by map. A wildcard port of a container with IPv6 is published on both families. */
+/** The map elements that publish `ports`, grouped by map; those on IPv6 addresses only where the container has one. */
 export function portElements(
   ports: readonly PublishedPort[],
   target: PortTarget,
@@ -157,10 +157,8 @@ export function portElements(
     const to4 = `${target.ipv4} . ${port.containerPort}`;
     const to6 = `${target.ipv6} . ${port.containerPort}`;
     const family = parseIp(port.hostIp)?.family;
-    if (port.hostIp === "0.0.0.0") {
-      elements.dnat4_any.push({ key, value: to4 });
-      if (target.ipv6 !== "") elements.dnat6_any.push({ key, value: to6 });
-    } else if (family === 4) elements.dnat4.push({ key: `${port.hostIp} . ${key}`, value: to4 });
+    if (port.hostIp === "0.0.0.0") elements.dnat4_any.push({ key, value: to4 });
+    else if (family === 4) elements.dnat4.push({ key: `${port.hostIp} . ${key}`, value: to4 });
     else if (target.ipv6 === "") continue;
     else if (port.hostIp === "::") elements.dnat6_any.push({ key, value: to6 });
     else elements.dnat6.push({ key: `${port.hostIp} . ${key}`, value: to6 });

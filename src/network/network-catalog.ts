@@ -15,7 +15,7 @@ import {
   type Surroundings,
   withAnotherSubnet,
 } from "./network-definition.ts";
-import { matchesFilters, type NetworkFilters } from "./network-filters.ts";
+import { networkTest, type NetworkFilters } from "./network-filters.ts";
 import { rm } from "node:fs/promises";
 import { dirname } from "node:path";
 
@@ -112,9 +112,9 @@ export class NetworkCatalog {
   /** Names of the removed ones: those without endpoints that match. */
   async prune(ctx: OpContext, filters: NetworkFilters): Promise<readonly string[]> {
     const removed: string[] = [];
-    for (const network of this.list()) {
+    for (const network of this.list().filter(networkTest(filters))) {
       const used = sandboxesOn(this.#parts.records, network.id).length > 0;
-      if (network.builtin || used || !matchesFilters(network, filters)) continue;
+      if (network.builtin || used) continue;
       await this.remove(ctx, network.id);
       removed.push(network.spec.name);
     }

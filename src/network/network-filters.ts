@@ -4,20 +4,25 @@ import { networkErrors } from "./errors.ts";
 
 export type NetworkFilters = Readonly<Record<string, readonly string[]>>;
 
-/** Whether the network passes every filter. `NETWORK_FILTER_INVALID`. */
-export function matchesFilters(network: NetworkRecord, filters: NetworkFilters, now = Date.now()): boolean {
-  return Object.entries(filters).every(([filter, values]) => {
-    switch (filter) {
-      case "label":
-        return values.every((value) => hasLabel(network.spec.labels, value));
-      case "label!":
-        return values.every((value) => !hasLabel(network.spec.labels, value));
-      case "until":
-        return values.every((value) => Date.parse(network.createdAt) < untilTime(value, now));
-      default:
-        throw networkErrors.NETWORK_FILTER_INVALID({ filter });
+/** A test that a network passes when it passes every filter. `NETWORK_FILTER_INVALID`. */
+export function networkTest(filters: NetworkFilters, now = Date.now()): (network: NetworkRecord) => boolean {
+  const tests = Object.entries(filters).map(([filter, values]) => filterTest(filter, values, now));
+  return (network) => tests.every((test) => test(network));
+}
+
+function filterTest(filter: string, values: readonly string[], now: number): (network: NetworkRecord) => boolean {
+  switch (filter) {
+    case "label":
+      return ({ spec }) => values.every((value) => hasLabel(spec.labels, value));
+    case "label!":
+      return ({ spec }) => values.every((value) => !hasLabel(spec.labels, value));
+    case "until": {
+      const limit = Math.min(...values.map((value) => untilTime(value, now)));
+      return ({ createdAt }) => Date.parse(createdAt) < limit;
     }
-  });
+    default:
+      throw networkErrors.NETWORK_FILTER_INVALID({ filter });
+  }
 }
 
 function hasLabel(labels: Readonly<Record<string, string>>, wanted: string): boolean {

@@ -19,6 +19,8 @@ export interface NetworkService {
   /** By name, id or unambiguous id prefix. `NETWORK_NOT_FOUND`, `NETWORK_AMBIGUOUS`. */
   resolve(nameOrId: string): NetworkRecord;
   list(): readonly NetworkRecord[];
+  /** Whether an endpoint may have these addresses there, were they free. `NETWORK_NOT_FOUND`, `ADDRESS_INVALID`. */
+  checkEndpoint(network: string, endpoint: EndpointSpec): void;
   /** `NETWORK_IN_USE` (403, as Docker) names the endpoints; `NETWORK_BUILTIN` (403). */
   remove(ctx: OpContext, nameOrId: string): Promise<NetworkRecord>;
   prune(ctx: OpContext, filters: Readonly<Record<string, readonly string[]>>): Promise<readonly string[]>;

@@ -153,6 +153,7 @@ describe("networks", () => {
     expect(await networks.prune(ctx, { "label!": ["keep"], until: ["1h"] })).toEqual([]);
     expect(await networks.prune(ctx, { "label!": ["keep"] })).toEqual(["plain"]);
     await expect(networks.prune(ctx, { colour: ["red"] })).rejects.toThrow("invalid filter 'colour'");
+    await expect(networks.prune(ctx, { until: ["soon"] })).rejects.toThrow("invalid filter 'until=soon'");
     expect(networks.list().map((network) => network.spec.name)).toEqual(["bridge", "host", "none", "kept"]);
   });
 
@@ -225,6 +226,19 @@ describe("networks", () => {
     await expect(networks.setUp(ctx, fixed)).rejects.toThrow(
       "user specified IP address is supported on user defined networks only",
     );
+  });
+
+  it("say before anything is set up which addresses an endpoint can't have", async () => {
+    await networks.create(ctx, spec("dual", { ipam: [{ subnet: "10.219.0.0/24" }, { subnet: "fd00:19::/64" }] }));
+    const check = (network: string, addresses: object) => () =>
+      networks.checkEndpoint(network, { aliases: [], ...addresses });
+    expect(check("dual", { ipv4Address: "10.219.0.9", ipv6Address: "fd00:19::9" })).not.toThrow();
+    expect(check("dual", { ipv4Address: "10.218.0.9" })).toThrow(
+      "no configured subnet or ip-range contain the IP address 10.218.0.9",
+    );
+    expect(check("dual", { ipv6Address: "10.219.0.9" })).toThrow("invalid IPv6 address: 10.219.0.9");
+    expect(check("bridge", { ipv4Address: "10.213.0.9" })).toThrow("supported on user defined networks only");
+    expect(check("nowhere", {})).toThrow("network nowhere not found");
   });
 
   it("give the addresses of a refused instance back", async () => {

@@ -93,6 +93,7 @@ describe("firewall", () => {
       { ...port, hostIp: "0.0.0.0" },
       { ...port, hostIp: "127.0.0.1" },
       { ...port, hostIp: "::1" },
+      { ...port, hostIp: "::" },
     ];
     const sets = publishOps("abc123", ports, { ipv4: "10.1.0.2", ipv6: "fd00::2" }).map((op) =>
       "set" in op ? [op.set, op.elements] : [],

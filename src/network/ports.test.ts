@@ -80,6 +80,27 @@ describe("host ports", () => {
     expect(numbers(await ports.allocate(request("c", ["", 80])))).toEqual([80]);
   });
 
+  it("without an address are every address's of both families, for a container that has both", async () => {
+    const { ports } = engine("aaaaaa");
+    const dual = (id: string, ...specs: Parameters<typeof request>[1][]) => ({
+      ...request(id, ...specs),
+      ipv6: "fd00::2",
+    });
+    const shown = (published: readonly { hostIp: string; hostPort: number }[]) =>
+      published.map(({ hostIp, hostPort }) => `${hostIp} ${hostPort}`);
+    expect(shown(await ports.allocate(dual("a", ["", 80], ["0.0.0.0", 81], ["", 0])))).toEqual([
+      "0.0.0.0 80",
+      ":: 80",
+      "0.0.0.0 81",
+      "0.0.0.0 40000",
+      ":: 40000",
+    ]);
+    host.set(":::40001", { kind: "in-use" });
+    expect(shown(await ports.allocate(dual("b", ["", 0])))).toEqual(["0.0.0.0 40002", ":: 40002"]);
+    expect(leased()).not.toContain("tcp-40001");
+    await expect(ports.allocate(dual("c", ["::1", 80]))).rejects.toThrow("Bind for [::1]:80 failed");
+  });
+
   it("are all given back when one of them can't be had", async () => {
     const { ports } = engine("aaaaaa");
     host.set("0.0.0.0:82", { kind: "in-use" });

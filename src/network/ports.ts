@@ -50,7 +50,7 @@ export class PortAllocator {
     try {
       // Fixed ports first: a random one must not take what a later line asks for.
       const order = [...request.specs].sort((a, b) => Number(a.hostPort === 0) - Number(b.hostPort === 0));
-      for (const spec of order) published.push(await this.#allocateOne(request, spec));
+      for (const spec of order) published.push(...(await this.#allocateOne(request, spec)));
       return published;
     } catch (error) {
       this.release(request.instanceId, published);
@@ -67,35 +67,41 @@ export class PortAllocator {
     for (const port of ports) this.#hold(port, { instanceId, instanceName, hostIp: port.hostIp });
   }
 
-  async #allocateOne(request: PortRequest, spec: PortSpec): Promise<PublishedPort> {
-    const hostIp = spec.hostIp === "" ? request.defaultHostIp : spec.hostIp;
-    const wanted = { containerPort: spec.containerPort, protocol: spec.protocol, hostIp };
-    if (hostIp.includes(":") && request.ipv6 === "") {
-      throw failed(request, { ...wanted, hostPort: spec.hostPort }, "the container has no IPv6 address");
+  async #allocateOne(request: PortRequest, spec: PortSpec): Promise<readonly PublishedPort[]> {
+    const addresses = hostAddresses(request, spec);
+    const at = (hostPort: number): readonly PublishedPort[] =>
+      addresses.map((hostIp) => ({ containerPort: spec.containerPort, protocol: spec.protocol, hostIp, hostPort }));
+    if (request.ipv6 === "" && addresses.some((hostIp) => hostIp.includes(":"))) {
+      const refused = {
+        containerPort: spec.containerPort,
+        protocol: spec.protocol,
+        hostIp: spec.hostIp || request.defaultHostIp,
+      };
+      throw failed(request, { ...refused, hostPort: spec.hostPort }, "the container has no IPv6 address");
     }
     if (spec.hostPort !== 0 && (spec.hostPortEnd ?? spec.hostPort) <= spec.hostPort) {
-      const port = { ...wanted, hostPort: spec.hostPort };
-      const problem = await this.#take(request, port);
+      const ports = at(spec.hostPort);
+      const problem = await this.#takeAll(request, ports);
       if (problem !== undefined) throw problem;
-      return port;
+      return ports;
     }
-    return this.#firstFree(request, wanted, spec);
+    return this.#firstFree(request, at, spec);
   }
 
   async #firstFree(
     request: PortRequest,
-    wanted: Omit<PublishedPort, "hostPort">,
+    at: (hostPort: number) => readonly PublishedPort[],
     spec: PortSpec,
-  ): Promise<PublishedPort> {
+  ): Promise<readonly PublishedPort[]> {
     const random = spec.hostPort === 0;
     const range = random ? await this.#ephemeral() : { first: spec.hostPort, last: spec.hostPortEnd ?? spec.hostPort };
     const size = range.last - range.first + 1;
     const offset = random ? this.#nextRandom : 0;
     for (let i = 0; i < size; i++) {
-      const port = { ...wanted, hostPort: range.first + ((offset + i) % size) };
+      const ports = at(range.first + ((offset + i) % size));
       if (random) this.#nextRandom = (offset + i + 1) % size;
-      const problem = await this.#take(request, port);
-      if (problem === undefined) return port;
+      const problem = await this.#takeAll(request, ports);
+      if (problem === undefined) return ports;
       // An address that is not ours fails for every port alike.
       if (problem.code === "PORT_BIND_FAILED" && !problem.message.endsWith(inUse)) throw problem;
     }
@@ -104,6 +110,20 @@ export class PortAllocator {
       endpointId: request.endpointId,
       range: `${range.first}-${range.last}`,
     });
+  }
+
+  /** Takes the port on all the addresses, or on none. */
+  async #takeAll(
+    request: PortRequest,
+    ports: readonly PublishedPort[],
+  ): Promise<ReturnType<typeof failed> | undefined> {
+    for (const [index, port] of ports.entries()) {
+      const problem = await this.#take(request, port);
+      if (problem === undefined) continue;
+      this.release(request.instanceId, ports.slice(0, index));
+      return problem;
+    }
+    return undefined;
   }
 
   async #take(request: PortRequest, port: PublishedPort): Promise<ReturnType<typeof failed> | undefined> {
@@ -155,6 +175,13 @@ export class PortAllocator {
 }
 
 const inUse = "address already in use";
+
+/** A port without an address is one of every address of the host, in each family that the container has. */
+function hostAddresses(request: PortRequest, spec: PortSpec): readonly string[] {
+  if (spec.hostIp !== "") return [spec.hostIp];
+  const everywhere = request.defaultHostIp === "0.0.0.0" && request.ipv6 !== "";
+  return everywhere ? ["0.0.0.0", "::"] : [request.defaultHostIp];
+}
 
 function failed(request: PortRequest, port: PublishedPort, reason: string) {
   const target = port.hostIp.includes(":") ? request.ipv6 : request.ipv4;

@@ -77,6 +77,7 @@ export const EndpointRecord = Type.Object({
   ipv4Cidr: Type.String(),
   ipv6Cidr: Type.Optional(Type.String()),
   gateway: Type.String(),
+  ipv6Gateway: Type.Optional(Type.String()),
   macAddress: Type.String(),
   /** All names that DNS answers for it on this network. */
   dnsNames: Type.Array(Type.String()),

@@ -3,10 +3,12 @@
  * volume's own device is mounted while it is used.
  *
  * INVARIANTS
- *  - A volume's record goes before its files: what is left of a killed removal has a name that no volume can have.
+ *  - A volume's record goes before its files, and in the same transaction the journal learns where they are to go: recovery
+ *    finishes that, and a new volume of the same name never finds the files of the old one.
  *  - Who uses a mounted device is in the store, so that it is unmounted by the last one, also after an engine's restart.
  */
-import { mkdir, readdir, rename, rm } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdir, readdir, rename, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type Static, Type } from "typebox";
 import type { ConfinedRoots } from "../archive/confined-root.ts";
@@ -22,7 +24,7 @@ import { copyUp } from "./copy-up.ts";
 import { volumeErrors } from "./errors.ts";
 import { checkLocalOptions, deviceMount, hasDevice } from "./local-options.ts";
 import { treeSize } from "./tree-size.ts";
-import { isPrunable, type VolumeFilters } from "./volume-filters.ts";
+import { prunable, type VolumeFilters } from "./volume-filters.ts";
 import { anonymousName, checkVolumeName } from "./volume-name.ts";
 import type { CreateVolumeRequest, MountDetails, VolumeService, VolumeUsers } from "./volume-service.ts";
 
@@ -46,6 +48,9 @@ type VolumeHolders = Static<typeof VolumeHolders>;
 
 /** Begins with a dot, which no volume's name does. */
 const removedPrefix = ".removed-";
+const removeJournalKind = "volume.remove";
+/** Beside `_data`: what it is being filled from. */
+const draftName = "_draft";
 
 class LocalVolumes implements VolumeService {
   readonly #options: VolumeServiceOptions;
@@ -53,13 +58,27 @@ class LocalVolumes implements VolumeService {
   readonly #volumes: Collection<VolumeRecord>;
   readonly #holders: Collection<VolumeHolders>;
   readonly #locks = new KeyedMutex();
-  #swept: Promise<void> | undefined;
 
   constructor(options: VolumeServiceOptions) {
     this.#options = options;
     this.#root = join(options.dataRoot, "volumes");
     this.#volumes = options.store.collection<VolumeRecord>("volumes", VolumeRecord);
     this.#holders = options.store.collection<VolumeHolders>("volumeHolders", VolumeHolders);
+  }
+
+  async recover(ctx: OpContext, live: ReadonlySet<string>): Promise<void> {
+    for (const entry of this.#options.store.journal.open()) {
+      if (entry.kind !== removeJournalKind) continue;
+      const name = entry.subject;
+      if (this.#volumes.get(name) === undefined) await this.#moveAway(name);
+      entry.end();
+    }
+    for (const volume of this.#volumes.list()) {
+      const holders = this.#holdersOf(volume.name).filter((id) => live.has(id));
+      if (holders.length === 0) await this.#unmountDevice(ctx, volume);
+      if (holders.length < this.#holdersOf(volume.name).length) this.#setHolders(volume.name, holders);
+    }
+    await this.#sweep();
   }
 
   async create(_ctx: OpContext, request: CreateVolumeRequest): Promise<VolumeRecord> {
@@ -127,7 +146,7 @@ class LocalVolumes implements VolumeService {
   ): Promise<{ readonly deleted: readonly string[]; readonly reclaimedBytes: number }> {
     const deleted: string[] = [];
     let reclaimedBytes = 0;
-    for (const volume of this.#volumes.list().filter((volume) => isPrunable(volume, filters))) {
+    for (const volume of this.#volumes.list().filter(prunable(filters))) {
       using _held = await this.#locks.acquire(volume.name);
       if (this.#volumes.get(volume.name) === undefined || this.#options.users(volume.name).length > 0) continue;
       const bytes = hasDevice(volume) ? 0 : await treeSize(volume.mountpoint);
@@ -169,7 +188,7 @@ class LocalVolumes implements VolumeService {
     using _held = await this.#locks.acquire(name);
     const volume = this.require(name);
     const held = this.#holdersOf(name).length > 0;
-    const draft = hasDevice(volume) || held ? "" : join(this.#root, name, "_draft");
+    const draft = hasDevice(volume) || held ? "" : join(this.#root, name, draftName);
     await this.#mountDevice(ctx, volume);
     try {
       await copyUp(ctx, this.#options.roots, { source: sourceDir, target: volume.mountpoint, draft });
@@ -186,25 +205,36 @@ class LocalVolumes implements VolumeService {
     const { name } = volume;
     // Never through a mount: a device's files are not ours to delete.
     await this.#unmountDevice(ctx, volume);
-    const removed = join(this.#root, `${removedPrefix}${name}-${anonymousName().slice(0, 8)}`);
-    this.#options.store.transaction(() => {
+    const { store } = this.#options;
+    const entry = store.transaction(() => {
       this.#volumes.delete(name);
       this.#holders.delete(name);
+      return store.journal.begin(removeJournalKind, name, {});
     });
-    await ignoringMissing(rename(join(this.#root, name), removed));
+    const removed = await this.#moveAway(name);
+    store.transaction(() => entry.end(), { durable: false });
     this.#announce("destroy", name, {});
     await rm(removed, { recursive: true, force: true });
-    await (this.#swept ??= this.#sweep());
   }
 
-  /** Once in an engine's life: what a killed one had not finished to delete. */
+  /** Out of sight, in one step, under a name that the next start deletes. */
+  async #moveAway(name: string): Promise<string> {
+    const removed = join(this.#root, `${removedPrefix}${name}-${anonymousName().slice(0, 8)}`);
+    await ignoringMissing(rename(join(this.#root, name), removed));
+    return removed;
+  }
+
+  /** What a killed engine had not finished to delete, to fill or to make; never anything with a user's files in it. */
   async #sweep(): Promise<void> {
-    for (const name of await readdir(this.#root)) {
-      if (!name.startsWith(removedPrefix)) continue;
+    for (const name of existsSync(this.#root) ? await readdir(this.#root) : []) {
+      const path = join(this.#root, name);
       try {
-        await rm(join(this.#root, name), { recursive: true, force: true });
+        if (name.startsWith(removedPrefix)) await rm(path, { recursive: true, force: true });
+        else if (this.#volumes.get(name) !== undefined)
+          await rm(join(path, draftName), { recursive: true, force: true });
+        else await removeIfEmpty(path);
       } catch (error) {
-        this.#options.log.warn({ path: name, error: messageOf(error) }, "cannot delete what is left of a volume");
+        this.#options.log.warn({ path, error: messageOf(error) }, "cannot delete what is left of a volume");
       }
     }
   }
@@ -249,6 +279,16 @@ class LocalVolumes implements VolumeService {
   #announce(action: string, name: string, attributes: Readonly<Record<string, string>>): void {
     const all = { ...attributes, driver: "local" };
     this.#options.events.publish({ type: "volume", action, actorId: name, attributes: all });
+  }
+}
+
+/** A volume that came to no record: its `_data` is still empty. */
+async function removeIfEmpty(path: string): Promise<void> {
+  try {
+    await ignoringMissing(rmdir(join(path, "_data")));
+    await rmdir(path);
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && error.code === "ENOTEMPTY")) throw error;
   }
 }
 

@@ -4,16 +4,16 @@ import { volumeErrors } from "./errors.ts";
 
 export type VolumeFilters = Readonly<Record<string, readonly string[]>>;
 
-/** Whether `prune` may take the volume: an anonymous one, or any with `all`, that has the labels. `VOLUME_FILTER_INVALID`. */
-export function isPrunable(volume: VolumeRecord, filters: VolumeFilters): boolean {
+/** Which volumes `prune` may take: anonymous ones, or any with `all`, that have the labels. `VOLUME_FILTER_INVALID`. */
+export function prunable(filters: VolumeFilters): (volume: VolumeRecord) => boolean {
   const { all = [], label = [], "label!": notLabel = [], ...others } = filters;
   const [unknown] = Object.keys(others);
   if (unknown !== undefined) throw volumeErrors.VOLUME_FILTER_INVALID({ filter: unknown });
-  return (
-    (volume.anonymous || all.some(isTrue)) &&
+  const named = all.map(isTrue).includes(true);
+  return (volume) =>
+    (volume.anonymous || named) &&
     label.every((wanted) => hasLabel(volume, wanted)) &&
-    !notLabel.some((unwanted) => hasLabel(volume, unwanted))
-  );
+    !notLabel.some((unwanted) => hasLabel(volume, unwanted));
 }
 
 function isTrue(value: string): boolean {

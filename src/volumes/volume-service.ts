@@ -3,6 +3,11 @@ import type { OpContext } from "../base/op-context.ts";
 import type { VolumeRecord } from "../schema/volume.ts";
 
 export interface VolumeService {
+  /**
+   * At the engine's start: finishes removals, and lets go of what is held for instances that are not `live` (by id): devices are
+   * unmounted. Those that live take theirs with {@link VolumeService.mount} again.
+   */
+  recover(ctx: OpContext, live: ReadonlySet<string>): Promise<void>;
   /** Existing with the same driver and options is returned as it is (as Docker does). `VOLUME_NAME_INVALID`, `VOLUME_CONFLICT`. */
   create(ctx: OpContext, request: CreateVolumeRequest): Promise<VolumeRecord>;
   get(name: string): VolumeRecord | undefined;

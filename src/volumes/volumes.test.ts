@@ -21,6 +21,7 @@ describe("local volumes", () => {
   let dataRoot: string;
   let host: FakeHost;
   let events: EventBus;
+  let store: MemoryStore;
   let users: Record<string, readonly string[]>;
   let volumes: VolumeService;
 
@@ -29,8 +30,9 @@ describe("local volumes", () => {
     host = new FakeHost();
     events = new EventBus();
     users = {};
+    store = new MemoryStore();
     volumes = createVolumeService({
-      store: new MemoryStore(),
+      store,
       host,
       roots: noRoots,
       events,
@@ -105,11 +107,35 @@ describe("local volumes", () => {
     await volumes.remove(ctx, "used", true);
   });
 
-  it("finishes a removal that a killed engine had begun", async () => {
-    await volumes.create(ctx, request({ name: "gone" }));
-    mkdirSync(join(dataRoot, "volumes", ".removed-old-1234", "_data"), { recursive: true });
-    await volumes.remove(ctx, "gone", false);
-    expect(readdirSync(join(dataRoot, "volumes"))).toEqual([]);
+  it("finishes at its start what a killed engine had begun, and keeps what has a user's files", async () => {
+    const root = join(dataRoot, "volumes");
+    const { mountpoint } = await volumes.create(ctx, request({ name: "whole" }));
+    mkdirSync(join(root, "whole", "_draft"));
+    writeFileSync(join(mountpoint, "file"), "");
+    mkdirSync(join(root, ".removed-old-1234", "_data"), { recursive: true });
+    mkdirSync(join(root, "never-recorded", "_data"), { recursive: true });
+    mkdirSync(join(root, "unknown", "_data"), { recursive: true });
+    writeFileSync(join(root, "unknown", "_data", "file"), "");
+    // Its record is gone, its files are still in their place.
+    mkdirSync(join(root, "half-removed", "_data"), { recursive: true });
+    writeFileSync(join(root, "half-removed", "_data", "file"), "");
+    store.journal.begin("volume.remove", "half-removed", {});
+    await volumes.recover(ctx, new Set());
+    expect(readdirSync(root).toSorted()).toEqual(["unknown", "whole"]);
+    expect(readdirSync(join(root, "whole"))).toEqual(["_data"]);
+    expect(existsSync(join(mountpoint, "file"))).toBe(true);
+    expect(store.journal.open()).toEqual([]);
+  });
+
+  it("takes the devices of those that don't live any more off the host", async () => {
+    const options = { type: "tmpfs", device: "tmpfs" };
+    const { mountpoint } = await volumes.create(ctx, request({ name: "device", options }));
+    await volumes.mount(ctx, "device", "one");
+    await volumes.mount(ctx, "device", "two");
+    await volumes.recover(ctx, new Set(["one"]));
+    expect((await host.kernel.mounts(mountpoint)).length).toBe(1);
+    await volumes.recover(ctx, new Set());
+    expect((await host.kernel.mounts(mountpoint)).length).toBe(0);
   });
 
   it("prunes unused anonymous volumes; named ones only with all", async () => {
@@ -123,6 +149,7 @@ describe("local volumes", () => {
     expect((await volumes.prune(ctx, { all: ["1"], "label!": ["keep=yes"] })).deleted).toEqual(["named"]);
     expect((await volumes.prune(ctx, { all: ["1"], label: ["keep"] })).deleted).toEqual(["labelled"]);
     await expect(volumes.prune(ctx, { until: ["1h"] })).rejects.toMatchObject({ status: 400 });
+    await expect(volumes.prune(ctx, { all: ["perhaps"] })).rejects.toThrow("all=perhaps");
     expect(volumes.list().map(({ name }) => name)).toEqual(["held"]);
   });
 

@@ -427,6 +427,11 @@ describe("networks, volumes, system, registries", () => {
     });
     const custom = encodeURIComponent('{"type":["custom"]}');
     expect((await api.inject({ url: `/networks?filters=${custom}` })).json()).toMatchObject([{ Name: "n1" }]);
+    const named = async (filters: object): Promise<{ Name: string }[]> =>
+      (await api.inject({ url: `/networks?filters=${encodeURIComponent(JSON.stringify(filters))}` })).json();
+    expect(await named({ name: ["^n\\d$"] })).toMatchObject([{ Name: "n1" }]);
+    expect(await named({ dangling: ["true"] })).toMatchObject([{ Name: "n1" }]);
+    expect(await named({ dangling: ["perhaps"] })).toMatchObject({ message: "invalid filter 'dangling=[perhaps]'" });
     expect((await call("DELETE", "/networks/n1")).status).toBe(204);
     expect((await call("POST", "/networks/create", { Name: "n", Driver: "macvlan" })).status).toBe(404);
     expect((await call("POST", "/networks/create", { Name: "n", Ingress: true })).status).toBe(501);

@@ -169,6 +169,7 @@ export class NetworksDouble {
       return sandbox;
     };
     return {
+      checkEndpoint: () => {},
       recover: async (_ctx, live) => {
         const ids = new Set(live.map(({ instanceId }) => instanceId));
         for (const id of this.sandboxes.keys()) if (!ids.has(id)) this.sandboxes.delete(id);
@@ -232,6 +233,11 @@ export class VolumesDouble {
       return volume;
     };
     return {
+      recover: async (_ctx, live) => {
+        for (const holders of this.mounts.values()) {
+          for (const id of holders) if (!live.has(id)) holders.delete(id);
+        }
+      },
       create: async (_ctx, request: CreateVolumeRequest) => {
         const known = this.volumes.get(request.name);
         if (known !== undefined) return known;

@@ -1,4 +1,5 @@
 import { isIP } from "node:net";
+import type { EndpointSpec } from "../../schema/network.ts";
 import type { InstanceRequest } from "../instance-service.ts";
 import { invalid } from "./invalid.ts";
 import { joinedInstance, type NamespaceTargets } from "./namespaces.ts";
@@ -6,6 +7,8 @@ import { joinedInstance, type NamespaceTargets } from "./namespaces.ts";
 export interface NetworkNames extends NamespaceTargets {
   /** Throws `NETWORK_NOT_FOUND`. */
   requireNetwork(nameOrId: string): void;
+  /** Throws `ADDRESS_INVALID`. */
+  checkEndpoint(network: string, endpoint: EndpointSpec): void;
 }
 
 export function validateNetwork(request: InstanceRequest, names: NetworkNames): readonly string[] {
@@ -40,9 +43,10 @@ export function validateNetwork(request: InstanceRequest, names: NetworkNames): 
       : [];
   }
   names.requireNetwork(network.mode);
-  for (const name of Object.keys(network.endpoints)) {
+  for (const [name, endpoint] of Object.entries(network.endpoints)) {
     names.requireNetwork(name);
     validateEndpoint(request, name);
+    names.checkEndpoint(name, endpoint);
   }
   return [];
 }

@@ -4,6 +4,7 @@ import type { Filters } from "../../../instances/instance-service.ts";
 import type { InstanceRecord } from "../../../schema/instance.ts";
 import type { DockerBackend } from "../backend.ts";
 import { apiErrors } from "../errors.ts";
+import { filterFlag, matchesPattern } from "./filter-values.ts";
 import { matchesLabels } from "./label-filter.ts";
 import { parsePort } from "./ports.ts";
 
@@ -70,9 +71,11 @@ function test(name: string, values: readonly string[], backend: DockerBackend): 
         ...record.spec.network.exposedPorts,
         ...record.state.ports.map((port) => `${port.containerPort}/${port.protocol}`),
       ]);
-    case "is-task":
+    case "is-task": {
       // Swarm's tasks: there are none.
-      return () => values.every((value) => value === "false" || value === "0");
+      const wanted = filterFlag(name, values);
+      return () => !wanted;
+    }
     case "isolation":
       return () => values.includes("default");
     default:
@@ -83,14 +86,6 @@ function test(name: string, values: readonly string[], backend: DockerBackend): 
 /** A regular expression anywhere in the name, which Docker also takes with its leading slash. */
 function matchesName(name: string, pattern: string): boolean {
   return matchesPattern(`/${name}`, pattern) || matchesPattern(name, pattern);
-}
-
-function matchesPattern(text: string, pattern: string): boolean {
-  try {
-    return new RegExp(pattern).test(text);
-  } catch {
-    return text.includes(pattern);
-  }
 }
 
 /** The image itself, and whatever was built on it. */

@@ -15,7 +15,11 @@ export function networkJson(network: NetworkRecord, endpoints?: ReturnType<Netwo
     Driver: spec.driver,
     EnableIPv4: true,
     EnableIPv6: spec.enableIPv6,
-    IPAM: { Driver: "default", Options: network.builtin ? null : {}, Config: spec.ipam.map(poolJson) },
+    IPAM: {
+      Driver: "default",
+      Options: network.builtin ? null : {},
+      Config: spec.driver === "bridge" ? spec.ipam.map(poolJson) : null,
+    },
     Internal: spec.internal,
     Attachable: spec.attachable,
     Ingress: false,

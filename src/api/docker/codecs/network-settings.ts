@@ -69,7 +69,7 @@ function addressFields(endpoint: EndpointRecord | undefined): object {
     Gateway: endpoint?.gateway ?? "",
     IPAddress: v4.address,
     IPPrefixLen: v4.prefix,
-    IPv6Gateway: "",
+    IPv6Gateway: endpoint?.ipv6Gateway ?? "",
     GlobalIPv6Address: v6.address,
     GlobalIPv6PrefixLen: v6.prefix,
   };
@@ -88,7 +88,7 @@ interface HostPort {
 /** "80/tcp" -> where it is published; null for one that is only exposed. Empty when it does not run. */
 export function portMap(record: InstanceRecord): Record<string, HostPort[] | null> {
   const map: Record<string, HostPort[] | null> = {};
-  if (record.state.pid === 0) return map;
+  if (!hasOwnAddress(record)) return map;
   for (const port of record.spec.network.exposedPorts) {
     if (!port.includes("-")) map[port] = null;
   }
@@ -99,9 +99,15 @@ export function portMap(record: InstanceRecord): Record<string, HostPort[] | nul
   return map;
 }
 
+/** One that runs on networks of its own: on the host's, on none or on another's, its ports say nothing. */
+function hasOwnAddress({ state, spec }: InstanceRecord): boolean {
+  const { mode } = spec.network;
+  return state.pid !== 0 && mode !== "host" && mode !== "none" && !mode.startsWith("container:");
+}
+
 /** The same as `docker ps` gets it. */
 export function portList(record: InstanceRecord): readonly object[] {
-  if (record.state.pid === 0) return [];
+  if (!hasOwnAddress(record)) return [];
   const published = record.state.ports.map((port) => ({
     IP: port.hostIp,
     PrivatePort: port.containerPort,

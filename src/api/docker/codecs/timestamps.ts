@@ -37,7 +37,11 @@ export function parseUnixMs(name: string, value: string): number | undefined {
 export function parseUntil(name: string, value: string, now: number): number {
   const unix = /^\d+(\.\d+)?$/.test(value) ? Number(value) * 1000 : undefined;
   const time = unix ?? ago(value, now) ?? Date.parse(value);
-  if (Number.isNaN(time)) throw apiErrors.API_INVALID_FILTER_VALUE({ name, value });
+  if (Number.isNaN(time)) {
+    throw apiErrors.API_BAD_REQUEST({
+      message: `invalid value for "${name}": failed to parse value as time or duration: ${JSON.stringify(value)}`,
+    });
+  }
   return time;
 }
 

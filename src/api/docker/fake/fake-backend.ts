@@ -74,6 +74,7 @@ function fakeNetworks(): NetworkService {
     },
     resolve: find,
     list: () => networks,
+    checkEndpoint: () => {},
     remove: (_ctx, nameOrId) => {
       const found = find(nameOrId);
       networks.splice(networks.indexOf(found), 1);

@@ -22,6 +22,7 @@ import { matchesLabels } from "../codecs/label-filter.ts";
 import { platformParameter } from "../codecs/platform.ts";
 import { repositoryReference } from "../codecs/repository-reference.ts";
 import { sharedSizes } from "../codecs/shared-size.ts";
+import { filterFlag } from "../codecs/filter-values.ts";
 import { parseFlag } from "../codecs/query.ts";
 import { parseUntil, unixSeconds } from "../codecs/timestamps.ts";
 import { apiErrors } from "../errors.ts";
@@ -141,7 +142,7 @@ function imageTest(
     case "label":
       return (image) => matchesLabels(image.config.config?.Labels ?? {}, values);
     case "dangling": {
-      const wanted = values.some(parseFlag);
+      const wanted = filterFlag(name, values);
       return (image) => (image.tags.length === 0 && image.repoDigests.length === 0 && !image.intermediate) === wanted;
     }
     case "before": {

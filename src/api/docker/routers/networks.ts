@@ -9,9 +9,9 @@ import {
 import type { NetworkRecord } from "../../../schema/network.ts";
 import type { DockerBackend } from "../backend.ts";
 import { endpointSpec } from "../codecs/container-network.ts";
+import { filterFlag, matchesPattern } from "../codecs/filter-values.ts";
 import { matchesLabels } from "../codecs/label-filter.ts";
 import { networkJson, networkSpecOf } from "../codecs/network-json.ts";
-import { parseFlag } from "../codecs/query.ts";
 import { apiErrors } from "../errors.ts";
 import { created, done, noContent, ok, type Route, route } from "../route.ts";
 
@@ -111,9 +111,9 @@ function networkTest(
 ): (network: NetworkRecord) => boolean {
   switch (name) {
     case "name":
-      return (network) => values.some((value) => network.spec.name.includes(value));
+      return (network) => values.some((value) => matchesPattern(network.spec.name, value));
     case "id":
-      return (network) => values.some((value) => network.id.includes(value));
+      return (network) => values.some((value) => matchesPattern(network.id, value));
     case "driver":
       return (network) => values.includes(network.spec.driver);
     case "label":
@@ -129,7 +129,7 @@ function networkTest(
       return (network) => values.includes(network.builtin ? "builtin" : "custom");
     }
     case "dangling": {
-      const wanted = values.some(parseFlag);
+      const wanted = filterFlag(name, values);
       const used = new Set(
         instances.list().flatMap(({ spec }) => [spec.network.mode, ...Object.keys(spec.network.endpoints)]),
       );

@@ -6,8 +6,8 @@ import {
 } from "../../../schema/docker/volume.ts";
 import type { VolumeRecord } from "../../../schema/volume.ts";
 import type { DockerBackend } from "../backend.ts";
+import { filterFlag, matchesPattern } from "../codecs/filter-values.ts";
 import { matchesLabels } from "../codecs/label-filter.ts";
-import { parseFlag } from "../codecs/query.ts";
 import { volumeDriverMissing } from "../codecs/unsupported.ts";
 import { volumeJson } from "../codecs/volume-json.ts";
 import { apiErrors } from "../errors.ts";
@@ -87,13 +87,13 @@ function volumeTest(
 ): (volume: VolumeRecord) => boolean {
   switch (name) {
     case "name":
-      return (volume) => values.some((value) => volume.name.includes(value));
+      return (volume) => values.some((value) => matchesPattern(volume.name, value));
     case "driver":
       return (volume) => values.includes(volume.driver);
     case "label":
       return (volume) => matchesLabels(volume.labels, values);
     case "dangling": {
-      const wanted = values.some(parseFlag);
+      const wanted = filterFlag(name, values);
       return (volume) => (instances.volumeUsers(volume.name).length === 0) === wanted;
     }
     default:
