@@ -40,6 +40,9 @@ export async function recoverInstances(parts: Parts, ctx: OpContext): Promise<vo
     return { record, fate: await fateOf(parts, ctx, record) };
   });
   const running = found.filter(({ fate }) => fate.kind === "runs").map(({ record }) => record);
+  // One that has ended lets go of its volumes when that is recorded.
+  const holding = new Set(found.filter(({ fate }) => fate.kind !== "rests").map(({ record }) => record.id));
+  await tryTo(ctx, "volumes", "recover", () => parts.volumes.recover(ctx, holding));
   await recoverNetworks(parts, ctx, running);
   await inParallel(running, (record) => takeUp(parts, ctx, record.id));
   await collectOrphans(parts, ctx, new Set(running.map(({ id }) => id)));

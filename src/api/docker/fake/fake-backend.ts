@@ -99,6 +99,7 @@ function fakeVolumes(): VolumeService {
     return volume;
   };
   return {
+    recover: () => Promise.resolve(),
     create: (_ctx, request) => {
       const name = request.name === "" ? "f".repeat(64) : request.name;
       const volume: VolumeRecord = {
