@@ -117,6 +117,11 @@ async function sendPiece(
     body,
   };
   const response = await target.connection.attempt(ctx, target.scope, request);
+  if (response.status === 404 || response.status === 416) {
+    // After a cut a registry may still have been writing when it told us its position: ask again, or begin anew.
+    const failure = await target.pushFailure(request, response);
+    throw new TransientFailure(() => failure, failure);
+  }
   if (response.status !== 202) throw await target.pushFailure(request, response);
   response.body.resume();
   return { location: locationOf(target, response), start: end };

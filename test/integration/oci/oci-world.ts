@@ -89,7 +89,9 @@ async function makeDriver(host: Host, dir: string, cgroupParent: string, runtime
 
 /** busybox's commands and the files that name users. */
 async function makeRootfs(root: string): Promise<void> {
-  for (const name of ["bin", "etc", "tmp", "root", "data"]) await mkdir(join(root, name), { recursive: true });
+  // Mount points as well: instances that run side by side share this root, and would race to make them.
+  for (const name of ["bin", "etc", "tmp", "root", "data", "proc", "sys", "dev"])
+    await mkdir(join(root, name), { recursive: true });
   await copyFile("/bin/busybox", join(root, "bin/busybox"));
   const applets = execFileSync("/bin/busybox", ["--list"], { encoding: "utf8" }).trim().split("\n");
   for (const applet of applets) if (applet !== "busybox") await symlink("busybox", join(root, "bin", applet));
