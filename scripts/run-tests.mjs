@@ -17,6 +17,13 @@ function check(name, command, args) {
   else failed++;
 }
 
+/** What of Berth is on the host, besides the tests' own scratch directory. */
+function traces() {
+  const { stdout } = spawnSync(process.execPath, ["test/support/print-traces.ts"], { encoding: "utf8" });
+  return stdout.split("\n").filter((line) => line !== "" && !line.includes(scratch));
+}
+
+const before = new Set(traces());
 const arguments_ = process.argv.slice(2);
 if (arguments_.length === 0) {
   check("types", process.execPath, ["node_modules/typescript-native/bin/tsc", "-p", "tsconfig.json"]);
@@ -38,6 +45,18 @@ try {
   console.error(`no test report: ${error.message}`);
   failed++;
 }
+
+// The kernel takes some things away by itself, a moment later.
+let left = [];
+for (let tries = 0; tries < 20; tries++) {
+  left = traces().filter((trace) => !before.has(trace));
+  if (left.length === 0) break;
+  await new Promise((resolve) => setTimeout(resolve, 500));
+}
+console.log(left.length === 0 ? "ok: nothing is left on the host" : `FAILED: left on the host:\n${left.join("\n")}`);
+if (left.length === 0) passed++;
+else failed++;
+
 rmSync(scratch, { recursive: true });
 console.log(`${passed} passed, ${failed} failed`);
 process.exitCode = failed === 0 ? 0 : 1;
