@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { relative, resolve } from "node:path";
-import type { Readable } from "node:stream";
+import { Readable } from "node:stream";
 import { messageOf } from "../../../base/errors.ts";
 import { type CliContext, defineCommand, flag, list, text } from "../../command.ts";
 import { cliErrors } from "../../errors.ts";
@@ -8,7 +8,7 @@ import { allRegistryAuths } from "../../registry-auth.ts";
 import { drawProgress } from "../../render/progress.ts";
 import { parseSize } from "../../render/units.ts";
 import { pairs } from "../container/create-body.ts";
-import { packContext } from "./pack-context.ts";
+import { packContext, packFile } from "./pack-context.ts";
 
 export const build = defineCommand({
   arguments: "PATH|URL|-",
@@ -75,7 +75,7 @@ interface OpenedContext {
 }
 
 async function openContext(ctx: CliContext, where: string, file: string | undefined): Promise<OpenedContext> {
-  if (where === "-") return { body: ctx.stdin, ...(file === undefined ? {} : { dockerfile: file }) };
+  if (where === "-") return await stdinContext(ctx, file);
   if (/^(https?|git):\/\/|^git@/.test(where))
     return { remote: where, ...(file === undefined ? {} : { dockerfile: file }) };
   if (!existsSync(where) || !statSync(where).isDirectory())
@@ -97,6 +97,24 @@ async function openContext(ctx: CliContext, where: string, file: string | undefi
     body: packContext(resolve(where), name, file === "-" || outside ? dockerfile : undefined),
     dockerfile: name,
   };
+}
+
+/** From stdin comes a tar, plain or compressed, or a Dockerfile alone. */
+async function stdinContext(ctx: CliContext, file: string | undefined): Promise<OpenedContext> {
+  const bytes = await readStdin(ctx);
+  if (looksLikeArchive(bytes))
+    return { body: Readable.from([bytes]), ...(file === undefined ? {} : { dockerfile: file }) };
+  return { body: packFile("Dockerfile", bytes), dockerfile: "Dockerfile" };
+}
+
+/** gzip, bzip2, xz, zstd: how a compressed archive begins, in hexadecimal. */
+const compressedMagic = ["1f8b", "425a68", "fd377a585a", "28b52ffd"];
+
+function looksLikeArchive(bytes: Buffer): boolean {
+  const start = bytes.subarray(0, 6).toString("hex");
+  return (
+    compressedMagic.some((magic) => start.startsWith(magic)) || bytes.subarray(257, 262).toString("latin1") === "ustar"
+  );
 }
 
 async function readStdin(ctx: CliContext): Promise<Buffer> {

@@ -18,6 +18,14 @@ export function packContext(root: string, dockerfileName: string, dockerfile: Bu
   return Readable.from(pack);
 }
 
+/** A context of one file. */
+export function packFile(name: string, data: Buffer): Readable {
+  const pack = tar.pack();
+  pack.entry({ name, mode: 0o644 }, data);
+  pack.finalize();
+  return Readable.from(pack);
+}
+
 async function addDirectory(pack: tar.Pack, root: string, inside: string): Promise<void> {
   const names: string[] = [];
   const directory = opendirSync(join(root, inside));
