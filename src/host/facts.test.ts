@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { capabilityNames, goArchitecture, osName, uplinkOf } from "./facts.ts";
+import { heldCapabilities, goArchitecture, osName, uplinkOf } from "./facts.ts";
 
 describe("host facts", () => {
   it("name the system as os-release does", () => {
@@ -13,8 +13,8 @@ describe("host facts", () => {
   });
 
   it("name the bits of CapEff", () => {
-    expect(capabilityNames("Name:\tx\nCapEff:\t0000000000000003\n")).toEqual(["CHOWN", "DAC_OVERRIDE"]);
-    const names = capabilityNames("CapEff:\t000001fffeffffff\n");
+    expect(heldCapabilities("Name:\tx\nCapEff:\t0000000000000003\n")).toEqual(["CHOWN", "DAC_OVERRIDE"]);
+    const names = heldCapabilities("CapEff:\t000001fffeffffff\n");
     expect(names).toHaveLength(40);
     expect(names).not.toContain("SYS_RESOURCE");
     expect(names.at(-1)).toBe("CHECKPOINT_RESTORE");

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { arch, availableParallelism, hostname, machine, release, totalmem } from "node:os";
 import type { HostFacts } from "./host.ts";
+import { capabilityNames } from "../schema/capability.ts";
 
 /** Reads what this machine is. */
 export function readHostFacts(): HostFacts {
@@ -13,7 +14,7 @@ export function readHostFacts(): HostFacts {
     cpus: availableParallelism(),
     memoryBytes: totalmem(),
     bootId: (readText("/proc/sys/kernel/random/boot_id") ?? "").trim(),
-    capabilities: capabilityNames(readText("/proc/self/status") ?? ""),
+    capabilities: heldCapabilities(readText("/proc/self/status") ?? ""),
     uplinkMtu: () => {
       const uplink = uplinkOf(readText("/proc/net/route") ?? "", readText("/proc/net/ipv6_route") ?? "");
       const mtu = uplink === undefined ? Number.NaN : Number(readText(`/sys/class/net/${uplink}/mtu`));
@@ -35,11 +36,11 @@ export function osName(osRelease: string): string {
 }
 
 /** Names of the bits of CapEff in the text of /proc/PID/status. */
-export function capabilityNames(status: string): readonly string[] {
+export function heldCapabilities(status: string): readonly string[] {
   const hex = /^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1];
   if (hex === undefined) return [];
   const bits = BigInt(`0x${hex}`);
-  return capabilities.filter((_, bit) => ((bits >> BigInt(bit)) & 1n) === 1n);
+  return capabilityNames.filter((_, bit) => ((bits >> BigInt(bit)) & 1n) === 1n);
 }
 
 /** The interface of the IPv4 default route with the least metric, else of the IPv6 one, from /proc/net's tables. */
@@ -63,48 +64,3 @@ function readText(path: string): string | undefined {
     return undefined;
   }
 }
-
-/** By bit number, capabilities(7). */
-const capabilities: readonly string[] = [
-  "CHOWN",
-  "DAC_OVERRIDE",
-  "DAC_READ_SEARCH",
-  "FOWNER",
-  "FSETID",
-  "KILL",
-  "SETGID",
-  "SETUID",
-  "SETPCAP",
-  "LINUX_IMMUTABLE",
-  "NET_BIND_SERVICE",
-  "NET_BROADCAST",
-  "NET_ADMIN",
-  "NET_RAW",
-  "IPC_LOCK",
-  "IPC_OWNER",
-  "SYS_MODULE",
-  "SYS_RAWIO",
-  "SYS_CHROOT",
-  "SYS_PTRACE",
-  "SYS_PACCT",
-  "SYS_ADMIN",
-  "SYS_BOOT",
-  "SYS_NICE",
-  "SYS_RESOURCE",
-  "SYS_TIME",
-  "SYS_TTY_CONFIG",
-  "MKNOD",
-  "LEASE",
-  "AUDIT_WRITE",
-  "AUDIT_CONTROL",
-  "SETFCAP",
-  "MAC_OVERRIDE",
-  "MAC_ADMIN",
-  "SYSLOG",
-  "WAKE_ALARM",
-  "BLOCK_SUSPEND",
-  "AUDIT_READ",
-  "PERFMON",
-  "BPF",
-  "CHECKPOINT_RESTORE",
-];

@@ -1,6 +1,6 @@
 import type { OpContext } from "../base/op-context.ts";
 import type { InstanceRecord } from "../schema/instance.ts";
-import type { ResourceUsage } from "../schema/resources.ts";
+import { noUsage, type ResourceUsage } from "../schema/resources.ts";
 import type { InstanceUsage, NetworkCounters } from "./instance-service.ts";
 import { driverOf, type Parts } from "./parts.ts";
 import { resolveInstance } from "./resolve.ts";
@@ -46,21 +46,3 @@ async function networkCounters(
       ]),
   );
 }
-
-const noUsage: ResourceUsage = {
-  cpuTotalNs: 0,
-  cpuUserNs: 0,
-  cpuSystemNs: 0,
-  cpuThrottledPeriods: 0,
-  cpuThrottledNs: 0,
-  memoryBytes: 0,
-  memoryInactiveFileBytes: 0,
-  memoryLimitBytes: 0,
-  memoryMaxBytes: 0,
-  memoryStat: {},
-  oomKills: 0,
-  pids: 0,
-  pidsLimit: 0,
-  blkioReadBytes: 0,
-  blkioWriteBytes: 0,
-};

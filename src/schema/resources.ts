@@ -74,3 +74,22 @@ export const ResourceUsage = Type.Object({
   blkioWriteBytes: Type.Integer(),
 });
 export type ResourceUsage = Static<typeof ResourceUsage>;
+
+/** A reading of nothing at all: what has ended uses. */
+export const noUsage: ResourceUsage = {
+  cpuTotalNs: 0,
+  cpuUserNs: 0,
+  cpuSystemNs: 0,
+  cpuThrottledPeriods: 0,
+  cpuThrottledNs: 0,
+  memoryBytes: 0,
+  memoryInactiveFileBytes: 0,
+  memoryLimitBytes: 0,
+  memoryMaxBytes: 0,
+  memoryStat: {},
+  oomKills: 0,
+  pids: 0,
+  pidsLimit: 0,
+  blkioReadBytes: 0,
+  blkioWriteBytes: 0,
+};

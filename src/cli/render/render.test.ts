@@ -1,7 +1,8 @@
+import { humanDuration } from "../../base/human-duration.ts";
 import { describe, expect, it } from "vitest";
 import { renderTable } from "./table.ts";
 import { compileTemplate } from "./template.ts";
-import { binarySize, decimalSize, humanDuration, parseDuration, parseSize } from "./units.ts";
+import { binarySize, decimalSize, parseDuration, parseSize } from "./units.ts";
 
 const container = {
   Name: "/web",

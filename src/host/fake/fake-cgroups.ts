@@ -1,5 +1,5 @@
 import type { OpContext } from "../../base/op-context.ts";
-import type { ResourceSpec, ResourceUsage } from "../../schema/resources.ts";
+import { noUsage, type ResourceSpec, type ResourceUsage } from "../../schema/resources.ts";
 import type { CgroupDriver, CgroupFeatures } from "../cgroup.ts";
 import { hostErrors } from "../errors.ts";
 
@@ -108,21 +108,3 @@ export class FakeCgroups implements CgroupDriver {
 function emptyGroup(): FakeCgroup {
   return { limits: [], processes: new Set(), frozen: false, oomKills: 0, usage: noUsage };
 }
-
-const noUsage: ResourceUsage = {
-  cpuTotalNs: 0,
-  cpuUserNs: 0,
-  cpuSystemNs: 0,
-  cpuThrottledPeriods: 0,
-  cpuThrottledNs: 0,
-  memoryBytes: 0,
-  memoryInactiveFileBytes: 0,
-  memoryLimitBytes: 0,
-  memoryMaxBytes: 0,
-  memoryStat: {},
-  oomKills: 0,
-  pids: 0,
-  pidsLimit: 0,
-  blkioReadBytes: 0,
-  blkioWriteBytes: 0,
-};

@@ -1,7 +1,7 @@
 import { closeSync, openSync, writeSync } from "node:fs";
 import type { OpContext } from "../../base/op-context.ts";
 import type { DriverHandle } from "../../schema/instance.ts";
-import type { ResourceSpec, ResourceUsage } from "../../schema/resources.ts";
+import { noUsage, type ResourceSpec, type ResourceUsage } from "../../schema/resources.ts";
 import type {
   Driver,
   DriverFingerprint,
@@ -293,20 +293,4 @@ function idOf(handle: DriverHandle): string {
   return id;
 }
 
-const idleUsage: ResourceUsage = {
-  cpuTotalNs: 0,
-  cpuUserNs: 0,
-  cpuSystemNs: 0,
-  cpuThrottledPeriods: 0,
-  cpuThrottledNs: 0,
-  memoryBytes: 0,
-  memoryInactiveFileBytes: 0,
-  memoryLimitBytes: 0,
-  memoryMaxBytes: 0,
-  memoryStat: {},
-  oomKills: 0,
-  pids: 1,
-  pidsLimit: 0,
-  blkioReadBytes: 0,
-  blkioWriteBytes: 0,
-};
+const idleUsage: ResourceUsage = { ...noUsage, pids: 1 };

@@ -1,9 +1,10 @@
+import { humanDuration } from "../../../base/human-duration.ts";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { EngineEvent } from "../../../schema/event.ts";
 import { commitConfig } from "./commit-config.ts";
 import { eventFilter, eventLine } from "./event-json.ts";
-import { humanDuration, humanSize } from "./human.ts";
+import { humanSize } from "./human.ts";
 import { decodeRegistryAuth, decodeRegistryConfig } from "./registry-auth.ts";
 import { repositoryReference } from "./repository-reference.ts";
 import { parseUnixNano, parseUntil } from "./timestamps.ts";

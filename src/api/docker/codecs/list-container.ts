@@ -1,7 +1,7 @@
+import { humanDuration } from "../../../base/human-duration.ts";
 /** `GET /containers/json`: one row of `docker ps`. */
 import type { InstanceRecord, InstanceState } from "../../../schema/instance.ts";
 import type { DockerBackend } from "../backend.ts";
-import { humanDuration } from "./human.ts";
 import type { Sizes } from "./inspect-container.ts";
 import { mountPoints } from "./mount-points.ts";
 import { endpointSettings, portList } from "./network-settings.ts";

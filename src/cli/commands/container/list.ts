@@ -1,8 +1,9 @@
+import { humanDuration } from "../../../base/human-duration.ts";
 import { shortId } from "../../../base/ids.ts";
 import { defineCommand, flag, integer, list as listOption, text } from "../../command.ts";
 import { filtersQuery } from "../../render/filters.ts";
 import { type Column, printListing } from "../../render/listing.ts";
-import { decimalSize, humanDuration } from "../../render/units.ts";
+import { decimalSize } from "../../render/units.ts";
 
 interface Summary {
   readonly Id: string;

@@ -1,10 +1,11 @@
+import { humanDuration } from "../../../base/human-duration.ts";
 /** Names, removal and history of images. */
 import { messageOf } from "../../../base/errors.ts";
 import { shortId } from "../../../base/ids.ts";
 import { defineCommand, flag, list, text } from "../../command.ts";
 import { filtersQuery } from "../../render/filters.ts";
 import { type Column, printListing } from "../../render/listing.ts";
-import { decimalSize, humanDuration } from "../../render/units.ts";
+import { decimalSize } from "../../render/units.ts";
 import { confirm } from "../../terminal/confirm.ts";
 import { splitReference } from "../container/change.ts";
 

@@ -1,51 +1,7 @@
+import { capabilityNames } from "../../../schema/capability.ts";
 import type { SecuritySpec } from "../../../schema/instance.ts";
 import { ociErrors } from "../errors.ts";
 import type { OciCapabilities } from "./oci-spec.ts";
-
-/** Names without "CAP_", in the kernel's order (include/uapi/linux/capability.h). */
-const known = [
-  "CHOWN",
-  "DAC_OVERRIDE",
-  "DAC_READ_SEARCH",
-  "FOWNER",
-  "FSETID",
-  "KILL",
-  "SETGID",
-  "SETUID",
-  "SETPCAP",
-  "LINUX_IMMUTABLE",
-  "NET_BIND_SERVICE",
-  "NET_BROADCAST",
-  "NET_ADMIN",
-  "NET_RAW",
-  "IPC_LOCK",
-  "IPC_OWNER",
-  "SYS_MODULE",
-  "SYS_RAWIO",
-  "SYS_CHROOT",
-  "SYS_PTRACE",
-  "SYS_PACCT",
-  "SYS_ADMIN",
-  "SYS_BOOT",
-  "SYS_NICE",
-  "SYS_RESOURCE",
-  "SYS_TIME",
-  "SYS_TTY_CONFIG",
-  "MKNOD",
-  "LEASE",
-  "AUDIT_WRITE",
-  "AUDIT_CONTROL",
-  "SETFCAP",
-  "MAC_OVERRIDE",
-  "MAC_ADMIN",
-  "SYSLOG",
-  "WAKE_ALARM",
-  "BLOCK_SUSPEND",
-  "AUDIT_READ",
-  "PERFMON",
-  "BPF",
-  "CHECKPOINT_RESTORE",
-] as const;
 
 /** Docker's default set. */
 const byDefault: readonly string[] = [
@@ -74,7 +30,7 @@ export function containerCapabilities(
   available: readonly string[],
 ): readonly string[] {
   const has = new Set(available);
-  const all = known.filter((name) => has.has(name));
+  const all = capabilityNames.filter((name) => has.has(name));
   if (security.privileged) return prefixed(all);
   const add = security.capAdd.map((name) => checked(name, has));
   const drop = new Set(security.capDrop.map((name) => checked(name, has)));
@@ -92,7 +48,7 @@ export function capabilitySets(names: readonly string[]): OciCapabilities {
 function checked(given: string, available: ReadonlySet<string>): string {
   const name = given.toUpperCase().replace(/^CAP_/, "");
   if (name === "ALL") return name;
-  if (!known.some((one) => one === name)) throw ociErrors.CAPABILITY_UNKNOWN({ name });
+  if (!capabilityNames.some((one) => one === name)) throw ociErrors.CAPABILITY_UNKNOWN({ name });
   if (!available.has(name)) throw ociErrors.CAPABILITY_NOT_AVAILABLE({ name });
   return name;
 }
