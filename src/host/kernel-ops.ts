@@ -62,6 +62,8 @@ export type LinkOp =
       readonly mac: string;
       readonly hairpin?: boolean;
     }
+  /** Puts a link that is there into a bridge, one that was made anew for instance, and brings it up. A missing link is no error. */
+  | { readonly op: "bridge-join"; readonly name: string; readonly bridge: string; readonly hairpin?: boolean }
   /** Sets addresses and routes and brings it up, in one netlink message batch. */
   | {
       readonly op: "link-configure";
@@ -112,6 +114,8 @@ export type NftOp =
       readonly set: string;
       readonly elements: readonly NftElement[];
     }
+  /** Changes nothing; fails with ENOENT when table `inet <table>` has no such set: somebody flushed the ruleset. 0.1 ms. */
+  | { readonly op: "nft-require"; readonly table: string; readonly set: string }
   /**
    * Forgets the tracked connections that were opened to `port` on one of `addresses`: a UDP peer that never pauses would else
    * be sent for ever where its first packet was. None is no error.

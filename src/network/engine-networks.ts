@@ -13,6 +13,7 @@ import { DnsServers } from "./dns-servers.ts";
 import { type EngineParts, sandboxesOn } from "./engine-parts.ts";
 import { type HostRoute, readHostRoutes } from "./host-routes.ts";
 import { InstanceNames } from "./instance-names.ts";
+import { Mending } from "./mending.ts";
 import { NetworkCatalog } from "./network-catalog.ts";
 import type { NetworkConfig } from "./network-definition.ts";
 import { NetworkPaths } from "./network-paths.ts";
@@ -68,6 +69,7 @@ export function createNetworkService(options: NetworkServiceOptions): EngineNetw
   const networkCatalog = new NetworkCatalog({ ...base, hostRoutes: options.hostRoutes ?? readHostRoutes });
   const parts: EngineParts = { ...base, ports, catalog: networkCatalog };
   const sandboxes = new Sandboxes(parts);
+  const mending = new Mending({ ...parts, sandboxes });
 
   const lowerEverything = async (ctx: OpContext): Promise<void> => {
     for (const network of networkCatalog.list()) await names.endServer(network.id);
@@ -100,9 +102,10 @@ export function createNetworkService(options: NetworkServiceOptions): EngineNetw
           .filter((endpoint) => endpoint.networkId === networkId)
           .map((endpoint) => ({ instanceId, instanceName, endpoint })),
       ),
-    setUp: (ctx, request) => sandboxes.setUp(ctx, request),
+    setUp: (ctx, request) => mending.run(ctx, () => sandboxes.setUp(ctx, request)),
     tearDown: (ctx, instanceId) => sandboxes.tearDown(ctx, instanceId),
-    connect: (ctx, instanceId, network, endpoint) => sandboxes.connect(ctx, instanceId, network, endpoint),
+    connect: (ctx, instanceId, network, endpoint) =>
+      mending.run(ctx, () => sandboxes.connect(ctx, instanceId, network, endpoint)),
     disconnect: (ctx, instanceId, network) => sandboxes.disconnect(ctx, instanceId, network),
     rename: (ctx, instanceId, newName) => sandboxes.rename(ctx, instanceId, newName),
     sandbox: (instanceId) => {

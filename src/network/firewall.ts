@@ -40,6 +40,11 @@ export function firewallRemoval(tag: string): string {
   return `add table inet ${tableName(tag)}\ndelete table inet ${tableName(tag)}\n`;
 }
 
+/** Fails when the table is gone, and the bridges' packets with it. */
+export function requireTable(tag: string): NftOp {
+  return { op: "nft-require", table: tableName(tag), set: "bridges" };
+}
+
 const setTypes = {
   /** Every bridge of the engine. */
   bridges: "type ifname;",

@@ -6,12 +6,11 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { messageOf } from "../base/errors.ts";
 import type { OpContext } from "../base/op-context.ts";
-import type { NftElement } from "../host/kernel-ops.ts";
 import type { EngineParts } from "./engine-parts.ts";
-import { type PortMap, portElements, portMaps, tableName } from "./firewall.ts";
+import { rejoinBridges } from "./mending.ts";
 import type { NetworkCatalog } from "./network-catalog.ts";
 import type { PortLeases } from "./port-leases.ts";
-import { portTargetOf } from "./sandbox-plan.ts";
+import { syncPublishedPorts } from "./published-ports.ts";
 import type { Sandboxes } from "./sandboxes.ts";
 
 /** `liveIds`: instances that run. Everything of others is taken away. */
@@ -36,6 +35,7 @@ export async function recoverNetworks(
   const used = new Set(live.flatMap((sandbox) => sandbox.endpoints.map(({ networkId }) => networkId)));
   const toRaise = records.networks.list().filter((network) => used.has(network.id) && network.bridge !== "");
   if (toRaise.length > 0) await bridges.raise(ctx, toRaise);
+  await rejoinBridges(ctx, engine, live);
   for (const sandbox of live) await attempt(ctx, sandbox.instanceId, () => sandboxes.adopt(ctx, sandbox));
   for (const network of records.networks.list()) {
     const present = live.filter(({ endpoints }) => endpoints.some(({ networkId }) => networkId === network.id));
@@ -57,73 +57,6 @@ async function attempt(ctx: OpContext, instanceId: string, work: () => Promise<v
   } catch (error) {
     ctx.log.error({ instanceId, error: messageOf(error) }, "cannot recover an instance's network");
   }
-}
-
-async function syncPublishedPorts(
-  ctx: OpContext,
-  engine: EngineParts & { readonly sandboxes: Sandboxes },
-): Promise<void> {
-  const wanted: Record<PortMap, NftElement[]> = { dnat4: [], dnat4_any: [], dnat6: [], dnat6_any: [] };
-  for (const sandbox of engine.records.sandboxes.list()) {
-    const gateway = engine.sandboxes.gatewayOf(sandbox);
-    if (gateway === undefined) continue;
-    const elements = portElements(sandbox.ports, portTargetOf(gateway));
-    for (const map of portMapNames) wanted[map].push(...elements[map]);
-  }
-  const table = tableName(engine.tag);
-  for (const map of portMapNames) {
-    const listing = await engine.host.processes.run(ctx, {
-      argv: ["nft", "-j", "-n", "list", "map", "inet", table, map],
-    });
-    if (listing.code !== 0) throw new Error(`nft list map ${map}: ${listing.stderr.trim()}`);
-    const { stale, missing } = compareElements(parseMapElements(listing.stdout), wanted[map]);
-    if (stale.length > 0 || missing.length > 0)
-      ctx.log.info({ map, stale: stale.length, missing: missing.length }, "published ports mended");
-    await engine.host.kernel.apply(ctx, [
-      ...(stale.length > 0 ? [{ op: "nft-delete-elements", table, set: map, elements: stale } as const] : []),
-      ...(missing.length > 0 ? [{ op: "nft-add-elements", table, set: map, elements: missing } as const] : []),
-    ]);
-  }
-}
-
-const portMapNames = Object.keys(portMaps) as readonly PortMap[];
-
-/** What is there and should not be (or leads elsewhere), and what is not there and should be. Pure. */
-export function compareElements(
-  actual: readonly NftElement[],
-  wanted: readonly NftElement[],
-): { readonly stale: readonly NftElement[]; readonly missing: readonly NftElement[] } {
-  const textOf = ({ key, value }: NftElement): string => `${key} : ${value ?? ""}`;
-  const [is, should] = [new Set(actual.map(textOf)), new Set(wanted.map(textOf))];
-  return {
-    stale: actual.filter((element) => !should.has(textOf(element))),
-    missing: wanted.filter((element) => !is.has(textOf(element))),
-  };
-}
-
-/** Elements of `nft -j -n list map`, in the text form of {@link NftElement}. Protocols come as numbers. Pure. */
-export function parseMapElements(json: string): readonly NftElement[] {
-  const parsed: { readonly nftables: readonly NftItem[] } = JSON.parse(json);
-  return parsed.nftables.flatMap(({ map }) =>
-    (map?.elem ?? []).map(([key, value]) => ({ key: concatText(key), value: concatText(value) })),
-  );
-}
-
-interface NftItem {
-  readonly map?: { readonly elem?: readonly (readonly [NftConcat, NftConcat])[] };
-}
-
-interface NftConcat {
-  readonly concat: readonly (string | number)[];
-}
-
-const protocolNames: Readonly<Record<string, string>> = { "6": "tcp", "17": "udp", "132": "sctp" };
-
-function concatText({ concat }: NftConcat): string {
-  // The port is always last and a number too: only what stands before another part can be a protocol.
-  return concat
-    .map((part, i) => (i < concat.length - 1 ? (protocolNames[String(part)] ?? String(part)) : String(part)))
-    .join(" . ");
 }
 
 async function listOrEmpty(directory: string): Promise<readonly string[]> {

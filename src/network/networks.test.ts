@@ -165,6 +165,7 @@ describe("networks", () => {
     const sandbox = await networks.setUp(ctx, { ...request("second", "bridge"), ports });
     expect(host.processes.runs.length).toBe(runs);
     expect(host.kernel.ops.slice(before).map(({ op }) => op)).toEqual([
+      "nft-require",
       "netns-create",
       "sysctl",
       "sysctl",
@@ -197,6 +198,26 @@ describe("networks", () => {
       ["connect", "second"],
       ["disconnect", "second"],
     ]);
+  });
+
+  it("mend for all what somebody took away, once, and go on", async () => {
+    host.processes.script("nft", () => ({ stdout: JSON.stringify({ nftables: [] }) }));
+    const { endpoints } = await networks.setUp(ctx, request("first", "bridge"));
+    const bridge = `brt${tag}`;
+    await host.kernel.apply(ctx, [{ op: "link-delete", name: bridge }]);
+    host.kernel.flushedTables.add(`berth_${tag}`);
+    const raised = opsOf("bridge-create").length;
+    await Promise.all([
+      networks.setUp(ctx, request("second", "bridge")),
+      networks.setUp(ctx, request("third", "bridge")),
+    ]);
+    expect(opsOf("bridge-create").length).toBe(raised + 1);
+    const links = await host.kernel.links();
+    const master = links.find(({ name }) => name === bridge)?.index;
+    expect(links.find(({ name }) => name === endpoints[0]?.hostInterface)).toMatchObject({ master });
+    host.kernel.flushedTables.add(`berth_${tag}`);
+    await networks.setUp(ctx, request("fourth", "bridge"));
+    expect(host.kernel.flushedTables.size).toBe(0);
   });
 
   it("take a half-made set-up back: address, port, files and record", async () => {
@@ -305,7 +326,9 @@ describe("networks", () => {
     );
     await expect(to(web.instanceId, "host")).rejects.toThrow(/must be created in host network mode/);
     await expect(to("nobody", "bridge")).rejects.toMatchObject({ code: "SANDBOX_NOT_FOUND" });
-    await expect(networks.disconnect(ctx, web.instanceId, "none")).rejects.toThrow("is not connected to network none");
+    await expect(networks.disconnect(ctx, web.instanceId, "none")).rejects.toThrow(
+      "is not connected to the network none",
+    );
   });
 
   it("move off a subnet that the host has taken meanwhile, unless the user chose it", async () => {

@@ -10,7 +10,7 @@ import { parseIpv4Routes, parseIpv6Routes } from "./host-routes.ts";
 import { parseExtraHosts, renderHosts } from "./hosts-file.ts";
 import { formatCidr } from "./ip-address.ts";
 import { NetworkPaths } from "./network-paths.ts";
-import { compareElements, parseMapElements } from "./network-recovery.ts";
+import { compareElements, parseMapElements } from "./published-ports.ts";
 import {
   bridgeResolvConf,
   type HostResolvConf,
@@ -96,7 +96,7 @@ describe("firewall", () => {
       { ...port, hostIp: "::" },
     ];
     const sets = publishOps("abc123", ports, { ipv4: "10.1.0.2", ipv6: "fd00::2" }).map((op) =>
-      "set" in op ? [op.set, op.elements] : [],
+      "elements" in op ? [op.set, op.elements] : [],
     );
     expect(sets).toEqual([
       ["dnat4", [{ key: "127.0.0.1 . tcp . 8080", value: "10.1.0.2 . 80" }]],

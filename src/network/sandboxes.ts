@@ -18,7 +18,7 @@ import { gatewayOf } from "./bridge-plan.ts";
 import { bridgeOptionsOf } from "./driver-options.ts";
 import { announce, type EngineParts } from "./engine-parts.ts";
 import { networkErrors } from "./errors.ts";
-import { forgetOps, publishOps, unpublishOps } from "./firewall.ts";
+import { forgetOps, publishOps, requireTable, unpublishOps } from "./firewall.ts";
 import { parseExtraHosts } from "./hosts-file.ts";
 import { linkEntries } from "./links.ts";
 import type { SandboxRecord, SandboxRequest } from "./network-service.ts";
@@ -272,6 +272,7 @@ export class Sandboxes {
     const gateway = defaultGateway(onBridges);
     const hairpin = sandbox.request.ports.length > 0;
     return [
+      ...(onBridges.length === 0 ? [] : [requireTable(this.#parts.tag)]),
       ...sandboxUp(sandbox.netnsPath, onBridges, { hairpin, sysctls: sandbox.request.sysctls }),
       ...(gateway === undefined ? [] : publishOps(this.#parts.tag, sandbox.ports, portTargetOf(gateway))),
     ];

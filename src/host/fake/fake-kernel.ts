@@ -21,6 +21,8 @@ export class FakeKernel implements Kernel {
   /** Contents of nft maps and sets: "table/set" to key to value ("" in sets). */
   readonly nftElements = new Map<string, Map<string, string>>();
   readonly nftScripts: string[] = [];
+  /** Tables that somebody flushed away; a script makes one anew. */
+  readonly flushedTables = new Set<string>();
   /** "key", or "netns key". */
   readonly sysctls = new Map<string, string>();
   /** "path name". */
@@ -124,6 +126,9 @@ export class FakeKernel implements Kernel {
       case "veth-create":
         this.#links.addVeth(op);
         return;
+      case "bridge-join":
+        this.#links.joinBridge(op);
+        return;
       case "link-configure":
         this.#links.configure(op);
         return;
@@ -135,9 +140,15 @@ export class FakeKernel implements Kernel {
         return;
       case "nft-script":
         this.nftScripts.push(op.script);
+        for (const table of this.flushedTables) {
+          if (op.script.includes(`add table inet ${table}`)) this.flushedTables.delete(table);
+        }
         return;
       case "nft-add-elements":
         for (const { key, value } of op.elements) this.#addElement(`${op.table}/${op.set}`, key, value ?? "");
+        return;
+      case "nft-require":
+        if (this.flushedTables.has(op.table)) throw new SyscallError("NFT_MSG_GETSET", 2);
         return;
       case "nft-delete-elements":
         for (const { key } of op.elements) this.nftElements.get(`${op.table}/${op.set}`)?.delete(key);

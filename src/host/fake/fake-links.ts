@@ -63,6 +63,12 @@ export class FakeLinks {
     this.#peers.set(op.name, { netns: op.netns, index: peerIndex });
   }
 
+  joinBridge(op: Op<"bridge-join">): void {
+    const master = this.#find(op.bridge, undefined).index;
+    const existing = this.#host.links.get(op.name);
+    if (existing !== undefined) this.#host.links.set(op.name, { ...existing, master, up: true });
+  }
+
   configure(op: Op<"link-configure">): void {
     const existing = this.#find(op.name, op.netns);
     const { links } = this.#namespace(op.netns);

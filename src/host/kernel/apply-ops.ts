@@ -1,7 +1,15 @@
 import type { KernelOp } from "../kernel-ops.ts";
 import { forgetConnections } from "../netlink/conntrack.ts";
-import { createBridge, configureLink, createVeth, deleteLink, deleteRoute, replaceRoute } from "../netlink/link-ops.ts";
-import { applyElements } from "../netlink/nft-elements.ts";
+import {
+  createBridge,
+  configureLink,
+  createVeth,
+  deleteLink,
+  deleteRoute,
+  joinBridge,
+  replaceRoute,
+} from "../netlink/link-ops.ts";
+import { applyElements, requireSet } from "../netlink/nft-elements.ts";
 import { applyMknod } from "./mknod.ts";
 import { applyMount, applyUnmount } from "./mounts.ts";
 import { targetOf } from "./op-target.ts";
@@ -40,6 +48,9 @@ function applyOp(op: KernelOp): Omit<NftHandOver, "index"> | undefined {
     case "veth-create":
       createVeth(op);
       return undefined;
+    case "bridge-join":
+      joinBridge(op);
+      return undefined;
     case "link-configure":
       inNetns(op.netns, () => configureLink(op));
       return undefined;
@@ -66,6 +77,9 @@ function applyOp(op: KernelOp): Omit<NftHandOver, "index"> | undefined {
     case "nft-add-elements":
     case "nft-delete-elements":
       return applyElements(op);
+    case "nft-require":
+      requireSet(op.table, op.set);
+      return undefined;
     case "conntrack-forget":
       forgetConnections(op);
       return undefined;

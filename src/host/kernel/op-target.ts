@@ -13,6 +13,7 @@ export function targetOf(op: KernelOp): string {
       return op.path;
     case "bridge-create":
     case "veth-create":
+    case "bridge-join":
       return op.name;
     case "link-configure":
     case "link-delete":
@@ -26,6 +27,7 @@ export function targetOf(op: KernelOp): string {
       return "-";
     case "nft-add-elements":
     case "nft-delete-elements":
+    case "nft-require":
       return `inet ${op.table} ${op.set}`;
     case "conntrack-forget":
       return `${op.protocol} ${op.port}`;

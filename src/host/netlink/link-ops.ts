@@ -59,6 +59,17 @@ export function createVeth(op: Op<"veth-create">): void {
   }
 }
 
+export function joinBridge({ name, bridge, hairpin }: Op<"bridge-join">): void {
+  using socket = new RouteSocket();
+  const master = socket.indexOf(bridge);
+  const index = socket.findIndex(name);
+  if (index === undefined) return;
+  socket.request("RTM_NEWLINK", [
+    changeLink({ index, master, up: true }),
+    ...(hairpin === true ? [setHairpin(name)] : []),
+  ]);
+}
+
 export function configureLink(op: Omit<Op<"link-configure">, "netns">): void {
   using socket = new RouteSocket();
   const index = socket.indexOf(op.name);

@@ -39,13 +39,23 @@ export function applyElements(op: ElementsOp): NftScripts | undefined {
   const set = socket.findSet(op.table, op.set);
   if (set === undefined) {
     if (op.op === "nft-delete-elements") return undefined;
-    throw new SyscallError("NFT_MSG_GETSET", 2, "no such table or set");
+    throw noSuchSet();
   }
   const elements = encodeElements(set, op.elements, op.op === "nft-add-elements");
   if (elements === undefined) return nftScripts(op);
   if (op.op === "nft-add-elements") add(socket, set, elements);
   else remove(socket, set, elements);
   return undefined;
+}
+
+/** ENOENT when the table is gone, or has no such set. */
+export function requireSet(table: string, set: string): void {
+  threadSocket ??= new NftSocket();
+  if (threadSocket.findSet(table, set) === undefined) throw noSuchSet();
+}
+
+function noSuchSet(): SyscallError {
+  return new SyscallError("NFT_MSG_GETSET", 2, "no such table or set");
 }
 
 /** The same operation in nft's language. */

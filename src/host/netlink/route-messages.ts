@@ -67,6 +67,8 @@ export interface LinkChange {
   readonly rename?: string;
   readonly mtu?: number;
   readonly mac?: string;
+  /** Index of the bridge that it is to be a port of. */
+  readonly master?: number;
 }
 
 export function getLinkByName(name: string): OutgoingMessage {
@@ -158,6 +160,7 @@ export function changeLink(change: LinkChange): OutgoingMessage {
     body: Buffer.concat([
       ifinfomsg(change.index, change.up),
       ...(change.rename === undefined ? [] : [text(IFLA_IFNAME, change.rename)]),
+      ...(change.master === undefined ? [] : [u32(IFLA_MASTER, change.master)]),
       ...(change.mtu === undefined ? [] : [u32(IFLA_MTU, change.mtu)]),
       ...(change.mac === undefined ? [] : [attribute(IFLA_ADDRESS, parseMac(change.mac))]),
     ]),

@@ -154,6 +154,21 @@ describe("engines", () => {
     expect(await get("http://127.0.0.1:28185/")).toBe("");
   });
 
+  it("mend a deleted bridge and flushed rules, for those that run as well", async () => {
+    await using engine = await TestEngine.start();
+    const web = await engine.container("web", { ports: [port(80, 28189)] });
+    await web.serve(80, "alive");
+    await run("nft", ["delete", "table", "inet", `berth_${engine.tag}`]);
+    await run("ip", ["link", "del", `brt${engine.tag}`]);
+    expect(await get("http://127.0.0.1:28189/")).toBe("");
+    const client = await engine.container("client");
+    expect(await get("http://127.0.0.1:28189/")).toBe("alive");
+    expect(await client.get(`http://${web.ip}/`)).toBe("alive");
+    await run("ip", ["link", "del", `brt${engine.tag}`]);
+    await engine.restart();
+    expect(await get("http://127.0.0.1:28189/")).toBe("alive");
+  });
+
   it("take away what a killed predecessor left, instances that died with it included", async () => {
     await using engine = await TestEngine.start();
     await engine.create("app");
