@@ -5,6 +5,11 @@
 import { enableCompileCache } from "node:module";
 
 enableCompileCache();
+// `berth ps | head -1` is no error.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") process.exit(0);
+  throw error;
+});
 const words = process.argv.slice(2);
 const hostCommands = new Set(["daemon", "doctor", "config"]);
 const { main } = hostCommands.has(words[0] ?? "") ? await import("./daemon/main.ts") : await import("./cli/main.ts");

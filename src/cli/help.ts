@@ -17,6 +17,11 @@ export function programHelp(groups: readonly CommandGroup[], commands: readonly 
       "Groups",
       groups.map(({ name, summary }) => [name, summary]),
     ),
+    section("On this host", [
+      ["daemon", "Run the engine and serve its API"],
+      ["doctor", "Check this host and say how to mend what is wrong"],
+      ["config show", "Show the engine's settings and where each comes from"],
+    ]),
     section("Options", [
       ["-H, --host ADDRESS", "Engine to talk to: unix:///path or tcp://host:port (BERTH_HOST)"],
       ["    --tlscacert FILE", "Trust servers signed by this CA (with --tlscert, --tlskey)"],
@@ -30,11 +35,11 @@ export function programHelp(groups: readonly CommandGroup[], commands: readonly 
 /** `berth image --help`. */
 export function groupHelp(group: CommandGroup, commands: readonly CommandEntry[]): string {
   const prefix = `${group.name} `;
-  const members = commands.flatMap(({ path, aliases, summary }) =>
-    [path, ...aliases]
-      .filter((name) => name.startsWith(prefix))
-      .map((name): [string, string] => [name.slice(prefix.length), summary]),
-  );
+  const members = commands.flatMap(({ path, aliases, summary }): readonly (readonly [string, string])[] => {
+    // Of several names in one group the first is the usual one.
+    const name = [path, ...aliases].find((candidate) => candidate.startsWith(prefix));
+    return name === undefined ? [] : [[name.slice(prefix.length), summary]];
+  });
   return `Usage: berth ${group.name} COMMAND\n\n${group.summary}\n\n${section("Commands", members)}\nRun 'berth ${group.name} COMMAND --help' for more about a command.\n`;
 }
 

@@ -32,7 +32,6 @@ export async function main(words: readonly string[]): Promise<number> {
         exitCode = code;
       },
     };
-    ignoreBrokenPipe();
     await runProgram(ctx, rest);
   } catch (error) {
     if (error instanceof Error && error.name === "AbortError") return 130;
@@ -80,12 +79,4 @@ function globalOptions(words: readonly string[], environment: NodeJS.ProcessEnv)
 function failureCode(words: readonly string[], error: unknown): number {
   const isRun = words[0] === "run" || (words[0] === "container" && words[1] === "run");
   return isRun || isBerthError(error, "USAGE") ? 125 : 1;
-}
-
-/** `berth ps | head -1` is no error. */
-function ignoreBrokenPipe(): void {
-  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code === "EPIPE") process.exit(0);
-    throw error;
-  });
 }

@@ -3,7 +3,6 @@ import type { CommandEntry, CommandGroup } from "./program.ts";
 /** Words that hold other commands. */
 export const groups: readonly CommandGroup[] = [
   { name: "builder", summary: "Manage the build cache" },
-  { name: "config", summary: "Show the engine's settings" },
   { name: "container", summary: "Manage containers" },
   { name: "image", summary: "Manage images" },
   { name: "network", summary: "Manage networks" },
