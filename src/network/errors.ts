@@ -109,7 +109,7 @@ export const networkErrors = defineErrors({
   NOT_CONNECTED: {
     status: 500,
     message: (p: { instance: string; network: string }) =>
-      `container ${p.instance} is not connected to network ${p.network}`,
+      `container ${p.instance} is not connected to the network ${p.network}`,
   },
   CONNECT_REFUSED: {
     status: 400,

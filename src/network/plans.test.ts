@@ -161,6 +161,11 @@ describe("sandbox", () => {
     expect(defaultGateway([a])).toBeUndefined();
     const wanted = [inside, app, standard].map((of) => ({ network: of, priority: of === standard ? 5 : 0 }));
     expect(interfaceOrder(wanted).map(({ network: of }) => of.spec.name)).toEqual(["bridge", "app", "inside"]);
+    const named = [network("web", "10.6.0.0/24"), network("app", "10.7.0.0/24")];
+    const equals = named.map((on) => ({ network: on, priority: 0 }));
+    expect(interfaceOrder(equals).map(({ network: of }) => of.spec.name)).toEqual(["app", "web"]);
+    const attachments = named.map((on, i) => attachment(on, `10.${6 + i}.0.2/24`, 0, i));
+    expect(defaultGateway(attachments)?.network.spec.name).toBe("app");
   });
 
   it("is one batch: namespace, pair, addresses and route", () => {

@@ -94,15 +94,13 @@ export function defaultRoutes({ endpoint, network }: Attachment): readonly Route
 
 /**
  * The attachment that the default route and the published ports go through: that of the highest `gwPriority`, of equals the
- * first; never one on an internal network.
+ * first by name, as Docker; never one on an internal network.
  */
 export function defaultGateway(attachments: readonly Attachment[]): Attachment | undefined {
   return attachments
     .filter(({ network }) => network.spec.driver === "bridge" && !network.spec.internal)
-    .reduce<Attachment | undefined>(
-      (best, next) => (best === undefined || priorityOf(next) > priorityOf(best) ? next : best),
-      undefined,
-    );
+    .toSorted((a, b) => priorityOf(b) - priorityOf(a) || byName(a.network, b.network))
+    .at(0);
 }
 
 /** Networks in the order of their interfaces: the one with the default route becomes eth0. */
@@ -110,8 +108,15 @@ export function interfaceOrder<T extends { readonly network: NetworkRecord; read
   wanted: readonly T[],
 ): readonly T[] {
   return [...wanted].sort(
-    (a, b) => b.priority - a.priority || Number(a.network.spec.internal) - Number(b.network.spec.internal),
+    (a, b) =>
+      Number(a.network.spec.internal) - Number(b.network.spec.internal) ||
+      b.priority - a.priority ||
+      byName(a.network, b.network),
   );
+}
+
+function byName(a: NetworkRecord, b: NetworkRecord): number {
+  return a.spec.name < b.spec.name ? -1 : Number(a.spec.name > b.spec.name);
 }
 
 export function portTargetOf(attachment: Attachment): PortTarget {

@@ -176,7 +176,8 @@ function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply,
   const known = error instanceof BerthError ? error : undefined;
   const status = known?.status ?? statusOf(error);
   const fields = { method: request.method, url: request.originalUrl, error: messageOf(error), cause: causes(error) };
-  if (known === undefined && status >= 500) {
+  if (clientLeft(error, request)) log.debug(fields, "client left during a request");
+  else if (known === undefined && status >= 500) {
     const stack = error instanceof Error ? error.stack : undefined;
     log.error({ ...fields, stack }, "request failed unexpectedly: a bug");
   } else if (status === 500) log.warn(fields, "request failed");
@@ -193,6 +194,12 @@ function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply,
   const extra =
     known === undefined ? {} : { code: known.code, ...(known.hint === undefined ? {} : { hint: known.hint }) };
   sendJson(reply, { message: messageOf(error), ...extra });
+}
+
+/** Whether the work was given up because nobody waits for its answer any more. */
+function clientLeft(error: unknown, request: FastifyRequest): boolean {
+  if (!request.raw.socket.destroyed || !(error instanceof Error)) return false;
+  return error.name === "AbortError" || ("code" in error && error.code === "ECONNRESET");
 }
 
 /** Fastify's own errors carry a status; anything else is a bug of ours. */

@@ -1,6 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { ConfinedRoots } from "../../archive/confined-root.ts";
 import type { Clock } from "../../base/clock.ts";
 import { silentLogger } from "../../base/logger.ts";
 import { background } from "../../base/op-context.ts";
@@ -27,11 +28,13 @@ export class TestEngine implements AsyncDisposable {
   readonly volumes = new VolumesDouble(join(this.dir, "volumes"));
   readonly events: EngineEvent[] = [];
   readonly #clock: Clock | undefined;
+  readonly #roots: ConfinedRoots;
   driver = new FakeDriver(this.machine);
   service: InstanceManager;
 
-  constructor(options: { readonly clock?: Clock } = {}) {
+  constructor(options: { readonly clock?: Clock; readonly roots?: ConfinedRoots } = {}) {
     this.#clock = options.clock;
+    this.#roots = options.roots ?? plainRoots;
     mkdirSync(join(this.dir, "snapshots"));
     this.service = this.#make();
   }
@@ -75,7 +78,7 @@ export class TestEngine implements AsyncDisposable {
       host: this.host,
       images: this.images.service(),
       snapshotter: this.snapshots.service(),
-      roots: plainRoots,
+      roots: this.#roots,
       networks: this.networks.service(),
       volumes: this.volumes.service(),
       drivers: [this.driver],

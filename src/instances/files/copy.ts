@@ -98,22 +98,16 @@ export async function exportInstance(parts: Parts, ctx: OpContext, nameOrId: str
   const { id, spec } = resolveInstance(parts.records, nameOrId);
   const record = parts.records.require(id);
   const rootfs = await parts.rootMounts.hold(ctx, id, { volatile: isThrowAway(spec) });
-  const release = () => parts.rootMounts.release(background(ctx.log), id);
+  const held = new AsyncDisposableStack();
+  held.defer(() => parts.rootMounts.release(background(ctx.log), id));
   try {
-    const root = await parts.roots.open(ctx, rootfs);
+    const root = held.use(await parts.roots.open(ctx, rootfs));
     const tar = await root.pack(ctx, { path: "/", rename: "", semantics: "plain" });
-    onceClosed(
-      tar,
-      async () => {
-        await root[Symbol.asyncDispose]();
-        await release();
-      },
-      ctx.log,
-    );
+    onceClosed(tar, () => held.disposeAsync(), ctx.log);
     parts.publish(record, "export");
     return tar;
   } catch (error) {
-    await release();
+    await held.disposeAsync();
     throw error;
   }
 }

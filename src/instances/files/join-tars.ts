@@ -24,9 +24,12 @@ async function* joined(tars: readonly (() => Promise<Readable>)[]): AsyncGenerat
 
 /** Gives back what a stream needs when it has ended or was given up. */
 export function onceClosed(stream: Readable, release: () => Promise<void>, log: Logger): void {
-  stream.once("close", () => {
+  const giveBack = () => {
     release().catch((error: unknown) =>
       log.warn({ error: messageOf(error) }, "could not give back an archive's source"),
     );
-  });
+  };
+  // One that was given up before anybody looked says so no more.
+  if (stream.closed) giveBack();
+  else stream.once("close", giveBack);
 }
