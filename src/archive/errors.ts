@@ -33,6 +33,11 @@ export const archiveErrors = defineErrors({
     status: 500,
     message: (p: { entry: string; reason: string }) => `cannot unpack "${p.entry}": ${p.reason}`,
   },
+  ARCHIVE_DISK_FULL: {
+    status: 507,
+    message: (p: { entry: string }) => `cannot unpack "${p.entry}": no space left on device`,
+    hint: () => "Free space, e.g. by removing unused images, and try again; nothing was kept.",
+  },
   PATH_NOT_FOUND: {
     status: 404,
     message: (p: { path: string }) => `no such file or directory: ${p.path}`,

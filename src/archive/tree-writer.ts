@@ -323,6 +323,7 @@ export class TreeWriter implements TarHandler, Disposable {
       const code = errorCode(error);
       if (code === "ENAMETOOLONG") throw this.#refused("its name is too long");
       if (code === "EFBIG") throw this.#refused("its size is absurd");
+      if (code === "ENOSPC" || code === "EDQUOT") throw archiveErrors.ARCHIVE_DISK_FULL({ entry }, { cause: error });
       if (error instanceof BerthError) throw this.#refused(error.message);
       throw archiveErrors.ARCHIVE_WRITE_FAILED({ entry, reason: messageOf(error) }, { cause: error });
     }

@@ -36,7 +36,7 @@ export const contentErrors = defineErrors({
   CONTENT_DISK_FULL: {
     status: 507,
     message: (p: { path: string }) => `cannot store content under ${p.path}: no space left on device`,
-    hint: () => "Free space, e.g. by removing unused images, and try again: a download goes on where it stopped.",
+    hint: () => "Free space, e.g. by removing unused images, and try again; nothing was kept.",
   },
   BLOB_WRITER_CLOSED: {
     status: 500,

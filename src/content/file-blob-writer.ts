@@ -1,5 +1,6 @@
 import { createHash, type Hash } from "node:crypto";
 import { type FileHandle, open, rm } from "node:fs/promises";
+import { isBerthError } from "../base/errors.ts";
 import type { OpContext } from "../base/op-context.ts";
 import type { BlobInfo, BlobWriter } from "./content-store.ts";
 import { contentErrors } from "./errors.ts";
@@ -66,7 +67,13 @@ class FileBlobWriter implements BlobWriter {
   async write(chunk: Uint8Array): Promise<void> {
     this.#assertOpen();
     this.#ctx.signal.throwIfAborted();
-    await writeAll(this.#file, chunk, this.#options.partial);
+    try {
+      await writeAll(this.#file, chunk, this.#options.partial);
+    } catch (error) {
+      // What would be resumed later must not keep a full disk full.
+      if (isBerthError(error, "CONTENT_DISK_FULL")) await this.discard();
+      throw error;
+    }
     this.#hash.update(chunk);
     this.#offset += chunk.length;
   }

@@ -247,6 +247,19 @@ class Images implements EngineImages {
     return await ZstdLayerSink.open(ctx, this.#room.content, async (digest) => await this.#sinks.protect(digest));
   }
 
+  async release(ctx: OpContext, instance: { readonly imageId: string; readonly chainId: string }): Promise<void> {
+    const { images, garbage } = this.#room;
+    if (images.get(instance.imageId) !== undefined) return;
+    const chains: string[] = [];
+    for (let at = instance.chainId; at !== ""; ) {
+      const layer = await this.#parts.snapshotter.layer(at);
+      if (layer === undefined) break;
+      chains.unshift(at);
+      at = layer.parent;
+    }
+    if (chains.length > 0) await garbage.collect(ctx, { blobs: [], chains });
+  }
+
   async diskUsage(): Promise<{ readonly layersSize: number }> {
     const layers = await this.#parts.snapshotter.layers();
     return { layersSize: layers.reduce((sum, { size }) => sum + size, 0) };

@@ -36,6 +36,11 @@ export const imageErrors = defineErrors({
     status: 400,
     message: (p: { platform: string }) => `"${p.platform}" is an invalid platform: want OS/ARCHITECTURE[/VARIANT]`,
   },
+  IMAGE_PLATFORM_UNKNOWN: {
+    status: 400,
+    message: (p: { platform: string }) => `"${p.platform}": unknown operating system or architecture`,
+    hint: () => "Give OS/ARCHITECTURE[/VARIANT], as linux/arm64.",
+  },
   NO_MATCHING_PLATFORM: {
     status: 404,
     message: (p: { wanted: string; available: readonly string[] }) =>

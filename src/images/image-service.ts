@@ -35,6 +35,8 @@ export interface ImageService {
   create(ctx: OpContext, request: CreateImageRequest): Promise<ImageRecord>;
   /** Blob sink for {@link Snapshotter.commit}, with Berth's compression for local layers. */
   layerSink(ctx: OpContext): Promise<LayerSink>;
+  /** An instance is gone, that may have been the last to need its image's layers: removes those that no image has any more. */
+  release(ctx: OpContext, instance: { readonly imageId: string; readonly chainId: string }): Promise<void>;
   /** Bytes on disk of layers, counted once. */
   diskUsage(): Promise<{ readonly layersSize: number }>;
 }

@@ -90,7 +90,7 @@ describe("load", () => {
   test("a cut archive and a layer with the wrong digest leave nothing", async () => {
     await using room = await openTestRoom();
     const whole = await bytesOf(dockerArchive(testImage([BASE]), ["app:1"]));
-    const cut = Readable.from([whole.subarray(0, 700)]);
+    const cut = Readable.from([whole.subarray(0, 520)]);
     await expect(room.images.load(room.ctx, cut, room.progress)).rejects.toMatchObject({ code: "ARCHIVE_TRUNCATED" });
 
     const image = testImage([BASE, [{ name: "x", data: "x" }]], { compression: "none" });
@@ -208,6 +208,22 @@ describe("remove", () => {
     // By name the force takes the name; the image stays for its user.
     expect(await room.images.remove(room.ctx, "app:1", { ...KEEP, force: true })).toEqual([{ untagged: "app:1" }]);
     expect(room.images.resolve(image.id).tags).toEqual([]);
+  });
+
+  test("what a forced removal had to leave to an instance goes with the instance", async () => {
+    await using room = await openTestRoom();
+    const image = await load(room, testImage([BASE, [{ name: "top", data: "t" }]]), "app:1");
+    const chainId = await room.images.unpack(room.ctx, image);
+    room.users.set(image.id, [{ instanceId: INSTANCE, running: false }]);
+    await room.snapshotter.prepare(room.ctx, INSTANCE, chainId);
+    const instance = { imageId: image.id, chainId };
+    await room.images.release(room.ctx, instance);
+    expect(await room.snapshotter.layers()).toHaveLength(2);
+    await room.images.remove(room.ctx, image.id, { ...KEEP, force: true });
+    expect(await room.snapshotter.layers()).toHaveLength(2);
+    await room.snapshotter.remove(room.ctx, INSTANCE);
+    await room.images.release(room.ctx, instance);
+    expect(await room.snapshotter.layers()).toEqual([]);
   });
 
   test("layers that another image stands on stay", async () => {

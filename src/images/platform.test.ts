@@ -26,6 +26,10 @@ test.each(["linux/amd64/v1/x", "linux/", "li nux/amd64", ""])("--platform %j is 
   expect(() => parsePlatform(text, HOST)).toThrow(/is an invalid platform/);
 });
 
+test("one word that is neither an operating system nor an architecture is refused", () => {
+  expect(() => parsePlatform("nonsense", HOST)).toThrow('"nonsense": unknown operating system or architecture');
+});
+
 test("the highest variant that runs is chosen, and attestations never are", () => {
   const manifests = [
     entry("attestation", { os: "unknown", architecture: "unknown" }),

@@ -12,6 +12,12 @@ const ARCHITECTURES: Readonly<Record<string, { readonly architecture: string; re
   armel: { architecture: "arm", variant: "v6" },
 };
 
+/** GOOS and GOARCH names, to tell what one word alone means. */
+const OPERATING_SYSTEMS: ReadonlySet<string> = new Set(["linux", "windows", "darwin", "freebsd", "netbsd", "openbsd"]);
+const KNOWN_ARCHITECTURES: ReadonlySet<string> = new Set(
+  "386 amd64 arm arm64 loong64 mips mips64 mips64le mipsle ppc64 ppc64le riscv64 s390x wasm".split(" "),
+);
+
 /** Parses `--platform`: "linux/arm64/v8", "arm64", "linux". Missing parts are the host's. Throws `IMAGE_PLATFORM_INVALID`. */
 export function parsePlatform(text: string, host: Platform): Platform {
   const parts = text.toLowerCase().split("/");
@@ -20,9 +26,10 @@ export function parsePlatform(text: string, host: Platform): Platform {
   }
   const [first = "", second, third] = parts;
   if (second === undefined) {
-    return first === "linux" || first === "windows"
-      ? normalisePlatform({ ...host, os: first })
-      : normalisePlatform({ os: host.os, architecture: first });
+    if (OPERATING_SYSTEMS.has(first)) return normalisePlatform({ ...host, os: first });
+    const platform = normalisePlatform({ os: host.os, architecture: first });
+    if (!KNOWN_ARCHITECTURES.has(platform.architecture)) throw imageErrors.IMAGE_PLATFORM_UNKNOWN({ platform: text });
+    return platform;
   }
   return normalisePlatform({ os: first, architecture: second, ...(third === undefined ? {} : { variant: third }) });
 }

@@ -12,6 +12,9 @@ type Filter = (image: ImageRecord) => boolean;
 /** What a pull left that was given up, and not tried again since. */
 export const STALE_DOWNLOAD_MS = 24 * 3_600_000;
 
+/** Who prunes wants the space now. Long enough for what was just stored to be named by the operation that stored it. */
+const PRUNE_STALE_MS = 60_000;
+
 const DURATION = /^(?:(\d+(?:\.\d+)?)(h|m|s|ms))+$/;
 const UNIT_MS: Readonly<Record<string, number>> = { h: 3_600_000, m: 60_000, s: 1_000, ms: 1 };
 
@@ -45,7 +48,7 @@ export async function pruneImages(
       }
     }
   }
-  reclaimedBytes += await room.garbage.sweepBlobs(ctx, STALE_DOWNLOAD_MS);
+  reclaimedBytes += await room.garbage.sweepBlobs(ctx, PRUNE_STALE_MS);
   return { deleted, reclaimedBytes };
 }
 

@@ -1,3 +1,4 @@
+import { isBerthError } from "../base/errors.ts";
 import { shortId } from "../base/ids.ts";
 import { cleanupContext, type OpContext, withLog, withSignal } from "../base/op-context.ts";
 import type { ProgressSink } from "../base/progress.ts";
@@ -89,7 +90,10 @@ export class Puller {
       return { kind: "remote" as const, resolved: await resolveManifest(fetch, digest ?? tagOrDigest, name, wanted) };
     });
     // As in Docker, nothing is said before it is known that there is something to pull.
-    progress({ id: tagOrDigest, status: `Pulling from ${reference.path}` });
+    progress({
+      id: reference.digest === undefined ? tagOrDigest : formatReference(reference),
+      status: `Pulling from ${reference.path}`,
+    });
     if (result.kind === "local") {
       return this.#finish(
         reference,
@@ -165,8 +169,10 @@ export class Puller {
       return this.#finish(reference, resolved.topDigest, (names) => images.put(image, names), progress);
     } catch (error) {
       _layers[Symbol.dispose]();
-      // Downloaded blobs stay for the next try, until they are stale; what was unpacked of them does not.
-      await garbage.collect(cleanupContext(ctx), { blobs: [], chains });
+      // Downloaded blobs stay for the next try, until they are stale, unless the disk is full; what was unpacked of them does not.
+      const isDiskFull = isBerthError(error, "ARCHIVE_DISK_FULL", "CONTENT_DISK_FULL");
+      if (isDiskFull) _blobs[Symbol.dispose]();
+      await garbage.collect(cleanupContext(ctx), { blobs: isDiskFull ? blobs : [], chains });
       throw error;
     }
   }

@@ -95,11 +95,11 @@ async function autoRemove(parts: Parts, ctx: OpContext, record: InstanceRecord, 
     // Nobody can see these files any more: they go while the client already has its answer.
     parts.background.run(`clean-up after ${record.id}`, async () => {
       await cleanUpRun(parts, ctx, record, handle);
-      await removeFiles(parts, ctx, record.id);
+      await removeFiles(parts, ctx, record);
     });
   }
   forgetInstance(parts, record, { exitCode: exit.exitCode, error: "" }, { durable: false });
-  if (anonymousVolumes(record.spec).length > 0) await removeFiles(parts, ctx, record.id);
+  if (anonymousVolumes(record.spec).length > 0) await removeFiles(parts, ctx, record);
 }
 
 async function attempt(ctx: OpContext, what: string, work: () => Promise<void>): Promise<void> {

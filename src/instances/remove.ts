@@ -55,7 +55,7 @@ export async function removeStopped(
   const durability = { durable: !isThrowAway(spec) };
   parts.records.setState(id, { status: "removing" }, durability);
   try {
-    await removeFiles(parts, ctx, id);
+    await removeFiles(parts, ctx, record);
     if (options.volumes) await removeAnonymousVolumes(parts, ctx, record);
   } catch (error) {
     const reason = messageOf(error);
@@ -76,9 +76,12 @@ export function forgetInstance(parts: Parts, record: InstanceRecord, result: Wai
   parts.lives.forget(record.id);
 }
 
-/** The writable layer, the log and the run's files. */
-export async function removeFiles(parts: Parts, ctx: OpContext, id: string): Promise<void> {
+/** The writable layer, the log and the run's files; and the layers below, when the image was removed by force before. */
+export async function removeFiles(parts: Parts, ctx: OpContext, record: InstanceRecord): Promise<void> {
+  const { id } = record;
   await parts.rootMounts.discard(ctx, id);
+  // A build step has no image: its build looks after the layers.
+  if (record.imageId !== "") await parts.images.release(ctx, record);
   await rm(runDir(parts, id), { recursive: true, force: true });
   await rm(dataDir(parts, id), { recursive: true, force: true });
 }

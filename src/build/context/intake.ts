@@ -66,7 +66,12 @@ async function fromDirectory(
   const { text, path } = await readDockerfile(ctx, from, dockerfile);
   const exclude = [...(await ignoredPaths(ctx, from, source, path)), ...(await ownPaths(source, target))];
   await using root = await parts.roots.open(ctx, target);
-  await unpack(ctx, root, await from.pack(ctx, { path: "/", rename: "", semantics: "plain", exclude }));
+  const tar = await from.pack(ctx, { path: "/", rename: "", semantics: "plain", exclude });
+  try {
+    await unpack(ctx, root, tar);
+  } finally {
+    tar.destroy();
+  }
   return { dockerfile: parseDockerfile(text, path), directory: target };
 }
 
@@ -93,22 +98,21 @@ async function fromRemote(
     throw buildErrors.BUILD_CONTEXT_INVALID({ reason: `${remote} could not be recognized as URL` });
   }
   const { response, body } = await openUrl(ctx, remote);
-  if (!/^text\/plain\b/i.test(response.headers.get("content-type") ?? "")) {
-    return await fromTar(ctx, parts, body, target, dockerfile);
+  try {
+    if (!/^text\/plain\b/i.test(response.headers.get("content-type") ?? "")) {
+      return await fromTar(ctx, parts, body, target, dockerfile);
+    }
+    const text = await readText(body);
+    const name = posix.basename(new URL(remote).pathname) || "Dockerfile";
+    return { dockerfile: parseDockerfile(text, name), directory: undefined };
+  } finally {
+    body.destroy();
   }
-  const text = await readText(body);
-  return {
-    dockerfile: parseDockerfile(text, posix.basename(new URL(remote).pathname) || "Dockerfile"),
-    directory: undefined,
-  };
 }
 
+/** The stream is its owner's to end: the rest of a request's body must be read, or its client never sees the answer. */
 async function unpack(ctx: OpContext, root: ConfinedRoot, stream: Readable): Promise<void> {
-  try {
-    await root.extract(ctx, { source: { stream }, compression: "auto", into: "/", semantics: "plain" });
-  } finally {
-    stream.destroy();
-  }
+  await root.extract(ctx, { source: { stream }, compression: "auto", into: "/", semantics: "plain" });
 }
 
 async function readContext(

@@ -2,7 +2,6 @@
 import { StringDecoder } from "node:string_decoder";
 import { join } from "node:path";
 import { writeFile } from "node:fs/promises";
-import { isBerthError } from "../../base/errors.ts";
 import { cleanupContext, type OpContext } from "../../base/op-context.ts";
 import { shellOf } from "../../dockerfile/config-instruction.ts";
 import { heredocText, parseHeredocWord } from "../../dockerfile/heredoc.ts";
@@ -103,9 +102,6 @@ async function runToEnd(ctx: OpContext, { build, output }: Step, id: string): Pr
     return result.exitCode;
   } catch (error) {
     throwIfCancelled(ctx);
-    // A command that isn't there ends the step as the shell would say it, with 127 or 126.
-    if (isBerthError(error, "COMMAND_NOT_FOUND", "COMMAND_NOT_EXECUTABLE"))
-      output.commandOutput("stderr", `${error.message}\n`);
     throw error;
   } finally {
     session.detach();

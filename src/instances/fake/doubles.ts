@@ -73,6 +73,7 @@ export class ImagesDouble {
       remove: unused,
       prune: unused,
       history: unused,
+      release: async () => {},
       diskUsage: unused,
     };
   }

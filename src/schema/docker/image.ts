@@ -6,12 +6,12 @@ export const ListImagesQuery = Type.Object({
   filter: param.text("Older clients: a reference pattern"),
   "shared-size": param.flag("Compute SharedSize"),
   digests: param.flag("Digests are always sent"),
-  manifests: param.flag("Not supported: there is one manifest an image"),
+  manifests: param.flag("An image has one manifest here, so none are listed, as by Docker's classic image store"),
   filters: param.filters("before", "dangling", "label", "reference", "since", "until"),
 });
 
 export const InspectImageQuery = Type.Object({
-  manifests: param.flag("Not supported: there is one manifest an image"),
+  manifests: param.flag("An image has one manifest here, so none are listed, as by Docker's classic image store"),
   platform: param.text("JSON of an OCI platform; must be the image's"),
 });
 

@@ -133,6 +133,8 @@ export class FakeImages implements ImageService {
     return Promise.reject(new Error("the fake has no layers"));
   }
 
+  async release(): Promise<void> {}
+
   diskUsage() {
     return Promise.resolve({ layersSize: 1234 });
   }

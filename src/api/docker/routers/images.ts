@@ -36,7 +36,6 @@ export const imageRoutes: readonly Route[] = [
     summary: "Inspect an image",
     query: InspectImageQuery,
     handle: ({ backend, name, query, version }) => {
-      if (query.manifests) throw apiErrors.API_UNSUPPORTED({ what: "manifests", hint: "an image has one manifest" });
       const image = backend.images.resolve(name);
       const wanted = platformParameter(query.platform);
       if (wanted !== undefined && !platformSatisfies(imagePlatform(image.config), wanted)) {
@@ -107,7 +106,6 @@ export const imageRoutes: readonly Route[] = [
 ];
 
 function listImages({ backend, query, version }: Call<Static<typeof ListImagesQuery>>) {
-  if (query.manifests) throw apiErrors.API_UNSUPPORTED({ what: "manifests", hint: "an image has one manifest" });
   const { images, instances } = backend;
   const references =
     query.filters.reference ?? (query.filter !== "" && !version.atLeast(41) ? [query.filter] : undefined);
