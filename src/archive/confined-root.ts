@@ -80,8 +80,19 @@ export interface ExtractRequest {
   readonly chmod?: number;
   /** Refuse to replace a directory by a file and the other way round (`docker cp`). */
   readonly noOverwriteDirNonDir?: boolean;
+  /** Only members below this directory of the archive ("b/c"), which is taken for its top. */
+  readonly only?: string;
+  /** Places, absolute in the root, over which something else is mounted: nothing is written there. */
+  readonly covered?: readonly CoveredPlace[];
   /** Bytes of the source read so far. */
   readonly onProgress?: (bytesRead: number) => void;
+}
+
+/** A mount point that an extraction meets, whose members another extraction puts into what is mounted. */
+export interface CoveredPlace {
+  readonly path: string;
+  /** A directory that can be written to takes members; anything else refuses them as the kernel would. */
+  readonly takesMembers: boolean;
 }
 
 export interface ExtractResult {

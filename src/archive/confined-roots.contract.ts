@@ -293,6 +293,37 @@ export function confinedRootsContract(
         });
       });
 
+      it("leaves mount points to another extraction, which takes only what is below them", async () => {
+        mkdirSync(inRoot("top/mnt"), { recursive: true });
+        mkdirSync(inRoot("elsewhere"));
+        const tar = () =>
+          tarOf(
+            { name: "a", data: "1" },
+            { name: "mnt/", type: "directory" },
+            { name: "mnt/deep/b", data: "2" },
+            { name: "mnt/deep/c", type: "hardlink", linkName: "mnt/deep/b" },
+          );
+        const covered = [{ path: "/top/mnt", takesMembers: true }];
+        await extract(tar(), { semantics: "plain", into: "/top", covered });
+        expect([await text("top/a"), readdirSync(inRoot("top/mnt"))]).toEqual(["1", []]);
+        await extract(tar(), { semantics: "plain", into: "/elsewhere", only: "mnt" });
+        expect(readdirSync(inRoot("elsewhere"))).toEqual(["deep"]);
+        expect([await text("elsewhere/deep/b"), await text("elsewhere/deep/c")]).toEqual(["2", "2"]);
+      });
+
+      it("neither replaces nor enters a mount point that takes nothing, nor reaches one through a link", async () => {
+        mkdirSync(inRoot("dir/mnt"), { recursive: true });
+        symlinkSync("dir/mnt", inRoot("link"));
+        const at = (takesMembers: boolean) =>
+          ({ semantics: "plain", covered: [{ path: "/dir/mnt", takesMembers }] }) as const;
+        const refused = { code: "ARCHIVE_ENTRY_REFUSED" };
+        await expect(extract(tarOf({ name: "dir/mnt", data: "x" }), at(true))).rejects.toMatchObject(refused);
+        await expect(extract(tarOf({ name: "dir", data: "x" }), at(true))).rejects.toMatchObject(refused);
+        await expect(extract(tarOf({ name: "dir/mnt/x", data: "x" }), at(false))).rejects.toMatchObject(refused);
+        await expect(extract(tarOf({ name: "link/x", data: "x" }), at(true))).rejects.toMatchObject(refused);
+        expect(readdirSync(inRoot("dir/mnt"))).toEqual([]);
+      });
+
       it("follows links of the tree inside it: a relative, an absolute and one that climbs", async () => {
         mkdirSync(inRoot("real/deep"), { recursive: true });
         symlinkSync("real", inRoot("relative"));

@@ -9,10 +9,11 @@
  */
 import { closeSync, ftruncateSync, writeSync } from "node:fs";
 import { BerthError, messageOf } from "../base/errors.ts";
+import type { CoveredPlace } from "./confined-root.ts";
 import { cleanEntryName, cleanHardLinkTarget } from "./entry-name.ts";
 import { archiveErrors } from "./errors.ts";
 import { leadsOutside, walkDirectory } from "./path-walker.ts";
-import { fromBinary, type TarEntry, type TarTime } from "./tar-entry.ts";
+import { fromBinary, toBinary, type TarEntry, type TarTime } from "./tar-entry.ts";
 import type { TarHandler } from "./tar-parser.ts";
 import { errorCode, removeTree, type TreeFiles, type TreeStat } from "./tree-files.ts";
 import { isOverlayXattr, OPAQUE_VALUE, OPAQUE_XATTR, parseWhiteout, type Whiteout } from "./whiteout.ts";
@@ -24,6 +25,8 @@ export interface TreeWriterOptions {
   readonly chown?: { readonly uid: number; readonly gid: number };
   readonly chmod?: number;
   readonly noOverwriteDirNonDir?: boolean;
+  readonly only?: string;
+  readonly covered?: readonly CoveredPlace[];
 }
 
 /** At most so many notes about attributes that could not be set are kept. */
@@ -40,6 +43,9 @@ export class TreeWriter implements TarHandler, Disposable {
   /** Set at the end: times, which every entry made inside changes; and setgid, which entries made inside would inherit. */
   readonly #directories = new Map<string, { readonly time: TarTime; readonly mode: number }>();
   readonly #notes: string[] = [];
+  readonly #only: string;
+  /** As in the options, in the tree's own encoding. */
+  readonly #covered: readonly CoveredPlace[];
   #entry: TarEntry | undefined;
   #path = "";
   #fd: number | undefined;
@@ -48,6 +54,8 @@ export class TreeWriter implements TarHandler, Disposable {
   constructor(files: TreeFiles, options: TreeWriterOptions) {
     this.#files = files;
     this.#options = options;
+    this.#only = toBinary(options.only ?? "");
+    this.#covered = (options.covered ?? []).map((place) => ({ ...place, path: toBinary(place.path) }));
   }
 
   /** Logical bytes of the regular files that were written, and of the targets of symbolic links: what Docker counts. */
@@ -102,7 +110,8 @@ export class TreeWriter implements TarHandler, Disposable {
   }
 
   #begin(entry: TarEntry): void {
-    const name = cleanEntryName(entry.name);
+    const name = this.#chosen(cleanEntryName(entry.name));
+    if (name === undefined) return;
     if (name === "") {
       this.#top(entry);
       return;
@@ -111,9 +120,31 @@ export class TreeWriter implements TarHandler, Disposable {
     const baseName = name.slice(slash + 1);
     const whiteout = this.#options.semantics === "layer" ? parseWhiteout(name, baseName) : undefined;
     if (whiteout?.kind === "ignore") return;
+    // By its name first: what is beneath a mount point gets no parents in the directory that is hidden there.
+    if (this.#isCovered(entry, name, `${this.#options.into}/${name}`)) return;
     const parent = this.#parent(slash === -1 ? "" : name.slice(0, slash));
     if (whiteout !== undefined) this.#whiteout(whiteout, parent);
-    else this.#make(entry, name, `${parent}/${baseName}`);
+    else if (!this.#isCovered(entry, name, `${parent}/${baseName}`)) this.#make(entry, name, `${parent}/${baseName}`);
+  }
+
+  /** The name below the directory that was asked for; undefined when the entry is elsewhere. */
+  #chosen(name: string): string | undefined {
+    if (this.#only === "") return name;
+    if (name === this.#only) return "";
+    return name.startsWith(`${this.#only}/`) ? name.slice(this.#only.length + 1) : undefined;
+  }
+
+  /** Whether an entry belongs to what is mounted over its place; refused where that can't take it. */
+  #isCovered(entry: TarEntry, name: string, path: string): boolean {
+    const at = this.#covered.find((place) => path === place.path || path.startsWith(`${place.path}/`));
+    if (at === undefined) return false;
+    const isMountPoint = path === at.path;
+    if (isMountPoint && entry.type === "directory") return true;
+    if (isMountPoint) throw this.#refused("its place is a mount point, device or resource busy");
+    if (!at.takesMembers) throw this.#refused(`${fromBinary(at.path)} is mounted there, and can't be written to`);
+    // The other extraction goes by names: it would not find this one.
+    if (path !== `${this.#options.into}/${name}`) throw this.#refused("a link leads it into what is mounted there");
+    return true;
   }
 
   /** The entry of the top directory itself: a layer may set its attributes, a plain archive leaves what is there. */
@@ -193,6 +224,9 @@ export class TreeWriter implements TarHandler, Disposable {
   }
 
   #remove(path: string, stat: TreeStat): void {
+    if (this.#covered.some((place) => place.path.startsWith(`${path}/`))) {
+      throw this.#refused("a mount point is below what it would replace, device or resource busy");
+    }
     removeTree(this.#files, path);
     this.#links.delete(path);
     if (stat.kind !== "directory" && stat.kind !== "symlink") return;
@@ -256,7 +290,9 @@ export class TreeWriter implements TarHandler, Disposable {
   }
 
   #hardLinkTarget(entry: TarEntry): string {
-    const target = cleanHardLinkTarget(entry.name, entry.linkName);
+    const target = this.#chosen(cleanHardLinkTarget(entry.name, entry.linkName));
+    if (target === undefined)
+      throw this.#refused(`its hard-link target "${fromBinary(entry.linkName)}" is on another mount`);
     const slash = target.lastIndexOf("/");
     const parent = walkDirectory(this.#files, this.#options.into, slash === -1 ? "" : target.slice(0, slash), {
       onLink: (link, to) => this.#judgeLink(link, to),

@@ -1,12 +1,17 @@
-import { posix } from "node:path";
+import { createWriteStream } from "node:fs";
+import { rm } from "node:fs/promises";
+import { join, posix } from "node:path";
 import type { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import type { ExtractRequest } from "../../archive/confined-root.ts";
 import { isBerthError } from "../../base/errors.ts";
+import { newId } from "../../base/ids.ts";
 import { background, type OpContext } from "../../base/op-context.ts";
 import type { InstanceRecord } from "../../schema/instance.ts";
 import { instanceErrors } from "../errors.ts";
 import type { PathStat } from "../instance-service.ts";
 import { resolveUser } from "../oci/spec/users.ts";
-import { isThrowAway, type Parts } from "../parts.ts";
+import { dataDir, isThrowAway, type Parts } from "../parts.ts";
 import { resolveInstance } from "../resolve.ts";
 import { FileView, type Place } from "./file-view.ts";
 import { goFileMode } from "./go-file-mode.ts";
@@ -82,15 +87,62 @@ export async function copyToInstance(
   if (place.stat.kind !== "directory") throw instanceErrors.COPY_TARGET_NOT_DIRECTORY({});
   if (place.readOnly !== undefined) throw instanceErrors.COPY_READ_ONLY({ what: place.readOnly });
   const chown = options.copyUidGid ? await ownerOf(view, ctx, record) : undefined;
-  await place.root.extract(ctx, {
-    source: { stream: tar },
+  const common = {
     compression: "auto",
-    into: place.inRoot,
     semantics: "plain",
     noOverwriteDirNonDir: options.noOverwriteDirNonDir,
     ...(chown === undefined ? {} : { chown }),
-  });
+  } as const;
+  const mounted = await view.mountedBelow(ctx, place.path);
+  if (mounted.length === 0) {
+    await place.root.extract(ctx, { ...common, source: { stream: tar }, into: place.inRoot });
+  } else {
+    await extractAcrossMounts(ctx, { tar, spool: join(dataDir(parts, record.id), `copy-${newId()}.tar`) }, (path) =>
+      [place, ...mounted].map((top) => () => extractInto(ctx, top, place, mounted, { ...common, source: { path } })),
+    );
+  }
   parts.publish(record, "extract-to-dir");
+}
+
+/** The archive is read once for the directory and once for each thing that is mounted below it: so it is kept meanwhile. */
+async function extractAcrossMounts(
+  ctx: OpContext,
+  { tar, spool }: { readonly tar: Readable; readonly spool: string },
+  passes: (path: string) => readonly (() => Promise<unknown>)[],
+): Promise<void> {
+  try {
+    await pipeline(tar, createWriteStream(spool, { mode: 0o600, flags: "wx" }), { signal: ctx.signal });
+    for (const pass of passes(spool)) await pass();
+  } finally {
+    await rm(spool, { force: true });
+  }
+}
+
+/** Those members of an archive for the directory `asked` that fall into `top`, which is that directory or mounted below it. */
+async function extractInto(
+  ctx: OpContext,
+  top: Place,
+  asked: Place,
+  mounted: readonly Place[],
+  request: Omit<ExtractRequest, "into" | "only" | "covered">,
+): Promise<void> {
+  if (!takesMembers(top)) return;
+  const covered = mounted
+    .filter((one) => one !== top && isBelow(one.path, top.path))
+    .map((one) => ({
+      path: posix.join(top.inRoot, posix.relative(top.path, one.path)),
+      takesMembers: takesMembers(one),
+    }));
+  const only = posix.relative(asked.path, top.path);
+  await top.root.extract(ctx, { ...request, into: top.inRoot, covered, ...(only === "" ? {} : { only }) });
+}
+
+function takesMembers({ stat, readOnly }: Place): boolean {
+  return stat.kind === "directory" && readOnly === undefined;
+}
+
+function isBelow(path: string, directory: string): boolean {
+  return path.startsWith(directory === "/" ? "/" : `${directory}/`);
 }
 
 /** See {@link InstanceService.export}: the root alone, without what is mounted over it. */
