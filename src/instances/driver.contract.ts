@@ -421,6 +421,7 @@ function execOf(argv: readonly string[], overrides: Partial<ExecRequest> = {}): 
     argv,
     env: [],
     user: "",
+    groupAdd: [],
     workingDir: "",
     tty: false,
     stdin: false,

@@ -139,6 +139,8 @@ export interface ExecRequest {
   readonly env: readonly string[];
   /** "" is the instance's. */
   readonly user: string;
+  /** The instance's extra groups, names or ids: whoever a command runs as, it has them too. */
+  readonly groupAdd: readonly string[];
   readonly workingDir: string;
   readonly tty: boolean;
   readonly stdin: boolean;

@@ -145,6 +145,7 @@ export class ExecSessions {
         argv: spec.argv,
         env: completeEnvironment(record.spec, record.spec.hostname, { tty: options.tty, additions: spec.env }),
         user: spec.user === "" ? record.spec.process.user : spec.user,
+        groupAdd: record.spec.process.groupAdd,
         workingDir: spec.workingDir === "" ? record.spec.process.workingDir : spec.workingDir,
         tty: options.tty,
         stdin: options.stdin,

@@ -47,7 +47,7 @@ async function userOf(host: Host, container: OciSpec, request: ExecRequest) {
     textInRoot(host, container.root.path, "/etc/passwd"),
     textInRoot(host, container.root.path, "/etc/group"),
   ]);
-  return resolveUser({ user: request.user, groupAdd: [], passwd, group });
+  return resolveUser({ user: request.user, groupAdd: request.groupAdd, passwd, group });
 }
 
 function variable(process: OciProcess, name: string): string {

@@ -28,6 +28,15 @@ describe("runtimeFailure", () => {
     });
   });
 
+  it("says a missing working directory of crun's in runc's words", () => {
+    expect(failure("chdir `/nosuch`: No such file or directory", "id", "exec")).toMatchObject({
+      code: "COMMAND_NOT_FOUND",
+      message:
+        'OCI runtime exec failed: exec failed: unable to start container process: chdir to cwd ("/nosuch") set in config.json failed: no such file or directory',
+    });
+    expect(failure("chdir `/root`: Permission denied")).toMatchObject({ code: "COMMAND_NOT_EXECUTABLE" });
+  });
+
   it("keeps any other reason, and admits to none", () => {
     expect(failure("mount /proc: no space")).toMatchObject({
       code: "RUNTIME_FAILED",

@@ -17,6 +17,13 @@ export interface RuntimeFailure {
 export function runtimeFailure({ id, step, command, text }: RuntimeFailure): BerthError {
   const reason = messageIn(text);
   const named = (words: string) => `unable to start container process: exec: "${command}": ${words}`;
+  const [, cwd, cause] = /chdir `(.*)`: (No such file or directory|Permission denied)/.exec(reason) ?? [];
+  if (cwd !== undefined && cause !== undefined) {
+    const chdir = `unable to start container process: chdir to cwd ("${cwd}") set in config.json failed: ${cause.toLowerCase()}`;
+    return cause.startsWith("No")
+      ? driverErrors.COMMAND_NOT_FOUND({ step, command, reason: chdir })
+      : driverErrors.COMMAND_NOT_EXECUTABLE({ step, command, reason: chdir });
+  }
   const crun = crunWords(reason, command);
   if (crun !== undefined) {
     return crun.missing

@@ -49,6 +49,7 @@ describe.each(["runc", "crun"])("what a container of %s sees", (runtime) => {
       argv: ["sh", "-c", line],
       env: [],
       user: "",
+      groupAdd: [],
       workingDir: "",
       tty: false,
       stdin: false,
@@ -282,7 +283,7 @@ describe.each(["runc", "crun"])("what a container of %s sees", (runtime) => {
 
   it("leaves no exec behind when the engine was killed", async () => {
     const { handle, request } = await start(["sleep", "1000"], {}, {});
-    const exec = { user: "", workingDir: "", tty: false, stdin: false, privileged: false, env: [] };
+    const exec = { user: "", groupAdd: [], workingDir: "", tty: false, stdin: false, privileged: false, env: [] };
     const task = await world.driver.exec(ctx, handle, { ...exec, execId: "0123456789abcdef", argv: ["sleep", "999"] });
     const restarted = await world.reopen();
     await restarted.collect(ctx, new Set([request.id]));

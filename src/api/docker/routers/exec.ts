@@ -100,7 +100,7 @@ async function startExec(call: Call<unknown, Static<typeof StartExecBody>>) {
   } catch (error) {
     // What can't run at all is a plain error. A command that can't be started is told on the stream, where Docker's
     // clients print it before they ask for the exit code.
-    if (detach || !isBerthError(error, "COMMAND_NOT_FOUND", "COMMAND_NOT_EXECUTABLE", "RUNTIME_FAILED")) throw error;
+    if (detach || !isBerthError(error, ...toldOnStream)) throw error;
     const connection = takeConnection(call, streamType(version, spec.tty));
     const text = Buffer.from(`${messageOf(error)}\r\n`);
     connection.output.write(spec.tty ? text : stdcopyFrame("stdout", text));
@@ -113,6 +113,14 @@ async function startExec(call: Call<unknown, Static<typeof StartExecBody>>) {
   await joinSession(session, connection, { detachKeys, raw: session.tty, stdin: spec.attachStdin });
   return streamed;
 }
+
+const toldOnStream = [
+  "COMMAND_NOT_FOUND",
+  "COMMAND_NOT_EXECUTABLE",
+  "RUNTIME_FAILED",
+  "USER_NOT_FOUND",
+  "USER_ID_OUT_OF_RANGE",
+] as const;
 
 function consoleSize(size: readonly number[] | null | undefined): TerminalSize | undefined {
   const [rows, columns] = size ?? [];
