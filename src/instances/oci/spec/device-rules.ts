@@ -42,9 +42,11 @@ function parseRule(rule: string): OciDeviceRule {
   const match = /^([acb]) (\d+|\*):(\d+|\*) ([rwm]{1,3})$/.exec(rule);
   if (match === null) throw ociErrors.DEVICE_RULE_INVALID({ rule });
   const [, type = "a", major = "*", minor = "*", access = ""] = match;
-  return { allow: true, type, major: numberOrAny(major), minor: numberOrAny(minor), access };
-}
-
-function numberOrAny(text: string): number {
-  return text === "*" ? -1 : Number(text);
+  return {
+    allow: true,
+    type,
+    ...(major === "*" ? {} : { major: Number(major) }),
+    ...(minor === "*" ? {} : { minor: Number(minor) }),
+    access,
+  };
 }

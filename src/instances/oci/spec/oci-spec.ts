@@ -66,7 +66,7 @@ export interface OciDevice {
 export interface OciDeviceRule {
   readonly allow: boolean;
   readonly type?: string;
-  /** -1 is any. */
+  /** Left out is any. (crun writes a stated -1 as it is, which the kernel refuses.) */
   readonly major?: number;
   readonly minor?: number;
   readonly access: string;
