@@ -1,4 +1,6 @@
+import { messageOf } from "../../base/errors.ts";
 import type { InstanceSpec } from "../../schema/instance.ts";
+import { unknownTagField } from "../logs/log-attributes.ts";
 import { parseSize } from "../logs/size.ts";
 import { invalid } from "./invalid.ts";
 
@@ -11,7 +13,7 @@ const known: Readonly<Record<InstanceSpec["log"]["driver"], readonly string[]>> 
 
 export function validateLog({ driver, options }: InstanceSpec["log"]): void {
   for (const [name, value] of Object.entries(options)) {
-    if (name === "compress" && value === "false") continue;
+    if ((name === "compress" && value === "false") || (name === "mode" && value === "blocking")) continue;
     if (!known[driver].includes(name)) throw invalid(`unknown log opt '${name}' for ${driver} log driver`);
   }
   const maxSize = options["max-size"];
@@ -22,7 +24,19 @@ export function validateLog({ driver, options }: InstanceSpec["log"]): void {
   if (maxFile !== undefined && !/^[1-9]\d{0,3}$/.test(maxFile)) {
     throw invalid(`invalid value for "max-file": ${maxFile}: give a count of files, at least 1`);
   }
-  if (maxFile !== undefined && Number(maxFile) > 1 && driver === "json-file" && maxSize === undefined) {
-    throw invalid("max-file cannot be set without max-size");
+  for (const name of ["labels-regex", "env-regex"]) requirePattern(name, options[name]);
+  const field = unknownTagField(options["tag"] ?? "");
+  if (field !== undefined) {
+    throw invalid(
+      `invalid value for "tag": ${field} is none of ID, FullID, Name, ImageName, ImageID, ImageFullID, DaemonName`,
+    );
+  }
+}
+
+function requirePattern(name: string, pattern = ""): void {
+  try {
+    RegExp(pattern);
+  } catch (error) {
+    throw invalid(`invalid value for "${name}": ${messageOf(error)}`);
   }
 }

@@ -4,6 +4,7 @@ import type { InstanceRecord } from "../../../schema/instance.ts";
 import { AttachQuery, LogsQuery, StatsQuery } from "../../../schema/docker/container.ts";
 import type { Static } from "typebox";
 import type { LogLine } from "../../../instances/instance-service.ts";
+import { logAttributes } from "../../../instances/logs/log-attributes.ts";
 import { type Sample, statsJson, zeroStats } from "../codecs/stats-json.ts";
 import { parseUnixMs } from "../codecs/timestamps.ts";
 import { apiErrors } from "../errors.ts";
@@ -87,23 +88,10 @@ function tailLines(text: string): number | undefined {
   return /^\d+$/.test(text) ? Number(text) : undefined;
 }
 
-/** The labels and variables that the log's options name, "a=b,c=d ". */
-function logDetails({ spec }: InstanceRecord): string {
-  const names = (option: string) => (spec.log.options[option] ?? "").split(",").filter((name) => name !== "");
-  const environment = new Map(
-    spec.process.env.map((entry) => {
-      const at = entry.indexOf("=");
-      return at === -1 ? ([entry, ""] as const) : ([entry.slice(0, at), entry.slice(at + 1)] as const);
-    }),
-  );
-  const details = [
-    ...names("labels").map((name) => [name, spec.labels[name]] as const),
-    ...names("env").map((name) => [name, environment.get(name)] as const),
-  ];
-  const text = details.flatMap(([name, value]) =>
-    value === undefined ? [] : [`${encodeURIComponent(name)}=${encodeURIComponent(value)}`],
-  );
-  return `${text.sort().join(",")} `;
+/** What the log's options put beside a line, "a=b,c=d ". */
+function logDetails(record: InstanceRecord): string {
+  const text = logAttributes(record).map(([name, value]) => `${encodeURIComponent(name)}=${encodeURIComponent(value)}`);
+  return `${text.join(",")} `;
 }
 
 async function sendStats(call: Call<Static<typeof StatsQuery>>) {
