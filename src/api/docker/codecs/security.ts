@@ -1,7 +1,6 @@
 import type { DockerHostConfig } from "../../../schema/docker/container.ts";
 import type { SecuritySpec } from "../../../schema/instance.ts";
 import { apiErrors } from "../errors.ts";
-import { parseFlag } from "./query.ts";
 
 /** `--privileged`, `--cap-*`, `--read-only` and the words of `--security-opt`. */
 export function securitySpec(host: DockerHostConfig): SecuritySpec {
@@ -12,7 +11,7 @@ export function securitySpec(host: DockerHostConfig): SecuritySpec {
     const { name, value } = parseOption(option);
     switch (name) {
       case "no-new-privileges":
-        noNewPrivileges = value === undefined || parseFlag(value);
+        noNewPrivileges = value === undefined || parseBoolean(option, value);
         break;
       case "seccomp":
         seccomp = required(option, value) === "builtin" ? "default" : required(option, value);
@@ -49,6 +48,13 @@ function parseOption(option: string): { readonly name: string; readonly value: s
   const separator = option.includes("=") ? "=" : ":";
   const at = option.indexOf(separator);
   return at === -1 ? { name: option, value: undefined } : { name: option.slice(0, at), value: option.slice(at + 1) };
+}
+
+/** Go's strconv.ParseBool: any other word is refused, since it decides on a protection. */
+function parseBoolean(option: string, value: string): boolean {
+  if (/^(1|t|T|true|TRUE|True)$/.test(value)) return true;
+  if (/^(0|f|F|false|FALSE|False)$/.test(value)) return false;
+  throw apiErrors.API_BAD_REQUEST({ message: `invalid --security-opt 2: ${JSON.stringify(option)}` });
 }
 
 function required(option: string, value: string | undefined): string {
