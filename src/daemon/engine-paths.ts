@@ -14,7 +14,9 @@ export interface EnginePaths {
 
 /** Makes the two directories. The run root can be crossed by everybody (0711), for DNS servers that gave up root. */
 export function preparePaths(dataRoot: string, runRoot: string): EnginePaths {
+  requirePlainPath(dataRoot);
   const made = make(dataRoot, 0o710);
+  requirePlainPath(made);
   return {
     dataRoot: made,
     runRoot: make(runRoot, 0o711),
@@ -25,6 +27,14 @@ export function preparePaths(dataRoot: string, runRoot: string): EnginePaths {
 /** The database of records. */
 export function statePath(paths: EnginePaths): string {
   return join(paths.dataRoot, "state.db");
+}
+
+/** conmon takes a log as "format:path", and overlayfs its directories as "a:b,option": neither can be escaped everywhere. */
+function requirePlainPath(path: string): void {
+  const separator = /[:,\\]/.exec(path)?.[0];
+  if (separator === undefined) return;
+  const reason = `it has a "${separator}" in its path, which separates the options of a mount and of a log`;
+  throw daemonErrors.DIRECTORY_UNUSABLE({ path, reason });
 }
 
 function make(path: string, mode: number): string {
