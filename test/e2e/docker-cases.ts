@@ -6,6 +6,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { stripVTControlCharacters } from "node:util";
+import { tarOf } from "../../src/archive/fake/tar-builder.ts";
 import type { CommandResult } from "../support/run-command.ts";
 
 export interface Docker {
@@ -420,6 +421,42 @@ const insideCases: readonly DockerCase[] = [
       rmSync(directory, { recursive: true });
     }
   }),
+  running("cp of a tree across a volume", "-v /data/mnt", async (docker) => {
+    const directory = mkdtempSync(join(tmpdir(), "berth-case-"));
+    try {
+      mkdirSync(join(directory, "mnt/deep"), { recursive: true });
+      writeFileSync(join(directory, "mnt/deep/in"), "in the volume");
+      writeFileSync(join(directory, "beside"), "beside it");
+      const { code } = await docker.run(["cp", `${directory}/.`, "case:/data"]);
+      const seen = brief(await docker.run(["exec", "case", "cat", "/data/mnt/deep/in", "/data/beside"]));
+      return { code, seen };
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  }),
+  running("exec keeps the added groups whoever it runs as", "--group-add 1234", async (docker) => ({
+    root: brief(await docker.run(words("exec -u 0 case id -G"))),
+    other: brief(await docker.run(words("exec -u 99 case id -G"))),
+    inNoDirectory: (await docker.run(words("exec -w /nosuch case true"))).code,
+  })),
+  {
+    name: "log options show in the details",
+    effect: async (docker) => {
+      await docker.run(
+        words(
+          `run --name case -l foo=1 -l bar=2 -e ENX=3 --log-opt labels-regex=^f --log-opt env-regex=^EN --log-opt tag={{.Name}} ${image} echo hi`,
+        ),
+      );
+      const details = brief(await docker.run(words("logs --details case")));
+      await docker.run(words("rm case"));
+      return details;
+    },
+  },
+  plain("run with a device rule for every minor", "run --rm --device-cgroup-rule", ["c 13:* rwm"], `${image} echo ok`),
+  refused(
+    "run with a protection that is neither on nor off",
+    `run --rm --security-opt no-new-privileges=maybe ${image} true`,
+  ),
   running("top", "", async (docker) => {
     const { code, stdout } = await docker.run(words("top case -o pid,comm"));
     return {
@@ -608,6 +645,35 @@ const buildCases: readonly DockerCase[] = [
         await docker.run(words("rmi -f berth-built:1"));
         rmSync(directory, { recursive: true });
       }
+    },
+  },
+  {
+    name: "build with a Dockerfile from outside of its context",
+    effect: async (docker) => {
+      const directory = mkdtempSync(join(tmpdir(), "berth-case-"));
+      try {
+        writeFileSync(join(directory, "file.txt"), "content\n");
+        const build = await docker.run(
+          ["build", "--no-cache", "-t", "berth-built:2", "-f", "-", directory],
+          `FROM ${image}\nCOPY file.txt /copied\nRUN ln -s copied /link`,
+        );
+        const ran = brief(await docker.run(words("run --rm berth-built:2 cat /link")));
+        // Symbolic links count with what they hold.
+        const history = await docker.run(words("history --human=false --format {{.Size}} berth-built:2"));
+        if (build.code !== 0) console.error(build.stdout, build.stderr);
+        return { code: build.code, ran, sizes: history.stdout.split("\n").slice(0, 2) };
+      } finally {
+        await docker.run(words("rmi -f berth-built:2"));
+        rmSync(directory, { recursive: true });
+      }
+    },
+  },
+  {
+    name: "build whose context is refused while it is being sent",
+    effect: async (docker) => {
+      const escape = tarOf({ name: "../escape", data: "x" }, { name: "large", data: Buffer.alloc(30_000_000) });
+      const { code, stderr } = await docker.run(["build", "-"], escape);
+      return { code, answered: stderr.includes("Error response from daemon: ") };
     },
   },
   {
