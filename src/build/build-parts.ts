@@ -32,6 +32,8 @@ export interface Build {
   /** What images are built for unless a FROM says otherwise. */
   readonly platform: Platform;
   readonly trees: SourceTrees;
+  /** Nobody removes or prunes this image before the build has ended. */
+  keep(imageId: string): Promise<void>;
   /** A name of its own for the next snapshot of this build. */
   nextSnapshotId(): string;
 }

@@ -91,7 +91,9 @@ export function createBuildService(dependencies: BuildDependencies): Recoverable
     const trees = new SourceTrees(parts, directory, context.directory);
     cleanup.add("close the source trees", () => trees[Symbol.asyncDispose]());
     const print = request.quiet ? noProgress : progress;
-    const image = await solve(ctx, newBuild(parts, id, directory, request, context.dockerfile, trees), print);
+    using kept = new DisposableStack();
+    const build = newBuild(parts, id, directory, request, context.dockerfile, trees, kept);
+    const image = await solve(ctx, build, print);
     await finish(ctx, request, image, print);
     if (request.quiet) progress({ stream: `${image.id}\n` });
     return image;
@@ -166,6 +168,7 @@ function newBuild(
   request: BuildRequest,
   dockerfile: Dockerfile,
   trees: SourceTrees,
+  kept: DisposableStack,
 ): Build {
   const host: Platform = { os: "linux", architecture: parts.host.facts.architecture };
   const platform = request.platform ?? host;
@@ -189,6 +192,7 @@ function newBuild(
     args,
     platform,
     trees,
+    keep: async (imageId) => void kept.use(await parts.images.keep(imageId)),
     nextSnapshotId: () => `${snapshotPrefix}${id}-${++snapshots}`,
   };
 }

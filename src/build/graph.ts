@@ -132,7 +132,10 @@ function fromVertex(
     plan: async (ctx, [before]) => {
       output.begin(from.text);
       const image = base === undefined ? await baseImage(ctx, build, plan, output) : before?.image;
-      if (image !== undefined) await build.parts.images.unpack(ctx, image, output.sink);
+      if (image !== undefined) {
+        await build.keep(image.id);
+        await build.parts.images.unpack(ctx, image, output.sink);
+      }
       const { state, triggers } = beginStage(build, image, plan.platform ?? build.platform);
       const finish = (result: StepState): StepState => {
         output.end(result.image?.id ?? "");

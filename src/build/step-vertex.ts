@@ -96,6 +96,7 @@ async function planStep(
     restore: async (ctx, imageId) => {
       const image = findImage(build, imageId);
       if (image === undefined) return undefined;
+      await build.keep(image.id);
       await build.parts.images.unpack(ctx, image);
       output.usingCache();
       return finish(image);
@@ -105,6 +106,7 @@ async function planStep(
       if (known !== undefined) output.usingCache();
       const layer = known === undefined ? await plan.makeLayer?.(ctx) : known.layer;
       const { image } = await createStepImage(ctx, build.parts, plan.next, { createdBy: plan.createdBy, layer });
+      await build.keep(image.id);
       return { result: finish(image), cached: image.id };
     },
   };

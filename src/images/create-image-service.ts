@@ -22,7 +22,7 @@ import { ImageStore } from "./image-store.ts";
 import { importImage } from "./import.ts";
 import { LayerConversions } from "./layer-conversions.ts";
 import { ZstdLayerSink } from "./layer-sink.ts";
-import { Leases } from "./leases.ts";
+import { imageLease, Leases } from "./leases.ts";
 import { loadImages } from "./load.ts";
 import { pruneImages, STALE_DOWNLOAD_MS } from "./prune.ts";
 import { Puller } from "./pull.ts";
@@ -213,6 +213,10 @@ class Images implements EngineImages {
       progress({ id: layer.diffId, status: "Extracting", current, ...(total === undefined ? {} : { total }) }),
     );
     return unpacked.chainId;
+  }
+
+  async keep(imageId: string): Promise<Disposable> {
+    return await this.#room.leases.hold([imageLease(imageId)]);
   }
 
   async create(ctx: OpContext, request: Api.CreateImageRequest): Promise<ImageRecord> {

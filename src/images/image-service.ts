@@ -29,6 +29,8 @@ export interface ImageService {
   /** Dangling images, or every unused one with `all`; filters as Docker's ("until", "label", "label!"). */
   prune(ctx: OpContext, options: PruneOptions): Promise<PruneReport>;
   history(refOrId: string): readonly ImageHistoryItem[];
+  /** Until disposed, the image can neither be removed nor pruned: a build stands on it. */
+  keep(imageId: string): Promise<Disposable>;
   /** Makes sure that every layer is unpacked; returns the topmost chain id ("" for scratch). */
   unpack(ctx: OpContext, image: ImageRecord, progress?: ProgressSink): Promise<string>;
   /** Registers a locally made image whose layer blobs are already stored: commit and build. */

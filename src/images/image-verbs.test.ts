@@ -359,3 +359,22 @@ describe("prune", () => {
     expect(room.images.list()).toHaveLength(1);
   });
 });
+
+describe("what a build stands on", () => {
+  test("is neither pruned nor removed until the build has ended; its names may go", async () => {
+    await using room = await openTestRoom();
+    const record = await load(room, testImage([BASE]), "app:1");
+    const prune = () => room.images.prune(room.ctx, { all: true, filters: {} });
+    {
+      using _kept = await room.images.keep(record.id);
+      expect((await prune()).deleted).toEqual([]);
+      await expect(room.images.remove(room.ctx, record.id, { force: true, noPrune: false })).rejects.toThrow(
+        "image is being used by a running build",
+      );
+      await room.images.remove(room.ctx, "app:1", KEEP);
+      expect((await prune()).deleted).toEqual([]);
+      expect(room.images.resolve(record.id).tags).toEqual([]);
+    }
+    expect((await prune()).deleted).toContainEqual({ deleted: record.id });
+  });
+});

@@ -1,5 +1,10 @@
 import { KeyedMutex } from "../base/keyed-mutex.ts";
 
+/** The key of an image's record, which is kept as a whole while a build stands on it. */
+export function imageLease(imageId: string): string {
+  return `image ${imageId}`;
+}
+
 /**
  * What running operations rely on although no record names it yet: blobs by digest, layers by chain id. They live in memory
  * only; a killed engine holds none, and its start-up sweep takes what it left.

@@ -3,6 +3,7 @@ import type { OpContext } from "../base/op-context.ts";
 import type { ImageRecord } from "../schema/image.ts";
 import { imageErrors } from "./errors.ts";
 import type { ImageRoom } from "./image-room.ts";
+import { imageLease } from "./leases.ts";
 import type { ImageUsers, PruneOptions, PruneReport, RemovedImage } from "./image-service.ts";
 import { familiar } from "./reference.ts";
 import type { ImageRemover } from "./remove.ts";
@@ -32,6 +33,7 @@ export async function pruneImages(
   let reclaimedBytes = 0;
   for (const image of room.images.list()) {
     ctx.signal.throwIfAborted();
+    if (room.leases.isHeld(imageLease(image.id))) continue;
     const isDangling = image.tags.length === 0 && room.images.children(image.id).length === 0;
     if (users(image.id).length > 0 || !(all || isDangling) || !filters.every((accepts) => accepts(image))) continue;
     // A parent goes with its last child, not before.

@@ -4,6 +4,7 @@ import type { ImageRecord } from "../schema/image.ts";
 import { imageErrors } from "./errors.ts";
 import { contentOf } from "./garbage.ts";
 import type { ImageRoom } from "./image-room.ts";
+import { imageLease } from "./leases.ts";
 import type { ImageUsers, RemovedImage } from "./image-service.ts";
 import { lookupForm } from "./image-store.ts";
 import {
@@ -139,6 +140,9 @@ export class ImageRemover {
           break;
         case "running":
         case "stopped": {
+          if (kind === "running" && this.#room.leases.isHeld(imageLease(image.id))) {
+            return { hard: true, used: true, reason: "image is being used by a running build" };
+          }
           const user = users.find(({ running }) => running === (kind === "running"));
           if (user === undefined) break;
           const reason = `image is being used by ${kind} container ${shortId(user.instanceId)}`;

@@ -131,6 +131,7 @@ export class BuildWorld implements AsyncDisposable {
         if (request.reference.includes("missing")) throw imageErrors.IMAGE_NOT_FOUND({ reference: request.reference });
         return this.addImage(request.reference);
       },
+      keep: async () => ({ [Symbol.dispose]: () => {} }),
       unpack: async (_ctx, { config }) => chainId(config.rootfs.diff_ids),
       remove: async (_ctx, id) => {
         this.images.delete(id);

@@ -57,6 +57,7 @@ export class ImagesDouble {
         return this.image;
       },
       list: () => [this.image],
+      keep: unused,
       unpack: async () => "chain-of-busybox",
       create: async (_ctx, request) => {
         this.created.push(request);

@@ -121,6 +121,10 @@ export class FakeImages implements ImageService {
     return [{ id: image.id, size: image.size, tags: image.tags, created: "2026-01-01T00:00:00Z" }];
   }
 
+  keep(): Promise<Disposable> {
+    return Promise.resolve({ [Symbol.dispose]: () => {} });
+  }
+
   unpack(): Promise<string> {
     return Promise.resolve("");
   }
