@@ -122,20 +122,34 @@ function mergeRunConfig(over: ImageRunConfig, base: ImageRunConfig): ImageRunCon
   const named = new Set(env.map((variable) => variable.split("=", 1)[0]));
   const inheritsCmd = (over.Entrypoint ?? []).length === 0 && (over.Cmd ?? []).length === 0;
   const healthcheck = mergeHealthcheck(over.Healthcheck, base.Healthcheck);
+  const stopSignal = firstText(over.StopSignal, base.StopSignal);
+  const exposedPorts = { ...base.ExposedPorts, ...over.ExposedPorts };
+  const labels = { ...base.Labels, ...over.Labels };
+  const volumes = { ...base.Volumes, ...over.Volumes };
+  const {
+    StopSignal: _stopSignal,
+    ExposedPorts: _ports,
+    Labels: _labels,
+    Volumes: _volumes,
+    ...rest
+  } = { ...base, ...over };
   return {
-    ...base,
-    ...over,
+    ...rest,
     User: firstText(over.User, base.User),
     WorkingDir: firstText(over.WorkingDir, base.WorkingDir),
     Env: [...env, ...(base.Env ?? []).filter((variable) => !named.has(variable.split("=", 1)[0] ?? ""))],
-    ExposedPorts: { ...base.ExposedPorts, ...over.ExposedPorts },
-    Labels: { ...base.Labels, ...over.Labels },
-    Volumes: { ...base.Volumes, ...over.Volumes },
+    ...(isEmpty(exposedPorts) ? {} : { ExposedPorts: exposedPorts }),
+    ...(isEmpty(labels) ? {} : { Labels: labels }),
+    ...(isEmpty(volumes) ? {} : { Volumes: volumes }),
     Entrypoint: over.Entrypoint ?? base.Entrypoint ?? null,
     Cmd: inheritsCmd ? (base.Cmd ?? null) : (over.Cmd ?? null),
-    StopSignal: firstText(over.StopSignal, base.StopSignal),
+    ...(stopSignal === "" ? {} : { StopSignal: stopSignal }),
     ...(healthcheck === null ? {} : { Healthcheck: healthcheck }),
   };
+}
+
+function isEmpty(value: object): boolean {
+  return Object.keys(value).length === 0;
 }
 
 function firstText(...texts: readonly (string | undefined)[]): string {
