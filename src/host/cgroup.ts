@@ -42,4 +42,7 @@ export interface CgroupFeatures {
   readonly cpuset: boolean;
   readonly pidsLimit: boolean;
   readonly blkioThrottle: boolean;
+  /** Only some I/O schedulers weigh. */
+  readonly blkioWeight: boolean;
+  readonly blkioWeightDevice: boolean;
 }

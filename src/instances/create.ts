@@ -23,6 +23,7 @@ import { resolveInRoot } from "./files/resolve-in-root.ts";
 import { joinedInstance } from "./validate/namespaces.ts";
 import { invalid } from "./validate/invalid.ts";
 import { normaliseTarget } from "./validate/mounts.ts";
+import { discardUnsupported } from "./validate/resources.ts";
 import { validateHealthcheck, validateRequest } from "./validate/validate.ts";
 
 /** Journal kind of a create that makes volumes, which nothing else would lead recovery to. */
@@ -50,8 +51,9 @@ export async function createInstance(
     requireNetwork: (nameOrId) => requireNetwork(parts, nameOrId),
     checkEndpoint: (network, endpoint) => parts.networks.checkEndpoint(network, endpoint),
   });
+  const able = discardUnsupported(request.resources, parts.host.cgroups.features);
   const image = findImage(parts, request);
-  const merged = mergeImage(request, image?.config.config ?? {});
+  const merged = mergeImage({ ...request, resources: able.resources }, image?.config.config ?? {});
   requireCommand(merged);
   validateHealthcheck(merged.healthcheck);
 
@@ -85,7 +87,7 @@ export async function createInstance(
   reverter.commit();
   journal?.end();
   parts.publish(record, "create");
-  return { record, warnings };
+  return { record, warnings: [...warnings, ...able.warnings] };
 }
 
 const initialState: InstanceState = {

@@ -5,7 +5,7 @@ import { type ResourceSpec, unlimited } from "../schema/resources.ts";
 import { instanceErrors } from "./errors.ts";
 import { driverOf, type Parts } from "./parts.ts";
 import { isActive, resolveInstance } from "./resolve.ts";
-import { validateResources } from "./validate/resources.ts";
+import { discardUnsupported, validateResources } from "./validate/resources.ts";
 import { validateRestartPolicy } from "./validate/validate.ts";
 
 export interface InstanceChanges {
@@ -21,8 +21,10 @@ export async function updateInstance(
   changes: InstanceChanges,
 ): Promise<readonly string[]> {
   const machine = { cpus: parts.host.facts.cpus, controllers: parts.host.cgroups.controllers };
-  const stated = statedOnly(changes.resources);
-  const warnings = validateResources({ ...unlimited, ...stated }, machine, { update: true });
+  const asked = statedOnly(changes.resources);
+  const warnings = validateResources({ ...unlimited, ...asked }, machine, { update: true });
+  const able = discardUnsupported(asked, parts.host.cgroups.features);
+  const stated = statedOnly(able.resources);
   if (changes.restartPolicy !== undefined) validateRestartPolicy(changes.restartPolicy);
 
   const { id } = resolveInstance(parts.records, nameOrId);
@@ -37,7 +39,7 @@ export async function updateInstance(
     spec: { ...present.spec, resources, restartPolicy: changes.restartPolicy ?? present.spec.restartPolicy },
   }));
   parts.publish(updated, "update");
-  return warnings;
+  return [...warnings, ...able.warnings];
 }
 
 function statedOnly(resources: Partial<ResourceSpec>): Partial<ResourceSpec> {

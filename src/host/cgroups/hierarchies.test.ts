@@ -70,6 +70,15 @@ describe("findFeatures", () => {
     expect(findFeatures(hierarchies).swapLimit).toBe(true);
   });
 
+  it("looks for v2's block I/O weights in a group too", () => {
+    const hierarchies = findHierarchies(line(2, root, "cgroup2", "rw"));
+    mkdirSync(join(root, "one"));
+    writeFileSync(join(root, "one/io.stat"), "");
+    expect(findFeatures(hierarchies)).toMatchObject({ blkioWeight: false, blkioWeightDevice: false });
+    writeFileSync(join(root, "one/io.bfq.weight"), "default 100");
+    expect(findFeatures(hierarchies)).toMatchObject({ blkioWeight: true, blkioWeightDevice: false });
+  });
+
   it("goes by the files of v1", () => {
     const memory = join(root, "memory");
     mkdirSync(memory);

@@ -49,7 +49,9 @@ export function findFeatures(hierarchies: CgroupHierarchies): CgroupFeatures {
   };
   return {
     memoryLimit: controllers.has("memory"),
-    swapLimit: isV2 ? hasSwapFiles(hierarchies) : has("memory", "memory.memsw.limit_in_bytes"),
+    swapLimit: isV2
+      ? hasGroupFile(hierarchies, "memory", ["memory.swap.max"])
+      : has("memory", "memory.memsw.limit_in_bytes"),
     swappiness: has("memory", "memory.swappiness"),
     oomKillDisable: has("memory", "memory.oom_control"),
     cpuShares: isV2 ? controllers.has("cpu") : has("cpu", "cpu.shares"),
@@ -57,15 +59,23 @@ export function findFeatures(hierarchies: CgroupHierarchies): CgroupFeatures {
     cpuset: controllers.has("cpuset"),
     pidsLimit: controllers.has("pids"),
     blkioThrottle: isV2 ? controllers.has("io") : has("blkio", "blkio.throttle.read_bps_device"),
+    blkioWeight: isV2 ? hasGroupFile(hierarchies, "io", ["io.weight", "io.bfq.weight"]) : has("blkio", "blkio.weight"),
+    blkioWeightDevice: isV2 ? hasGroupFile(hierarchies, "io", ["io.weight"]) : has("blkio", "blkio.weight_device"),
   };
 }
 
-/** v2 has memory.swap.max in every group but the root; without a group to look at, a swap accounting kernel is assumed. */
-function hasSwapFiles({ controllers, unified }: CgroupHierarchies): boolean {
-  if (!controllers.has("memory") || unified === undefined) return false;
-  const groups = readdirSync(unified, { withFileTypes: true }).filter((entry) => entry.isDirectory());
-  const withMemory = groups.filter((group) => existsSync(`${unified}/${group.name}/memory.max`));
-  return withMemory.length === 0 || withMemory.some((group) => existsSync(`${unified}/${group.name}/memory.swap.max`));
+/** On v2 a controller's files are in every group but the root; without a group to look at, they are assumed. */
+function hasGroupFile(
+  { controllers, unified }: CgroupHierarchies,
+  controller: string,
+  files: readonly string[],
+): boolean {
+  if (!controllers.has(controller) || unified === undefined) return false;
+  const groups = readdirSync(unified, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => `${unified}/${entry.name}`)
+    .filter((group) => existsSync(`${group}/${controller}.stat`) || existsSync(`${group}/${controller}.max`));
+  return groups.length === 0 || groups.some((group) => files.some((file) => existsSync(`${group}/${file}`)));
 }
 
 function readWords(path: string): readonly string[] {

@@ -26,6 +26,8 @@ export class FakeCgroups implements CgroupDriver {
     cpuset: true,
     pidsLimit: true,
     blkioThrottle: true,
+    blkioWeight: true,
+    blkioWeightDevice: true,
   };
   readonly groups = new Map<string, FakeCgroup>();
   /** Called for each pid that {@link kill} strikes. */

@@ -1,4 +1,5 @@
 import type { ResourceSpec } from "../../schema/resources.ts";
+import type { CgroupFeatures } from "../../host/cgroup.ts";
 import { invalid } from "./invalid.ts";
 
 /** What of this machine bounds a request. */
@@ -31,6 +32,26 @@ export function validateResources(
     );
   }
   return warnings;
+}
+
+/** What this kernel has nothing for is left out with a warning, as in Docker, rather than failing the start. */
+export function discardUnsupported<T extends Partial<ResourceSpec>>(
+  resources: T,
+  features: CgroupFeatures,
+): { readonly resources: T; readonly warnings: readonly string[] } {
+  const warnings: string[] = [];
+  let kept = resources;
+  if ((kept.blkioWeight ?? 0) > 0 && !features.blkioWeight) {
+    warnings.push("Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded.");
+    kept = { ...kept, blkioWeight: 0 };
+  }
+  if ((kept.blkioWeightDevice ?? []).length > 0 && !features.blkioWeightDevice) {
+    warnings.push(
+      "Your kernel does not support Block I/O weight_device or the cgroup is not mounted. Weight-device discarded.",
+    );
+    kept = { ...kept, blkioWeightDevice: [] };
+  }
+  return { resources: kept, warnings };
 }
 
 function validateMemory(resources: ResourceSpec, update: boolean): void {
