@@ -6,6 +6,7 @@
  *  - What is in memory is what the store was told; a change that need not survive a power cut says `durable: false`
  *    (it still survives a killed engine).
  */
+import { isDeepStrictEqual } from "node:util";
 import type { InstanceRecord, InstanceState } from "../schema/instance.ts";
 import { InstanceRecord as InstanceRecordSchema } from "../schema/instance.ts";
 import type { Collection, Store } from "../state/store.ts";
@@ -76,7 +77,10 @@ export class InstanceRecords {
     return changed;
   }
 
+  /** Writes nothing when it is so already: recovery says again what it finds. */
   setState(id: string, change: Partial<InstanceState>, durability?: Durability): InstanceRecord {
+    const before = this.require(id);
+    if (isDeepStrictEqual({ ...before.state, ...change }, before.state)) return before;
     return this.update(id, (record) => ({ ...record, state: { ...record.state, ...change } }), durability);
   }
 

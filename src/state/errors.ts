@@ -14,6 +14,11 @@ export const stateErrors = defineErrors({
       `the records in ${path} are of version ${found}; this Berth knows versions up to ${known}`,
     hint: () => "start the newer Berth that wrote them, or another data root",
   },
+  STATE_DISK_FULL: {
+    status: 507,
+    message: ({ path }: { path: string }) => `no space left on the device of ${path}: nothing was changed`,
+    hint: () => "free some space there; containers run on meanwhile",
+  },
   RECORD_INVALID: {
     status: 500,
     message: ({ collection, id, reason }: { collection: string; id: string; reason: string }) =>

@@ -2,19 +2,22 @@ import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { Compile, type Validator } from "typebox/compile";
 import type { TSchema } from "typebox";
 import { messageOf } from "../base/errors.ts";
+import { DiskReserve } from "./disk-reserve.ts";
 import { stateErrors } from "./errors.ts";
 import { migrations } from "./migrations.ts";
 import type { Collection, Journal, OpenJournalEntry, Store } from "./store.ts";
 
 /**
- * Opens (or makes) the records at `path`. `STATE_UNREADABLE`, `STATE_TOO_NEW`.
+ * Opens (or makes) the records at `path`. `STATE_UNREADABLE`, `STATE_TOO_NEW`; later `STATE_DISK_FULL` when even the reserve
+ * (see `disk-reserve.ts`) is used up.
  *
  * WAL with `synchronous=FULL`: a commit returns once it is on the disk. A transaction with `durable: false` lowers that for
  * itself; it is ordered before every later durable one and can only be lost by a power cut, never by a kill of the engine.
  */
 export function openSqliteStore(path: string): Store {
+  const reserve = new DiskReserve(`${path}-reserve`);
   try {
-    return new SqliteStore(path);
+    return whileDiskIsFull(reserve, () => new SqliteStore(path, reserve));
   } catch (error) {
     if (error instanceof Error && error.name === "BerthError") throw error;
     throw stateErrors.STATE_UNREADABLE({ path, reason: messageOf(error) }, { cause: error });
@@ -26,15 +29,20 @@ class SqliteStore implements Store {
   readonly #db: DatabaseSync;
   readonly #put: StatementSync;
   readonly #delete: StatementSync;
+  readonly #reserve: DiskReserve;
+  readonly #path: string;
   #depth = 0;
 
-  constructor(path: string) {
+  constructor(path: string, reserve: DiskReserve) {
+    this.#reserve = reserve;
+    this.#path = path;
     this.#db = new DatabaseSync(path, { timeout: 5000 });
     this.#db.exec("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=1000;");
     this.#migrate(path);
     this.#put = this.#db.prepare("INSERT OR REPLACE INTO records (collection, id, body) VALUES (?, ?, ?)");
     this.#delete = this.#db.prepare("DELETE FROM records WHERE collection = ? AND id = ?");
     this.journal = new SqliteJournal(this.#db, (work) => this.transaction(work));
+    reserve.fill();
   }
 
   collection<T>(name: string, schema: TSchema): Collection<T> {
@@ -55,6 +63,15 @@ class SqliteStore implements Store {
 
   transaction<T>(work: () => T, options: { readonly durable?: boolean } = {}): T {
     if (this.#depth > 0) return work();
+    try {
+      return whileDiskIsFull(this.#reserve, () => this.#transaction(work, options));
+    } catch (error) {
+      if (isDiskFull(error)) throw stateErrors.STATE_DISK_FULL({ path: this.#path }, { cause: error });
+      throw error;
+    }
+  }
+
+  #transaction<T>(work: () => T, options: { readonly durable?: boolean }): T {
     const relaxed = options.durable === false;
     if (relaxed) this.#db.exec("PRAGMA synchronous=NORMAL");
     this.#depth++;
@@ -168,8 +185,25 @@ class SqliteJournal implements Journal {
   }
 
   #entry(id: number, kind: string, subject: string, details: Record<string, unknown>): OpenJournalEntry {
-    return { id, kind, subject, details, end: () => void this.#end.run(id) };
+    return { id, kind, subject, details, end: () => this.#inTransaction(() => void this.#end.run(id)) };
   }
+}
+
+/** Does `work` again with the reserve given up, when there was no room for it. */
+function whileDiskIsFull<T>(reserve: DiskReserve, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (!isDiskFull(error) || !reserve.release()) throw error;
+    return work();
+  }
+}
+
+/** SQLITE_FULL; and SQLITE_IOERR, which is what a full disk is for the file of shared memory. */
+function isDiskFull(error: unknown): boolean {
+  if (!(error instanceof Error && "errcode" in error) || typeof error.errcode !== "number") return false;
+  const primary = error.errcode & 0xff;
+  return primary === 13 || primary === 10;
 }
 
 function readRecord(validator: Validator, collection: string, id: string, body: string): unknown {
