@@ -36,6 +36,7 @@ describe("an engine that was killed", () => {
     await engine.machine.task(id).exited;
     await engine.restart();
     expect(engine.service.resolve(id).state).toMatchObject({ status: "exited", exitCode: 5, handle: null });
+    expect(engine.snapshots.mounted.size).toBe(0);
     expect(engine.actions(id)).toEqual(["create", "start", "die"]);
     expect(engine.machine.tasks.size).toBe(0);
     await engine.restart();

@@ -28,13 +28,15 @@ export class RootMounts {
     return root;
   }
 
+  /** Also of what a predecessor had mounted, for a run that ended before this engine could take part. */
   async release(ctx: OpContext, id: string): Promise<void> {
     using _ = await this.#mutex.acquire(id);
     const mounted = this.#mounted.get(id);
-    if (mounted === undefined) return;
-    mounted.holders--;
-    if (mounted.holders > 0) return;
-    this.#mounted.delete(id);
+    if (mounted !== undefined) {
+      mounted.holders--;
+      if (mounted.holders > 0) return;
+      this.#mounted.delete(id);
+    }
     await this.#snapshotter.unmount(ctx, id);
   }
 
