@@ -7,6 +7,7 @@ import type { ExecTask, TerminalSize } from "./driver.ts";
 import { completeEnvironment } from "./environment.ts";
 import { instanceErrors } from "./errors.ts";
 import type { AttachSession, ExecSpec, ExecState } from "./instance-service.ts";
+import { withLinkEnvironment } from "./link-environment.ts";
 import { driverOf, type Parts } from "./parts.ts";
 import { resolveInstance } from "./resolve.ts";
 import { invalid } from "./validate/invalid.ts";
@@ -143,7 +144,10 @@ export class ExecSessions {
       const task = await driverOf(this.#parts, record.spec).exec(ctx, handle, {
         execId: id,
         argv: spec.argv,
-        env: completeEnvironment(record.spec, record.spec.hostname, { tty: options.tty, additions: spec.env }),
+        env: completeEnvironment(withLinkEnvironment(record, this.#parts.records), record.spec.hostname, {
+          tty: options.tty,
+          additions: spec.env,
+        }),
         user: spec.user === "" ? record.spec.process.user : spec.user,
         groupAdd: record.spec.process.groupAdd,
         workingDir: spec.workingDir === "" ? record.spec.process.workingDir : spec.workingDir,

@@ -7,6 +7,7 @@ import type { EndpointRecord, PortSpec, PublishedPort } from "../schema/network.
 import type { Driver, PrepareRequest, TaskExit } from "./driver.ts";
 import { initialHealth } from "./health-state.ts";
 import type { Run } from "./live-instances.ts";
+import { withLinkEnvironment } from "./link-environment.ts";
 import { resolveMounts } from "./mounts.ts";
 import { joinedNetwork, type NetworkPlace, resolveNamespaces, sharedMemoryMount } from "./namespaces.ts";
 import { cgroupParent, driverOf, isThrowAway, logPath, type Parts, runDir } from "./parts.ts";
@@ -187,7 +188,7 @@ async function prepareRequest(
   const mounts = await resolveMounts(parts, ctx, record, at.network.files, reverter);
   return {
     id,
-    spec,
+    spec: withLinkEnvironment(record, parts.records),
     dir: at.dir,
     rootfs: at.rootfs,
     mounts: sharedMemory === undefined ? mounts : [sharedMemory, ...mounts],

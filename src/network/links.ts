@@ -36,7 +36,7 @@ export function linkEntries(
 }
 
 /** "name", "name:alias", "/name:/other/alias". */
-function parseLink(link: string): { readonly target: string; readonly alias: string } {
+export function parseLink(link: string): { readonly target: string; readonly alias: string } {
   const [target = "", alias = target, ...rest] = link.split(":").map((part) => part.split("/").at(-1) ?? "");
   if (target === "" || alias === "" || rest.length > 0) {
     throw networkErrors.LINK_INVALID({ link, reason: "a link is NAME or NAME:ALIAS" });

@@ -457,6 +457,11 @@ const insideCases: readonly DockerCase[] = [
     "run with a protection that is neither on nor off",
     `run --rm --security-opt no-new-privileges=maybe ${image} true`,
   ),
+  running("legacy link", "-e USER=me --expose 99/udp --expose 80", async (docker) => {
+    const { code, stdout } = await docker.run(words(`run --rm --name linking --link case:my-db ${image} env`));
+    const told = stdout.split("\n").filter((line) => line.startsWith("MY_DB"));
+    return { code, told: told.map((line) => line.replaceAll(/\d+\.\d+\.\d+\.\d+/g, "ADDRESS")).sort() };
+  }),
   running("top", "", async (docker) => {
     const { code, stdout } = await docker.run(words("top case -o pid,comm"));
     return {
