@@ -21,6 +21,11 @@ export const cliErrors = defineErrors({
     status: 400,
     message: ({ path, reason }: { path: string; reason: string }) => `cannot read ${path}: ${reason}`,
   },
+  PORT_NOT_PUBLISHED: {
+    status: 404,
+    message: ({ port, container }: { port: string; container: string }) =>
+      `No public port '${port}' published for ${container}`,
+  },
   NOT_A_TERMINAL: {
     status: 400,
     message: ({ reason }: { reason: string }) => reason,

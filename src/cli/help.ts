@@ -2,6 +2,13 @@ import type { Command, Option } from "./command.ts";
 import { dashed } from "./parse-words.ts";
 import type { CommandEntry, CommandGroup } from "./program.ts";
 
+/** Commands that don't talk to an engine but to the host; they are `daemon/`'s, which explains their flags. */
+export const hostCommands: readonly (readonly [name: string, summary: string])[] = [
+  ["daemon", "Run the engine and serve its API"],
+  ["doctor", "Check this host and say how to mend what is wrong"],
+  ["config show", "Show the engine's settings and where each comes from"],
+];
+
 /** `berth --help`. */
 export function programHelp(groups: readonly CommandGroup[], commands: readonly CommandEntry[]): string {
   const direct = commands.flatMap(({ path, aliases, summary }) =>
@@ -17,11 +24,7 @@ export function programHelp(groups: readonly CommandGroup[], commands: readonly 
       "Groups",
       groups.map(({ name, summary }) => [name, summary]),
     ),
-    section("On this host", [
-      ["daemon", "Run the engine and serve its API"],
-      ["doctor", "Check this host and say how to mend what is wrong"],
-      ["config show", "Show the engine's settings and where each comes from"],
-    ]),
+    section("On this host", hostCommands),
     section("Options", [
       ["-H, --host ADDRESS", "Engine to talk to: unix:///path or tcp://host:port (BERTH_HOST)"],
       ["    --tlscacert FILE", "Trust servers signed by this CA (with --tlscert, --tlskey)"],

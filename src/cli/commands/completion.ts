@@ -1,5 +1,6 @@
 import { defineCommand } from "../command.ts";
 import { cliErrors } from "../errors.ts";
+import { hostCommands } from "../help.ts";
 import { dashed } from "../parse-words.ts";
 
 /** Scripts are written from the same data as the commands themselves, so they can't lag behind. */
@@ -30,6 +31,10 @@ async function completionTable(): Promise<Table> {
     table.set(path, words);
   };
   for (const { name } of groups) add("", name);
+  for (const [name] of hostCommands) {
+    const words = name.split(" ");
+    for (const [index, word] of words.entries()) add(words.slice(0, index).join(" "), word);
+  }
   for (const { path, aliases, load } of commands) {
     const { options } = await load();
     for (const full of [path, ...aliases]) {
@@ -39,6 +44,33 @@ async function completionTable(): Promise<Table> {
     }
   }
   return table;
+}
+
+/** Commands whose words name something of the engine's. */
+const containers = {
+  any: both("container", "start restart rm rename diff commit export cp port wait update logs inspect").concat(
+    "inspect",
+  ),
+  running: both("container", "stop kill exec attach top stats pause unpause"),
+};
+const images = [
+  ...both("image", "tag push save history"),
+  "run",
+  "create",
+  "container run",
+  "container create",
+  "rmi",
+].concat(["image rm", "image inspect"]);
+const networks = ["network rm", "network inspect", "network connect", "network disconnect"];
+const volumes = ["volume rm", "volume inspect"];
+
+function both(group: string, words: string): readonly string[] {
+  return words.split(" ").flatMap((word) => (word === "inspect" ? [`${group} ${word}`] : [word, `${group} ${word}`]));
+}
+
+/** A pattern of bash's `case`. */
+function namesOf(paths: readonly string[]): string {
+  return `    ${paths.map((path) => `"${path}":*`).join("|")}`;
 }
 
 function bashScript(table: Table): string {
@@ -56,9 +88,11 @@ _berth() {
   done
   case "$path:$cur" in
     *:-*) COMPREPLY=($(compgen -W "$(_berth_words "$path")" -- "$cur")) ;;
-    start:*|restart:*|rm:*|"container start":*|"container rm":*) COMPREPLY=($(compgen -W "$(berth ps -a --format '{{.Names}}' 2>/dev/null)" -- "$cur")) ;;
-    stop:*|kill:*|exec:*|logs:*|attach:*|top:*|pause:*) COMPREPLY=($(compgen -W "$(berth ps --format '{{.Names}}' 2>/dev/null)" -- "$cur")) ;;
-    run:*|create:*|rmi:*|push:*|save:*|history:*) COMPREPLY=($(compgen -W "$(berth images --format '{{.Repository}}:{{.Tag}}' 2>/dev/null)" -- "$cur")) ;;
+${namesOf(containers.any)}) COMPREPLY=($(compgen -W "$(berth ps -a --format '{{.Names}}' 2>/dev/null)" -- "$cur")) ;;
+${namesOf(containers.running)}) COMPREPLY=($(compgen -W "$(berth ps --format '{{.Names}}' 2>/dev/null)" -- "$cur")) ;;
+${namesOf(images)}) COMPREPLY=($(compgen -W "$(berth images --format '{{.Repository}}:{{.Tag}}' 2>/dev/null)" -- "$cur")) ;;
+${namesOf(networks)}) COMPREPLY=($(compgen -W "$(berth network ls --format '{{.Name}}' 2>/dev/null)" -- "$cur")) ;;
+${namesOf(volumes)}) COMPREPLY=($(compgen -W "$(berth volume ls -q 2>/dev/null)" -- "$cur")) ;;
     *) COMPREPLY=($(compgen -W "$(_berth_words "$path")" -- "$cur")) ;;
   esac
 }

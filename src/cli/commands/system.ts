@@ -107,7 +107,10 @@ export const version = defineCommand({
     };
     const Server = await ctx.client.call<EngineVersion>("GET", "/version");
     if (format !== undefined || json) {
-      printObject(ctx, { Client, Server }, json ? "json" : format);
+      // Templates know the field by its name in docker's code, JSON by that of the API.
+      const named = <T extends { readonly ApiVersion: string }>(of: T) => ({ ...of, APIVersion: of.ApiVersion });
+      if (json || format === "json") printObject(ctx, { Client, Server }, "json");
+      else printObject(ctx, { Client: named(Client), Server: named(Server) }, format);
       return;
     }
     ctx.stdout.write(
@@ -191,8 +194,8 @@ export const df = defineCommand({
       type,
       String(total),
       String(active),
-      decimalSize(size),
-      size > 0 ? `${decimalSize(free)} (${Math.round((free / size) * 100)}%)` : decimalSize(free),
+      decimalSize(size, 4),
+      size > 0 ? `${decimalSize(free, 4)} (${Math.round((free / size) * 100)}%)` : decimalSize(free, 4),
     ];
     const running = containers.filter(
       ({ State }) => State === "running" || State === "paused" || State === "restarting",

@@ -1,6 +1,7 @@
 import type { CliContext } from "../command.ts";
 import { renderTable } from "./table.ts";
 import { compileTemplate } from "./template.ts";
+import { TemplateFields } from "./template-values.ts";
 
 /** A column: its heading, the field's name in templates, and its text for a row. */
 export interface Column<T> {
@@ -9,6 +10,8 @@ export interface Column<T> {
   readonly value: (row: T) => string;
   /** Only for templates and JSON. */
   readonly hidden?: boolean;
+  /** In templates the field takes an argument, as in `{{.Label "name"}}`; it is in no table and no JSON. */
+  readonly lookUp?: (row: T, argument: string) => string;
 }
 
 /**
@@ -16,13 +19,13 @@ export interface Column<T> {
  * prints chosen columns with headings. `berth`'s `--json` is `--format json`.
  */
 export function printListing<T>(
-  ctx: CliContext,
+  ctx: { readonly stdout: { write(text: string): unknown } },
   columns: readonly Column<T>[],
   rows: readonly T[],
   format: string | undefined,
 ): void {
   if (format === undefined || format === "table" || format === "") {
-    const shown = columns.filter(({ hidden }) => hidden !== true);
+    const shown = columns.filter(({ hidden, lookUp }) => hidden !== true && lookUp === undefined);
     const cells = rows.map((row) => shown.map(({ value }) => value(row)));
     ctx.stdout.write(
       renderTable(
@@ -32,7 +35,13 @@ export function printListing<T>(
     );
     return;
   }
-  const fields = (row: T) => Object.fromEntries(columns.map(({ field, value }) => [field, value(row)]));
+  const fields = (row: T) =>
+    new TemplateFields(
+      columns.map(({ field, value, lookUp }) => [
+        field,
+        lookUp === undefined ? value(row) : (argument: string) => lookUp(row, argument),
+      ]),
+    );
   if (format === "json") {
     for (const row of rows) ctx.stdout.write(`${JSON.stringify(fields(row))}\n`);
     return;
@@ -44,7 +53,11 @@ export function printListing<T>(
     for (const line of lines) ctx.stdout.write(`${line}\n`);
     return;
   }
-  const headings = template(Object.fromEntries(columns.map(({ field, heading }) => [field, heading])));
+  const headings = template(
+    new TemplateFields(
+      columns.map(({ field, heading, lookUp }) => [field, lookUp === undefined ? heading : (name: string) => name]),
+    ),
+  );
   ctx.stdout.write(
     renderTable(
       headings.split("\t"),

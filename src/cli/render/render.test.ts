@@ -1,8 +1,9 @@
 import { humanDuration } from "../../base/human-duration.ts";
 import { describe, expect, it } from "vitest";
+import { printListing } from "./listing.ts";
 import { renderTable } from "./table.ts";
 import { compileTemplate } from "./template.ts";
-import { binarySize, decimalSize, parseDuration, parseSize } from "./units.ts";
+import { binarySize, decimalSize, goTime, parseDuration, parseSize } from "./units.ts";
 
 const container = {
   Name: "/web",
@@ -10,6 +11,35 @@ const container = {
   Config: { Env: ["A=1", "B=2"], Labels: { z: "1", a: "2" } },
   NetworkSettings: { Ports: { "80/tcp": [{ HostIp: "0.0.0.0", HostPort: "8080" }] } },
 };
+
+describe("listings", () => {
+  const columns = [
+    { heading: "NAME", field: "Name", value: ({ name }: Row) => name },
+    { heading: "", field: "Label", value: () => "", lookUp: ({ labels }: Row, key: string) => labels[key] ?? "" },
+  ];
+  interface Row {
+    readonly name: string;
+    readonly labels: Readonly<Record<string, string>>;
+  }
+  const row: Row = { name: "web", labels: { tier: "front" } };
+  const print = (format?: string): string => {
+    let text = "";
+    printListing({ stdout: { write: (chunk: string) => void (text += chunk) } }, columns, [row], format);
+    return text;
+  };
+
+  it("have fields that look something up, in templates only", () => {
+    expect(print('{{.Name}} {{.Label "tier"}}')).toBe("web front\n");
+    expect(print('table {{.Name}}\t{{.Label "tier"}}')).toBe("NAME      tier\nweb       front\n");
+    expect(print("json")).toBe('{"Name":"web"}\n');
+    expect(print()).toBe("NAME\nweb\n");
+  });
+
+  it("refuse fields that they lack", () => {
+    expect(() => print("{{.Nmae}}")).toThrow("there is no field Nmae (there are Name, Label)");
+    expect(() => print('{{.Name "x"}}')).toThrow("only a field that is a function takes an argument");
+  });
+});
 
 describe("templates", () => {
   it.each([
@@ -57,7 +87,7 @@ it("pads columns by the widest cell and leaves no trailing space", () => {
 
 describe("units", () => {
   it("writes sizes and durations as docker does", () => {
-    expect([0, 999, 1000, 117_000_000, 1_500_000_000].map(decimalSize)).toEqual([
+    expect([0, 999, 1000, 117_000_000, 1_500_000_000].map((bytes) => decimalSize(bytes))).toEqual([
       "0B",
       "999B",
       "1kB",

@@ -1,12 +1,16 @@
 /** Expressions inside `{{…}}`: fields, variables, literals, calls, parentheses and pipes. */
+import { cliErrors } from "../errors.ts";
 import { templateFunctions } from "./template-functions.ts";
+import { TemplateFields } from "./template-values.ts";
 
 export type Expression =
   | { readonly kind: "literal"; readonly value: unknown }
   /** A variable or `.` and the fields after it. */
   | { readonly kind: "path"; readonly root: string; readonly fields: readonly string[] }
   | { readonly kind: "fieldsOf"; readonly of: Expression; readonly fields: readonly string[] }
-  | { readonly kind: "call"; readonly name: string; readonly arguments: readonly Expression[] };
+  | { readonly kind: "call"; readonly name: string; readonly arguments: readonly Expression[] }
+  /** A field that is a function: `.Label "name"`. */
+  | { readonly kind: "method"; readonly of: Expression; readonly argument: Expression };
 
 /** What an expression is evaluated in: `.`, and `$` with the variables. */
 export interface Scope {
@@ -46,7 +50,12 @@ function parsePipe(cursor: Cursor, fail: Fail): Expression {
 function parseCall(cursor: Cursor, fail: Fail): Expression {
   const token = cursor.tokens[cursor.position];
   if (token === undefined) throw fail("missing value for command");
-  if (!/^[a-z]\w*$/i.test(token) || ["true", "false", "nil"].includes(token)) return parseOperand(cursor, fail);
+  if (!/^[a-z]\w*$/i.test(token) || ["true", "false", "nil"].includes(token)) {
+    const of = parseOperand(cursor, fail);
+    const next = cursor.tokens[cursor.position];
+    if (of.kind !== "path" || next === undefined || !/^["`]/.test(next)) return of;
+    return { kind: "method", of, argument: parseOperand(cursor, fail) };
+  }
   if (!(token in templateFunctions)) throw fail(`function "${token}" not defined`);
   cursor.position++;
   const values: Expression[] = [];
@@ -98,6 +107,13 @@ export function evaluate(expression: Expression, scope: Scope): unknown {
     }
     case "fieldsOf":
       return follow(evaluate(expression.of, scope), expression.fields);
+    case "method": {
+      const method = evaluate(expression.of, scope);
+      if (typeof method !== "function") {
+        throw cliErrors.TEMPLATE_INVALID({ template: "", reason: "only a field that is a function takes an argument" });
+      }
+      return method(evaluate(expression.argument, scope)) as unknown;
+    }
     case "call":
       return templateFunctions[expression.name]?.(expression.arguments.map((argument) => evaluate(argument, scope)));
   }
@@ -107,6 +123,7 @@ function follow(value: unknown, fields: readonly string[]): unknown {
   let current = value;
   for (const field of fields) {
     if (typeof current !== "object" || current === null) return undefined;
+    TemplateFields.check(current, field);
     current = (current as Readonly<Record<string, unknown>>)[field];
   }
   return current;

@@ -1,6 +1,6 @@
-/** "1.5GB", decimal, with the precision docker uses for image sizes (go-units HumanSizeWithPrecision 3). */
-export function decimalSize(bytes: number): string {
-  return scaled(bytes, 1000, ["B", "kB", "MB", "GB", "TB", "PB"], 3);
+/** "1.5GB", decimal, with the digits docker shows of images' sizes: 3 (go-units' HumanSize has 4). */
+export function decimalSize(bytes: number, digits = 3): string {
+  return scaled(bytes, 1000, ["B", "kB", "MB", "GB", "TB", "PB"], digits);
 }
 
 /** "512MiB", binary, four digits, as `docker stats` writes memory. */
@@ -16,6 +16,15 @@ function scaled(bytes: number, base: number, units: readonly string[], digits: n
     unit++;
   }
   return `${Number(value.toPrecision(digits))}${units[unit]}`;
+}
+
+/** As Go prints a time, which docker's `{{.CreatedAt}}` shows: "2026-01-31 10:00:00 +0000 UTC". */
+export function goTime(ms: number): string {
+  const minutes = -new Date(ms).getTimezoneOffset();
+  const [date = "", time = ""] = new Date(ms + minutes * 60_000).toISOString().split(/[T.]/);
+  const two = (value: number) => String(Math.trunc(value)).padStart(2, "0");
+  const offset = `${minutes < 0 ? "-" : "+"}${two(Math.abs(minutes) / 60)}${two(Math.abs(minutes) % 60)}`;
+  return `${date} ${time} ${offset} ${minutes === 0 ? "UTC" : offset}`;
 }
 
 const sizeUnits: Readonly<Record<string, number>> = { "": 0, b: 0, k: 1, m: 2, g: 3, t: 4, p: 5 };

@@ -3,6 +3,7 @@ import { defineCommand, flag, list, text } from "../../command.ts";
 import { cliErrors } from "../../errors.ts";
 import { followSize, joinStreams } from "../../terminal/streams.ts";
 import { attachUntilExit } from "./attached.ts";
+import { environment } from "./create-body.ts";
 
 export const attach = defineCommand({
   arguments: "CONTAINER",
@@ -41,6 +42,7 @@ export const exec = defineCommand({
     interactive: flag("Keep stdin open", "i"),
     tty: flag("Allocate a terminal", "t"),
     env: list("NAME=VALUE", "Set an environment variable", "e"),
+    envFile: list("FILE", "Read environment variables from a file"),
     user: text("USER", "User to run as", "u"),
     workdir: text("DIR", "Working directory", "w"),
     privileged: flag("Give it all privileges"),
@@ -52,7 +54,7 @@ export const exec = defineCommand({
       throw cliErrors.NOT_A_TERMINAL({ reason: "the input device is not a TTY" });
     const body = {
       Cmd: command,
-      Env: values.env,
+      Env: environment(values, ctx.environment),
       User: values.user ?? "",
       WorkingDir: values.workdir ?? "",
       Tty: values.tty,

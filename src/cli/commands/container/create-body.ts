@@ -189,7 +189,11 @@ function networkName(text: string): string {
   return networkOptions(text).get("name") ?? text;
 }
 
-function environment(values: CreateValues, ours: CreateContext["environment"]): readonly string[] {
+/** `--env` and `--env-file` as the engine's list; a name alone passes our own value on, when there is one. */
+export function environment(
+  values: Pick<CreateValues, "env" | "envFile">,
+  ours: CreateContext["environment"],
+): readonly string[] {
   const lines = [...values.envFile.flatMap(fileLines), ...values.env];
   return lines.flatMap((line) => {
     if (line.includes("=")) return [line];
@@ -257,7 +261,8 @@ function device(word: string): Json {
   };
 }
 
-function ulimit(word: string): Json {
+/** `--ulimit name=soft[:hard]` as the engine takes it. */
+export function ulimit(word: string): Json {
   const match = /^(\w+)=(-?\d+)(?::(-?\d+))?$/.exec(word);
   if (match === null)
     throw cliErrors.OPTION_INVALID({ option: "ulimit", value: word, reason: "name=soft[:hard] is needed" });

@@ -22,6 +22,7 @@ export const createOptions = {
   stopSignal: text("SIGNAL", "Signal that stops it"),
   stopTimeout: integer("SECONDS", "Time to stop before it is killed"),
   platform: text("OS/ARCH", "Platform of the image"),
+  quiet: flag("Pull without progress", "q"),
   pull: text("WHEN", "Pull the image before: always, missing, never"),
   runtime: text("NAME", "OCI runtime to use"),
   cidfile: text("FILE", "Write the container's id to a file"),

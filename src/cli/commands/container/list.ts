@@ -3,7 +3,7 @@ import { shortId } from "../../../base/ids.ts";
 import { defineCommand, flag, integer, list as listOption, text } from "../../command.ts";
 import { filtersQuery } from "../../render/filters.ts";
 import { type Column, printListing } from "../../render/listing.ts";
-import { decimalSize } from "../../render/units.ts";
+import { decimalSize, goTime } from "../../render/units.ts";
 
 interface Summary {
   readonly Id: string;
@@ -46,7 +46,8 @@ export const list = defineCommand({
     const query = {
       all: values.all || limit !== undefined,
       limit,
-      size: values.size,
+      // A template that shows sizes asks for them.
+      size: values.size || /\.Size\b/.test(values.format ?? ""),
       filters: filtersQuery(values.filter),
     };
     const containers = await ctx.client.call<readonly Summary[]>("GET", "/containers/json", { query });
@@ -83,14 +84,15 @@ function columns(now: number, full: boolean, size: boolean): readonly Column<Sum
     {
       heading: "SIZE",
       field: "Size",
-      value: ({ SizeRw, SizeRootFs }) => `${decimalSize(SizeRw ?? 0)} (virtual ${decimalSize(SizeRootFs ?? 0)})`,
+      value: ({ SizeRw = 0, SizeRootFs = 0 }) =>
+        SizeRootFs === 0 ? decimalSize(SizeRw) : `${decimalSize(SizeRw)} (virtual ${decimalSize(SizeRootFs)})`,
       hidden: !size,
     },
     { heading: "STATE", field: "State", value: ({ State }) => State, hidden: true },
     {
       heading: "CREATED AT",
       field: "CreatedAt",
-      value: ({ Created }) => new Date(Created * 1000).toISOString(),
+      value: ({ Created }) => goTime(Created * 1000),
       hidden: true,
     },
     {
@@ -100,6 +102,18 @@ function columns(now: number, full: boolean, size: boolean): readonly Column<Sum
         Object.entries(Labels)
           .map(([key, value]) => `${key}=${value}`)
           .join(","),
+      hidden: true,
+    },
+    {
+      heading: "",
+      field: "Label",
+      value: () => "",
+      lookUp: ({ Labels }, name) => Labels[name] ?? "",
+    },
+    {
+      heading: "LOCAL VOLUMES",
+      field: "LocalVolumes",
+      value: ({ Mounts }) => String(Mounts.filter(({ Name }) => Name !== undefined && Name !== "").length),
       hidden: true,
     },
     {

@@ -78,7 +78,7 @@ export const top = defineCommand({
       `/containers/${name}/top`,
       { query },
     );
-    ctx.stdout.write(renderTable(Titles, Processes));
+    ctx.stdout.write(renderTable(Titles, Processes, { minimum: 20 }));
   },
 });
 
@@ -113,8 +113,7 @@ export const port = defineCommand({
       return;
     }
     const bindings = NetworkSettings.Ports[key] ?? [];
-    if (bindings.length === 0)
-      throw cliErrors.USAGE({ reason: `no public port '${key}' published for ${name}`, command: "port" });
+    if (bindings.length === 0) throw cliErrors.PORT_NOT_PUBLISHED({ port: wanted ?? "", container: name });
     for (const { HostIp, HostPort } of bindings) ctx.stdout.write(`${address(HostIp, HostPort)}\n`);
   },
 });

@@ -14,12 +14,12 @@ interface Created {
 
 export const create = defineCommand({
   arguments: "IMAGE [COMMAND] [ARG...]",
-  options: createOptions,
+  options: { ...createOptions, attach: list("STREAM", "Attach to stdin, stdout or stderr", "a") },
   passThrough: true,
   async run(ctx, [image = "", ...command], values) {
     const body = createBody(image, command, values, {
       environment: ctx.environment,
-      attach: { stdin: values.interactive, stdout: true, stderr: true },
+      attach: attachedStreams(values.attach, false, values.interactive),
     });
     ctx.stdout.write(`${await createContainer(ctx, image, body, values)}\n`);
   },
@@ -63,6 +63,11 @@ export const run = defineCommand({
   },
 });
 
+function withTag(image: string): string {
+  const hasTag = image.includes("@") || image.lastIndexOf(":") > image.lastIndexOf("/");
+  return hasTag ? image : `${image}:latest`;
+}
+
 /** Creates, pulling the image when it is missing (or as `--pull` says). Prints warnings; returns the id. */
 async function createContainer(
   ctx: CliContext,
@@ -79,7 +84,8 @@ async function createContainer(
   const when = values.pull ?? "missing";
   if (!["always", "missing", "never"].includes(when))
     throw cliErrors.OPTION_INVALID({ option: "pull", value: when, reason: "always, missing or never" });
-  const pull = () => pullImage({ ...ctx, stdout: ctx.stderr }, image, { platform: values.platform });
+  const pull = () =>
+    pullImage({ ...ctx, stdout: ctx.stderr }, image, { platform: values.platform, quiet: values.quiet });
   if (when === "always") await pull();
   const post = () =>
     ctx.client.call<Created>("POST", "/containers/create", {
@@ -92,7 +98,7 @@ async function createContainer(
   } catch (error) {
     if (!(isBerthError(error) && error.status === 404 && /no such image/i.test(error.message)) || when === "never")
       throw error;
-    ctx.stderr.write(`Unable to find image '${image}' locally\n`);
+    if (!values.quiet) ctx.stderr.write(`Unable to find image '${withTag(image)}' locally\n`);
     await pull();
     created = await post();
   }

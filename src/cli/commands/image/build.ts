@@ -2,12 +2,12 @@ import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { relative, resolve } from "node:path";
 import { Readable } from "node:stream";
 import { messageOf } from "../../../base/errors.ts";
-import { type CliContext, defineCommand, flag, list, text } from "../../command.ts";
+import { type CliContext, defineCommand, flag, integer, list, text } from "../../command.ts";
 import { cliErrors } from "../../errors.ts";
 import { allRegistryAuths } from "../../registry-auth.ts";
 import { drawProgress } from "../../render/progress.ts";
 import { parseSize } from "../../render/units.ts";
-import { pairs } from "../container/create-body.ts";
+import { pairs, ulimit } from "../container/create-body.ts";
 import { packContext, packFile } from "./pack-context.ts";
 
 export const build = defineCommand({
@@ -29,6 +29,13 @@ export const build = defineCommand({
     rm: flag("Remove step containers (always done)"),
     forceRm: flag("Remove step containers also after a failure"),
     memory: text("BYTES", "Memory limit of RUN instructions", "m"),
+    memorySwap: text("BYTES", "Memory and swap limit of RUN instructions; -1 is unlimited swap"),
+    cpuShares: integer("N", "Relative CPU weight of RUN instructions", "c"),
+    cpuPeriod: integer("MICROSECONDS", "CFS period of RUN instructions"),
+    cpuQuota: integer("MICROSECONDS", "CFS quota of RUN instructions"),
+    cpusetCpus: text("CPUS", "CPUs that RUN instructions may use: 0-2,4"),
+    cpusetMems: text("NODES", "Memory nodes that RUN instructions may use"),
+    ulimit: list("NAME=SOFT[:HARD]", "Resource limit of processes in RUN instructions"),
     shmSize: text("BYTES", "Size of /dev/shm in RUN instructions"),
     squash: flag("Join the new layers to one"),
   },
@@ -51,6 +58,13 @@ export const build = defineCommand({
       platform: values.platform,
       cachefrom: values.cacheFrom.length > 0 ? JSON.stringify(values.cacheFrom) : undefined,
       memory: bytes(values.memory, "memory"),
+      memswap: values.memorySwap === "-1" ? -1 : bytes(values.memorySwap, "memory-swap"),
+      cpushares: values.cpuShares,
+      cpuperiod: values.cpuPeriod,
+      cpuquota: values.cpuQuota,
+      cpusetcpus: values.cpusetCpus,
+      cpusetmems: values.cpusetMems,
+      ulimits: values.ulimit.length > 0 ? JSON.stringify(values.ulimit.map(ulimit)) : undefined,
       shmsize: bytes(values.shmSize, "shm-size"),
       squash: values.squash || undefined,
     };

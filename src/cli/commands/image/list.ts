@@ -3,7 +3,7 @@ import { shortId } from "../../../base/ids.ts";
 import { defineCommand, flag, list as listOption, text } from "../../command.ts";
 import { filtersQuery } from "../../render/filters.ts";
 import { type Column, printListing } from "../../render/listing.ts";
-import { decimalSize } from "../../render/units.ts";
+import { decimalSize, goTime } from "../../render/units.ts";
 
 interface Summary {
   readonly Id: string;
@@ -78,7 +78,7 @@ function columns(now: number, full: boolean, digests: boolean): readonly Column<
     {
       heading: "CREATED AT",
       field: "CreatedAt",
-      value: ({ image }) => new Date(image.Created * 1000).toISOString(),
+      value: ({ image }) => goTime(image.Created * 1000),
       hidden: true,
     },
   ];

@@ -1,10 +1,13 @@
 import { shortId } from "../../../base/ids.ts";
-import { defineCommand, flag, list as listOption, text } from "../../command.ts";
+import { defineCommand, flag, integer, list as listOption, text } from "../../command.ts";
 import { forEachWord } from "../../each.ts";
 import { filtersQuery } from "../../render/filters.ts";
 import { type Column, printListing } from "../../render/listing.ts";
+import { goTime } from "../../render/units.ts";
 import { confirm } from "../../terminal/confirm.ts";
 import { pairs } from "../container/create-body.ts";
+import { cliErrors } from "../../errors.ts";
+import { ipamPools } from "./ipam-pools.ts";
 
 interface Network {
   readonly Id: string;
@@ -12,6 +15,7 @@ interface Network {
   readonly Driver: string;
   readonly Scope: string;
   readonly Internal: boolean;
+  readonly EnableIPv4?: boolean;
   readonly EnableIPv6: boolean;
   readonly Created: string;
   readonly Labels: Readonly<Record<string, string>> | null;
@@ -42,7 +46,9 @@ export const list = defineCommand({
       { heading: "SCOPE", field: "Scope", value: ({ Scope }) => Scope },
       { heading: "INTERNAL", field: "Internal", value: ({ Internal }) => String(Internal), hidden: true },
       { heading: "IPV6", field: "IPv6", value: ({ EnableIPv6 }) => String(EnableIPv6), hidden: true },
-      { heading: "CREATED AT", field: "CreatedAt", value: ({ Created }) => Created, hidden: true },
+      { heading: "CREATED AT", field: "CreatedAt", value: ({ Created }) => goTime(Date.parse(Created)), hidden: true },
+      { heading: "IPV4", field: "IPv4", value: ({ EnableIPv4 }) => String(EnableIPv4 ?? true), hidden: true },
+      { heading: "", field: "Label", value: () => "", lookUp: ({ Labels }, label) => Labels?.[label] ?? "" },
       {
         heading: "LABELS",
         field: "Labels",
@@ -67,26 +73,28 @@ export const create = defineCommand({
     auxAddress: listOption("NAME=ADDRESS", "Never give out this address"),
     internal: flag("No way out of the network"),
     attachable: flag("Allow connecting by hand"),
+    ipv4: text("YES", "Enable IPv4 (default true)"),
     ipv6: flag("Enable IPv6"),
+    ipamDriver: text("DRIVER", "IPAM driver (only default)"),
+    ipamOpt: listOption("KEY=VALUE", "IPAM driver option"),
+    scope: text("SCOPE", "Scope of the network (only local)"),
     opt: listOption("KEY=VALUE", "Driver option", "o"),
     label: listOption("KEY=VALUE", "Set a label"),
   },
   async run(ctx, [name], values) {
-    const config = values.subnet.map((subnet, index) => ({
-      Subnet: subnet,
-      ...(values.gateway[index] === undefined ? {} : { Gateway: values.gateway[index] }),
-      ...(values.ipRange[index] === undefined ? {} : { IPRange: values.ipRange[index] }),
-      ...(index === 0 && values.auxAddress.length > 0
-        ? { AuxiliaryAddresses: pairs(values.auxAddress, "aux-address") }
-        : {}),
-    }));
     const body = {
       Name: name,
       Driver: values.driver ?? "bridge",
       Internal: values.internal,
       Attachable: values.attachable,
       EnableIPv6: values.ipv6,
-      IPAM: { Driver: "default", Config: config },
+      ...(values.ipv4 === undefined ? {} : { EnableIPv4: yes("ipv4", values.ipv4) }),
+      ...(values.scope === undefined ? {} : { Scope: values.scope }),
+      IPAM: {
+        Driver: values.ipamDriver ?? "default",
+        ...(values.ipamOpt.length === 0 ? {} : { Options: pairs(values.ipamOpt, "ipam-opt") }),
+        Config: ipamPools(values),
+      },
       Options: pairs(values.opt, "opt"),
       Labels: pairs(values.label, "label"),
     };
@@ -97,6 +105,12 @@ export const create = defineCommand({
     ctx.stdout.write(`${Id}\n`);
   },
 });
+
+function yes(option: string, value: string): boolean {
+  if (["1", "t", "true"].includes(value.toLowerCase())) return true;
+  if (["0", "f", "false"].includes(value.toLowerCase())) return false;
+  throw cliErrors.OPTION_INVALID({ option, value, reason: "true or false is needed" });
+}
 
 export const remove = defineCommand({
   arguments: "NETWORK [NETWORK...]",
@@ -115,12 +129,14 @@ export const connect = defineCommand({
     ip6: text("ADDRESS", "IPv6 address"),
     link: listOption("CONTAINER:ALIAS", "Add a link to another container"),
     driverOpt: listOption("KEY=VALUE", "Driver option"),
+    gwPriority: integer("N", "The network of the highest gives the default route"),
   },
   async run(ctx, [name, container], values) {
     const EndpointConfig = {
       Aliases: values.alias,
       Links: values.link,
       DriverOpts: pairs(values.driverOpt, "driver-opt"),
+      ...(values.gwPriority === undefined ? {} : { GwPriority: values.gwPriority }),
       IPAMConfig: {
         ...(values.ip === undefined ? {} : { IPv4Address: values.ip }),
         ...(values.ip6 === undefined ? {} : { IPv6Address: values.ip6 }),
