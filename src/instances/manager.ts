@@ -147,7 +147,11 @@ function assemble(dependencies: InstanceDependencies): Parts {
     background: work,
     lives: new LiveInstances(),
     locks: new KeyedMutex(),
-    rootMounts: new RootMounts(snapshotter, makeRootSkeleton(dependencies.dataRoot)),
+    rootMounts: new RootMounts(snapshotter, makeRootSkeleton(dependencies.dataRoot), async (ctx, id) => {
+      const { imageId } = records.require(id);
+      const image = dependencies.images.list({ intermediate: true }).find((candidate) => candidate.id === imageId);
+      if (image !== undefined) await dependencies.images.unpack(ctx, image);
+    }),
     rotation: new LogRotation({ ...dependencies, records }),
     execs: new ExecSessions({ ...dependencies, clock, records, publish, background: work }),
   };

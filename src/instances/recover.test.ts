@@ -19,6 +19,16 @@ describe("an engine that was killed", () => {
     expect(engine.networks.sandboxes.size).toBe(0);
   });
 
+  it("unpacks an image again whose layers a power cut kept from the disk", async () => {
+    await using engine = new TestEngine();
+    const id = await engine.create(["sleep", "100"]);
+    engine.snapshots.lostLayers.add("chain-of-busybox");
+    await expect(engine.service.start(engine.ctx, id)).rejects.toThrow("no layer chain-of-busybox");
+    engine.images.onUnpack = () => engine.snapshots.lostLayers.clear();
+    await engine.service.start(engine.ctx, id);
+    expect(engine.service.resolve(id).state.status).toBe("running");
+  });
+
   it("keeps paused ones paused", async () => {
     await using engine = new TestEngine();
     const id = await engine.run(["sleep", "100"]);

@@ -1,3 +1,4 @@
+import { isBerthError } from "../base/errors.ts";
 import { KeyedMutex } from "../base/keyed-mutex.ts";
 import { cleanupContext, type OpContext } from "../base/op-context.ts";
 import type { Snapshotter } from "../snapshots/snapshotter.ts";
@@ -6,13 +7,15 @@ import type { Snapshotter } from "../snapshots/snapshotter.ts";
 export class RootMounts {
   readonly #snapshotter: Snapshotter;
   readonly #skeleton: string;
+  readonly #unpack: (ctx: OpContext, id: string) => Promise<void>;
   readonly #mutex = new KeyedMutex();
   readonly #mounted = new Map<string, { readonly root: string; holders: number }>();
 
-  /** `skeleton`: see `root-skeleton.ts`. */
-  constructor(snapshotter: Snapshotter, skeleton: string) {
+  /** `skeleton`: see `root-skeleton.ts`. `unpack` makes the layers below an instance's root anew from its image. */
+  constructor(snapshotter: Snapshotter, skeleton: string, unpack: (ctx: OpContext, id: string) => Promise<void>) {
     this.#snapshotter = snapshotter;
     this.#skeleton = skeleton;
+    this.#unpack = unpack;
   }
 
   /** Mounts it, or takes part in a mount that is there. Each `hold` needs one {@link release}. */
@@ -23,9 +26,21 @@ export class RootMounts {
       mounted.holders++;
       return mounted.root;
     }
-    const root = await this.#snapshotter.mount(ctx, id, { ...options, beneath: this.#skeleton });
+    const root = await this.#mount(ctx, id, options);
     this.#mounted.set(id, { root, holders: 1 });
     return root;
+  }
+
+  async #mount(ctx: OpContext, id: string, options: { readonly volatile: boolean }): Promise<string> {
+    const mount = () => this.#snapshotter.mount(ctx, id, { ...options, beneath: this.#skeleton });
+    try {
+      return await mount();
+    } catch (error) {
+      // A layer that a power cut kept from the disk was dropped at the next start; its blob is there.
+      if (!isBerthError(error, "LAYER_NOT_FOUND")) throw error;
+      await this.#unpack(ctx, id);
+      return await mount();
+    }
   }
 
   /** Also of what a predecessor had mounted, for a run that ended before this engine could take part. */

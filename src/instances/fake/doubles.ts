@@ -14,6 +14,7 @@ import type { Snapshotter } from "../../snapshots/snapshotter.ts";
 import type { CreateVolumeRequest, VolumeService } from "../../volumes/volume-service.ts";
 
 const doubleErrors = defineErrors({
+  LAYER_NOT_FOUND: { status: 404, message: (p: { readonly chainId: string }) => `no layer ${p.chainId}` },
   IMAGE_NOT_FOUND: { status: 404, message: (p: { readonly name: string }) => `No such image: ${p.name}` },
   NETWORK_NOT_FOUND: { status: 404, message: (p: { readonly name: string }) => `network ${p.name} not found` },
   VOLUME_NOT_FOUND: { status: 404, message: (p: { readonly name: string }) => `get ${p.name}: no such volume` },
@@ -27,6 +28,7 @@ function unused(): never {
 
 /** One image, "busybox:latest", whose run configuration a test sets. */
 export class ImagesDouble {
+  onUnpack: () => void = () => {};
   readonly created: CreateImageRequest[] = [];
   readonly id = `sha256:${"a".repeat(64)}`;
   runConfig: ImageRunConfig = {};
@@ -58,7 +60,10 @@ export class ImagesDouble {
       },
       list: () => [this.image],
       keep: unused,
-      unpack: async () => "chain-of-busybox",
+      unpack: async () => {
+        this.onUnpack();
+        return "chain-of-busybox";
+      },
       create: async (_ctx, request) => {
         this.created.push(request);
         return { ...this.image, id: `sha256:${"e".repeat(64)}`, config: request.config };
@@ -86,6 +91,8 @@ export class SnapshotsDouble {
   readonly parents = new Map<string, string>();
   readonly mounted = new Set<string>();
   readonly volatile = new Set<string>();
+  /** By chain id: snapshots on these can't be mounted. */
+  readonly lostLayers = new Set<string>();
 
   constructor(base: string) {
     this.base = base;
@@ -103,7 +110,9 @@ export class SnapshotsDouble {
         this.parents.set(id, parent);
       },
       mount: async (_ctx, id, options) => {
-        if (!this.parents.has(id)) throw new Error(`no snapshot ${id}`);
+        const chainId = this.parents.get(id);
+        if (chainId === undefined) throw new Error(`no snapshot ${id}`);
+        if (this.lostLayers.has(chainId)) throw doubleErrors.LAYER_NOT_FOUND({ chainId });
         this.mounted.add(id);
         if (options?.volatile === true) this.volatile.add(id);
         return this.rootOf(id);
