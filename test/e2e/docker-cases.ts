@@ -2,7 +2,7 @@
  * What people do with the `docker` client, as cases: each runs some invocations on an engine and returns their effect, with what
  * can't be the same (ids, times, addresses) left out. The effect on Docker 28 is on record in `docker-28-effects.json`.
  */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { stripVTControlCharacters } from "node:util";
@@ -434,6 +434,22 @@ const insideCases: readonly DockerCase[] = [
       rmSync(directory, { recursive: true });
     }
   }),
+  {
+    name: "cp above a volume before the first start",
+    effect: async (docker) => {
+      await docker.run(words(`create --name case -v /new/mnt ${image} true`));
+      const directory = mkdtempSync(join(tmpdir(), "berth-case-"));
+      try {
+        writeFileSync(join(directory, "file"), "x");
+        const into = errorOnly(await docker.run(["cp", join(directory, "file"), "case:/new/file"]));
+        const out = errorOnly(await docker.run(["cp", "case:/new", join(directory, "out")]));
+        return { into, out, names: readdirSync(join(directory, "out")).sort() };
+      } finally {
+        rmSync(directory, { recursive: true });
+        await docker.run(words("rm -fv case"));
+      }
+    },
+  },
   running("exec keeps the added groups whoever it runs as", "--group-add 1234", async (docker) => ({
     root: brief(await docker.run(words("exec -u 0 case id -G"))),
     other: brief(await docker.run(words("exec -u 99 case id -G"))),

@@ -117,9 +117,7 @@ export class FileView implements AsyncDisposable {
   }
 
   async #at(ctx: OpContext, path: string): Promise<Place | undefined> {
-    const layer = this.#layers.findLast(
-      ({ target }) => target === "/" || path === target || path.startsWith(`${target}/`),
-    );
+    const layer = this.#layerOf(path);
     if (layer === undefined) return undefined;
     const inside = layer.target === "/" ? path : path.slice(layer.target.length);
     const inRoot = posix.join(layer.base, inside);
@@ -128,6 +126,10 @@ export class FileView implements AsyncDisposable {
     if (found === undefined) return undefined;
     const readOnly = layer.readOnly ? (layer.target === "/" ? "rootfs" : "volume") : undefined;
     return { path, root, inRoot, stat: { ...found, name: posix.basename(path) }, readOnly };
+  }
+
+  #layerOf(path: string): Layer | undefined {
+    return this.#layers.findLast(({ target }) => target === "/" || path === target || path.startsWith(`${target}/`));
   }
 
   #root(ctx: OpContext, hostDir: string): Promise<ConfinedRoot> {
@@ -158,6 +160,7 @@ export class FileView implements AsyncDisposable {
       const found = real === undefined ? undefined : await stat(real).catch(() => undefined);
       if (real === undefined || found === undefined) continue;
       const seen = await this.#mountPoint(ctx, target);
+      await this.#makeParents(ctx, seen);
       this.#layers.push(
         found.isDirectory()
           ? { target: seen, hostDir: real, base: "/", readOnly }
@@ -171,6 +174,17 @@ export class FileView implements AsyncDisposable {
     const found = await this.find(ctx, target, { follow: true });
     if (found !== undefined || target === "/") return found?.path ?? "/";
     return posix.join(await this.#mountPoint(ctx, posix.dirname(target)), posix.basename(target));
+  }
+
+  /** Before the first start nobody has made the directories above a mount point: as in Docker, looking does. */
+  async #makeParents(ctx: OpContext, mountPoint: string): Promise<void> {
+    const parent = posix.dirname(mountPoint);
+    if (isActive(this.#record) || (await this.#at(ctx, parent)) !== undefined) return;
+    const layer = this.#layerOf(parent);
+    if (layer === undefined || (layer.readOnly && layer.target !== "/")) return;
+    const root = await this.#root(ctx, layer.hostDir);
+    const inside = posix.join(layer.base, posix.relative(layer.target, parent));
+    await root.makeDirectories(ctx, inside, { mode: 0o755, uid: 0, gid: 0 });
   }
 
   *#networkFiles(): Generator<{ target: string; hostPath: string; readOnly: boolean }> {
