@@ -1,3 +1,4 @@
+import { isBerthError } from "../../../base/errors.ts";
 import type { CreateContainerBody, DockerEndpointSettings } from "../../../schema/docker/container.ts";
 import type { InstanceNetworkSpec } from "../../../schema/instance.ts";
 import type { EndpointSpec } from "../../../schema/network.ts";
@@ -54,9 +55,15 @@ function networkMode(body: CreateContainerBody, names: Names): string {
   return networkName(mode, names);
 }
 
-/** A network by name, id or the beginning of an id: records keep the name. */
+/** A network by name, id or the beginning of an id: records keep the name. An unknown one is refused with the rest of the request. */
 function networkName(nameOrId: string, { networks }: Names): string {
-  return nameOrId === "default" ? "bridge" : networks.resolve(nameOrId).spec.name;
+  if (nameOrId === "default") return "bridge";
+  try {
+    return networks.resolve(nameOrId).spec.name;
+  } catch (error) {
+    if (isBerthError(error, "NETWORK_NOT_FOUND")) return nameOrId;
+    throw error;
+  }
 }
 
 function endpoints(body: CreateContainerBody, mode: string, names: Names): Record<string, EndpointSpec> {
