@@ -21,7 +21,7 @@ interface Owners {
 }
 
 /** One line for each thing that has no owner or is missing; asks for a while, since what has just ended is still being cleaned up. */
-export async function ownershipFaults(engine: EngineProcess, patienceMs = 5000): Promise<readonly string[]> {
+export async function ownershipFaults(engine: EngineProcess, patienceMs = 20_000): Promise<readonly string[]> {
   const deadline = Date.now() + patienceMs;
   for (;;) {
     const owners = await ownersOf(engine);
