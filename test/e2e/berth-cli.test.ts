@@ -1,5 +1,5 @@
 /** Berth's own command line, as people type it. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -40,6 +40,49 @@ describe("berth", () => {
       stderr: expect.stringContaining("unknown flag: --nosuchflag"),
     });
     expect(await engine.berth("run", "--rm", image, "nosuchcommand")).toMatchObject({ code: 127 });
+  });
+
+  it("copies trees out with links, modes, owners and times, and replaces what is there", async () => {
+    const berth = (...words: string[]) => engine.berth(...words);
+    const make =
+      "cd /srv; echo x > f; ln f hard; ln -s f soft; chown 5:6 f; chmod 4750 f; touch -d '2020-01-01 00:00:00' f";
+    await berth(
+      "run",
+      "-d",
+      "--name",
+      "cli-tree",
+      "--stop-signal",
+      "KILL",
+      image,
+      "sh",
+      "-c",
+      "mkdir -p /srv; sleep 60",
+    );
+    try {
+      expect(await berth("exec", "cli-tree", "sh", "-c", `mkdir -p /srv; ${make}`)).toMatchObject({
+        code: 0,
+        stderr: "",
+      });
+      const tree = join(scratch, "tree");
+      expect(await berth("cp", "-a", "cli-tree:/srv", tree)).toMatchObject({ code: 0, stderr: "" });
+      const { mode, uid, gid, mtimeMs, nlink } = statSync(join(tree, "f"));
+      expect([mode & 0o7777, uid, gid, mtimeMs, nlink]).toEqual([0o4750, 5, 6, Date.parse("2020-01-01T00:00:00Z"), 2]);
+      // Over what is there already, whose link must not be written through.
+      rmSync(join(tree, "f"));
+      symlinkSync(join(scratch, "outside"), join(tree, "f"));
+      expect(await berth("cp", "cli-tree:/srv/.", tree)).toMatchObject({ code: 0, stderr: "" });
+      expect(readFileSync(join(tree, "f"), "utf8")).toBe("x\n");
+      expect(existsSync(join(scratch, "outside"))).toBe(false);
+      expect(await berth("cp", "-L", "cli-tree:/srv/soft", join(scratch, "followed"))).toMatchObject({ code: 0 });
+      expect(readFileSync(join(scratch, "followed"), "utf8")).toBe("x\n");
+      expect(await berth("cp", "cli-tree:/srv", join(tree, "f"))).toEqual({
+        code: 1,
+        stdout: "",
+        stderr: expect.stringContaining("a directory can't be copied over a file"),
+      });
+    } finally {
+      await berth("rm", "-f", "cli-tree");
+    }
   });
 
   it("lives through a container's life", async () => {

@@ -86,6 +86,12 @@ it("pads columns by the widest cell and leaves no trailing space", () => {
 });
 
 describe("units", () => {
+  it("writes times as Go does", () => {
+    const text = goTime(Date.parse("2026-01-31T10:00:00.500Z"));
+    expect(text).toMatch(/^2026-\d\d-\d\d \d\d:\d\d:00 [+-]\d{4} \S+$/);
+    expect(Date.parse(text.split(" ").slice(0, 3).join(" "))).toBe(Date.parse("2026-01-31T10:00:00Z"));
+  });
+
   it("writes sizes and durations as docker does", () => {
     expect([0, 999, 1000, 117_000_000, 1_500_000_000].map((bytes) => decimalSize(bytes))).toEqual([
       "0B",

@@ -1,14 +1,19 @@
 /** `berth cp`: the engine sends and takes tars; the local side is packed and unpacked here. */
 import {
+  chmodSync,
   createReadStream,
   createWriteStream,
   existsSync,
+  lchownSync,
+  linkSync,
   lstatSync,
   mkdirSync,
   readdirSync,
   readlinkSync,
+  rmSync,
   statSync,
   symlinkSync,
+  utimesSync,
 } from "node:fs";
 import { basename, dirname, join, resolve, sep } from "node:path";
 import { Readable, type Writable } from "node:stream";
@@ -29,7 +34,7 @@ export const copy = defineCommand({
     const source = parseEnd(from);
     const target = parseEnd(to);
     if (source.container !== undefined && target.container === undefined)
-      await copyOut(ctx, source.container, source.path, target.path);
+      await copyOut(ctx, source.container, source.path, target.path, values);
     else if (source.container === undefined && target.container !== undefined)
       await copyIn(ctx, source.path, target.container, target.path, values);
     else
@@ -53,8 +58,17 @@ function parseEnd(word: string): End {
     : { container: word.slice(0, at), path: word.slice(at + 1) };
 }
 
-async function copyOut(ctx: CliContext, container: string, path: string, target: string): Promise<void> {
-  const { body } = await ctx.client.stream("GET", `/containers/${container}/archive`, { query: { path } });
+async function copyOut(
+  ctx: CliContext,
+  container: string,
+  path: string,
+  target: string,
+  values: { readonly archive: boolean; readonly followLink: boolean },
+): Promise<void> {
+  const linkTarget = values.followLink ? (await pathStat(ctx, container, path))?.linkTarget : undefined;
+  const { body } = await ctx.client.stream("GET", `/containers/${container}/archive`, {
+    query: { path: linkTarget || path },
+  });
   if (target === "-") {
     await pipeline(body, ctx.stdout, { end: false });
     return;
@@ -64,46 +78,80 @@ async function copyOut(ctx: CliContext, container: string, path: string, target:
     throw cliErrors.FILE_UNREADABLE({ path: dirname(target), reason: "no such directory" });
   // "dir/." copies what is in it; into an existing directory the top entry keeps its name, else it takes the target's.
   const contentsOnly = path.endsWith("/.");
+  // A link that was followed keeps its own name.
+  const top = linkTarget ? basename(path) : undefined;
   const rename = (name: string): string => {
-    const [, ...rest] = name.replace(/\/$/, "").split("/");
-    if (contentsOnly) return join(target, ...rest);
-    return isDirectory ? join(target, name) : join(target, ...rest);
+    const [first = "", ...rest] = name.replace(/\/$/, "").split("/");
+    return isDirectory && !contentsOnly ? join(target, top ?? first, ...rest) : join(target, ...rest);
   };
-  await unpack(body, rename, resolve(target));
+  await unpack(body, rename, resolve(target), { keepOwner: values.archive });
 }
 
-async function unpack(body: Readable, rename: (name: string) => string, root: string): Promise<void> {
+/** Extracts into the local file system, where no entry leaves `root` or goes through a link of the archive. */
+async function unpack(
+  body: Readable,
+  rename: (name: string) => string,
+  root: string,
+  options: { readonly keepOwner: boolean },
+): Promise<void> {
   const links: string[] = [];
+  const confined = (name: string): string => {
+    const path = resolve(rename(name));
+    if (path !== root && !path.startsWith(root + sep))
+      throw cliErrors.FILE_UNREADABLE({ path: name, reason: "it would leave the target directory" });
+    if (links.some((link) => path.startsWith(link + sep)))
+      throw cliErrors.FILE_UNREADABLE({ path: name, reason: "it goes through a symbolic link of the archive" });
+    return path;
+  };
   const extract = tar.extract();
   const done = pipeline(body, extract);
+  // Reported below; an entry's own error comes first.
+  done.catch(() => {});
   for await (const entry of extract) {
-    const path = resolve(rename(entry.header.name));
-    // The engine confines what it packs, but this side trusts no archive: nothing leaves the target or goes through a link of the archive.
-    if (path !== root && !path.startsWith(root + sep))
-      throw cliErrors.FILE_UNREADABLE({ path: entry.header.name, reason: "it would leave the target directory" });
-    if (links.some((link) => path.startsWith(link + sep)))
-      throw cliErrors.FILE_UNREADABLE({
-        path: entry.header.name,
-        reason: "it goes through a symbolic link of the archive",
-      });
-    await writeEntry(entry as unknown as Readable & { readonly header: tar.Header }, path, links);
+    const { header } = entry;
+    const path = confined(header.name);
+    await writeEntry(entry as unknown as Readable, header, path, confined);
+    if (header.type === "symlink") links.push(path);
+    if (options.keepOwner) lchownSync(path, header.uid ?? 0, header.gid ?? 0);
+    if (header.type === "symlink") continue;
+    // After the owner, whose change takes set-id bits away; a directory's time is changed by what comes into it, as with docker.
+    if (header.mode !== undefined) chmodSync(path, header.mode);
+    if (header.mtime !== undefined) utimesSync(path, header.mtime, header.mtime);
   }
   await done;
 }
 
 async function writeEntry(
-  entry: Readable & { readonly header: tar.Header },
+  entry: Readable,
+  header: tar.Header,
   path: string,
-  links: string[],
+  confined: (name: string) => string,
 ): Promise<void> {
-  const { type, mode, linkname } = entry.header;
-  if (type === "directory") mkdirSync(path, { recursive: true, ...(mode === undefined ? {} : { mode }) });
-  else if (type === "symlink") {
-    symlinkSync(linkname ?? "", path);
-    links.push(path);
-  } else if (type === "file") {
-    await pipeline(entry as unknown as Readable, createWriteStream(path, mode === undefined ? {} : { mode }));
+  const there = lstatSync(path, { throwIfNoEntry: false });
+  if (header.type === "directory") {
+    if (there !== undefined && !statSync(path).isDirectory())
+      throw cliErrors.FILE_UNREADABLE({ path, reason: "a directory can't be copied over a file" });
+    mkdirSync(path, { recursive: true });
+    entry.resume();
     return;
+  }
+  if (there?.isDirectory() === true)
+    throw cliErrors.FILE_UNREADABLE({ path, reason: "a file can't be copied over a directory" });
+  // Replaced, not written through: it may be a link to somewhere else.
+  rmSync(path, { force: true });
+  switch (header.type) {
+    case "symlink":
+      symlinkSync(header.linkname ?? "", path);
+      break;
+    case "link":
+      linkSync(confined(header.linkname ?? ""), path);
+      break;
+    case "file":
+    case "contiguous-file":
+      await pipeline(entry, createWriteStream(path));
+      return;
+    default:
+      throw cliErrors.FILE_UNREADABLE({ path: header.name, reason: `a ${header.type} can't be copied here` });
   }
   entry.resume();
 }
@@ -135,12 +183,21 @@ async function copyIn(
 }
 
 async function targetStat(ctx: CliContext, container: string, path: string): Promise<"directory" | "file" | "missing"> {
+  const stat = await pathStat(ctx, container, path);
+  // Go's os.ModeDir is the highest bit.
+  return stat === undefined ? "missing" : stat.mode >= 2 ** 31 ? "directory" : "file";
+}
+
+/** What a path in the container is, as the engine's header says; undefined when it is not there. */
+async function pathStat(
+  ctx: CliContext,
+  container: string,
+  path: string,
+): Promise<{ readonly mode: number; readonly linkTarget: string } | undefined> {
   try {
     const { headers } = await ctx.client.stream("HEAD", `/containers/${container}/archive`, { query: { path } });
     const text = Buffer.from(String(headers["x-docker-container-path-stat"]), "base64").toString("utf8");
-    const { mode } = JSON.parse(text) as { mode: number };
-    // Go's os.ModeDir is the highest bit.
-    return mode >= 2 ** 31 ? "directory" : "file";
+    return JSON.parse(text) as { mode: number; linkTarget: string };
   } catch (error) {
     if (
       error instanceof Error &&
@@ -148,7 +205,7 @@ async function targetStat(ctx: CliContext, container: string, path: string): Pro
       error.status === 404 &&
       !/no such container/i.test(messageOf(error))
     )
-      return "missing";
+      return undefined;
     throw error;
   }
 }
