@@ -170,6 +170,8 @@ export interface Processes {
   run(ctx: OpContext, request: RunRequest): Promise<RunResult>;
   /** The live process with this pid; undefined when there is none or it is a zombie. */
   identify(pid: number): ProcessIdentity | undefined;
+  /** Live processes of the session that `leader` made (see {@link SpawnRequest.newSession}), also when it has ended itself. */
+  sessionOf(leader: number): readonly ProcessIdentity[];
   isAlive(identity: ProcessIdentity): boolean;
   /** Sends a signal through a pidfd after checking the start time; false when it is gone. */
   signal(identity: ProcessIdentity, signal: number): boolean;

@@ -107,6 +107,11 @@ export class FakeProcesses implements Processes {
     return process?.alive === true ? process.identity : undefined;
   }
 
+  sessionOf(leader: number): readonly ProcessIdentity[] {
+    const identity = this.identify(leader);
+    return identity === undefined ? [] : [identity];
+  }
+
   isAlive(identity: ProcessIdentity): boolean {
     return this.identify(identity.pid)?.startTime === identity.startTime;
   }

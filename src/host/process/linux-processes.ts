@@ -1,4 +1,4 @@
-import { closeSync, existsSync, readFileSync } from "node:fs";
+import { closeSync, existsSync, readdirSync, readFileSync } from "node:fs";
 import type { OpContext } from "../../base/op-context.ts";
 import { hostErrors } from "../errors.ts";
 import type { Child, ExitStatus, ProcessIdentity, Processes, RunRequest, RunResult, SpawnRequest } from "../host.ts";
@@ -33,6 +33,14 @@ export class LinuxProcesses implements Processes {
   identify(pid: number): ProcessIdentity | undefined {
     const stat = readStat(pid);
     return stat === undefined || isDead(stat.state) ? undefined : { pid, startTime: stat.startTime };
+  }
+
+  sessionOf(leader: number): readonly ProcessIdentity[] {
+    return readdirSync("/proc").flatMap((name) => {
+      const stat = /^\d+$/.test(name) ? readStat(Number(name)) : undefined;
+      if (stat === undefined || stat.session !== leader || isDead(stat.state)) return [];
+      return [{ pid: stat.pid, startTime: stat.startTime }];
+    });
   }
 
   isAlive(identity: ProcessIdentity): boolean {

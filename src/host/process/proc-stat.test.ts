@@ -11,6 +11,7 @@ describe("parseProcStat", () => {
       name: "sleep",
       state: "S",
       parent: 1,
+      session: 77,
       startTime: 987654,
     });
   });

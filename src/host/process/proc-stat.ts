@@ -5,6 +5,8 @@ export interface ProcStat {
   /** "R", "S", "D", "Z" (zombie), "X" (dead), ... */
   readonly state: string;
   readonly parent: number;
+  /** Pid of the session's leader. */
+  readonly session: number;
   /** Clock ticks since boot. */
   readonly startTime: number;
 }
@@ -15,14 +17,15 @@ export function parseProcStat(text: string): ProcStat | undefined {
   const close = text.lastIndexOf(")");
   if (open < 0 || close < open) return undefined;
   const rest = text.slice(close + 2).split(" ");
-  const [state, parent] = rest;
+  const [state, parent, , session] = rest;
   const startTime = rest[19];
-  if (state === undefined || parent === undefined || startTime === undefined) return undefined;
+  if (state === undefined || parent === undefined || session === undefined || startTime === undefined) return undefined;
   return {
     pid: Number.parseInt(text.slice(0, open), 10),
     name: text.slice(open + 1, close),
     state,
     parent: Number(parent),
+    session: Number(session),
     startTime: Number(startTime),
   };
 }

@@ -30,12 +30,20 @@ export async function removeTraces(ctx: OpContext, host: Host, { id, dir, cgroup
 /** Ends and removes a container that nobody knows: a killed engine had made it, or was about to. */
 export async function removeUnknown(ctx: OpContext, host: Host, traces: Traces): Promise<void> {
   const monitor = await readMonitor(traces.dir, traces.id);
-  // Before its container: it could still be making one. The runtime that it has started dies with it.
-  if (monitor !== undefined && host.processes.signal(monitor, SIGKILL)) {
-    await host.processes.waitGone(monitor, ctx.signal);
-  }
+  // Before its container: it could still be making one. What the runtime has forked is in the monitor's session until it is in the
+  // container's control group, and is found in one or the other.
+  if (monitor !== undefined) await endSession(ctx, host, monitor);
   await host.cgroups.kill(ctx, traces.cgroupPath);
   await removeTraces(ctx, host, traces);
+}
+
+async function endSession(ctx: OpContext, host: Host, leader: ProcessIdentity): Promise<void> {
+  // Nobody else can have this session while the leader is alive; once it has ended, its pid is not given out while members are left.
+  const ended = !host.processes.isAlive(leader);
+  if (ended && host.processes.identify(leader.pid) !== undefined) return;
+  for (const member of [leader, ...host.processes.sessionOf(leader.pid)]) {
+    if (host.processes.signal(member, SIGKILL)) await host.processes.waitGone(member, ctx.signal);
+  }
 }
 
 /** A monitor ends by itself soon after its container; one that does not is ended. */

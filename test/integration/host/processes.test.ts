@@ -160,6 +160,21 @@ describe("spawn", () => {
     expect(await child.exited).toEqual({ code: 0, signal: 9 });
   });
 
+  it("finds the processes of a session, also those that outlived its leader", async () => {
+    const argv = ["sh", "-c", "sleep 1000 & sleep 1000 & wait"] as const;
+    const child = await host.processes.spawn(ctx, { argv: [...argv], env, newSession: true });
+    const { pid } = child.identity;
+    await expect.poll(() => host.processes.sessionOf(pid).length).toBe(3);
+    expect(host.processes.sessionOf(pid)).toContainEqual(child.identity);
+    host.processes.signal(child.identity, 9);
+    await child.exited;
+    const left = host.processes.sessionOf(pid);
+    expect(left).toHaveLength(2);
+    for (const member of left) host.processes.signal(member, 9);
+    for (const member of left) await host.processes.waitGone(member);
+    expect(host.processes.sessionOf(pid)).toEqual([]);
+  });
+
   it("leaves no descriptor behind, also when it fails", async () => {
     const count = () => execFileSync("ls", [`/proc/${process.pid}/fd`], { encoding: "utf8" }).split("\n").length;
     // Once the worker's thread has opened its own.
