@@ -8,7 +8,9 @@ const scratch = mkdtempSync(join(tmpdir(), "berth-tests-"));
 let passed = 0;
 let failed = 0;
 
-const run = (command, args) => spawnSync(command, args, { stdio: "inherit" }).status === 0;
+// End-to-end tests run what was built, as users do.
+const env = { ...process.env, BERTH_TEST_ENTRY: join(process.cwd(), "dist/main.js") };
+const run = (command, args) => spawnSync(command, args, { stdio: "inherit", env }).status === 0;
 
 function check(name, command, args) {
   const good = run(command, args);

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { busyboxArchive } from "../support/busybox-image.ts";
-import { EngineProcess } from "../support/engine-process.ts";
+import { EngineProcess, entry } from "../support/engine-process.ts";
 import { assertNothingLeft } from "../support/leaks.ts";
 import { runCommand } from "../support/run-command.ts";
 
@@ -157,7 +157,6 @@ describe("berth", () => {
   });
 
   it("gives a terminal, with the host's size, and leaves by the detach keys", async () => {
-    const entry = new URL("../../src/main.ts", import.meta.url).pathname;
     const command = `stty rows 33 cols 111; ${process.execPath} --disable-warning=ExperimentalWarning ${entry} -H ${engine.host} run --rm -it ${image} sh -c 'sleep 0.5; stty size; exit 5'; echo code $?`;
     const { stdout } = await runCommand("script", ["-qec", command, "/dev/null"]);
     expect(stdout).toMatch(/33 111[\s\S]*code 5/);
@@ -182,7 +181,7 @@ describe("berth", () => {
     });
     const elsewhere = await runCommand(process.execPath, [
       "--disable-warning=ExperimentalWarning",
-      new URL("../../src/main.ts", import.meta.url).pathname,
+      entry,
       "-H",
       "unix:///nonexistent.sock",
       "ps",
