@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { busyboxArchive } from "../support/busybox-image.ts";
 import { startCuttingProxy } from "../support/cutting-proxy.ts";
-import { EngineProcess } from "../support/engine-process.ts";
+import { EngineProcess, entry } from "../support/engine-process.ts";
 import { assertNothingLeft } from "../support/leaks.ts";
 import { freePort, passwordProtected, type RegistryProcess, startRegistry } from "../support/registry.ts";
 import { type CommandResult, runCommand } from "../support/run-command.ts";
@@ -198,7 +198,6 @@ describe("a registry", () => {
     expect(pushed).toMatch(/^1: digest: sha256:[0-9a-f]{64} size: \d+$/m);
     await docker("rmi", name);
 
-    const entry = new URL("../../src/main.ts", import.meta.url).pathname;
     const command = `stty cols 120; ${process.execPath} --disable-warning=ExperimentalWarning ${entry} -H ${engine.host} pull ${name}`;
     const { stdout } = await runCommand("script", ["-qec", command, "/dev/null"]);
     expect(stdout).toMatch(/[0-9a-f]{12}: Downloading \[=*>? *\] \S+B\/\S+MB/);
