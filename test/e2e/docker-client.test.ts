@@ -8,7 +8,8 @@ import { busyboxArchive } from "../support/busybox-image.ts";
 import { EngineProcess } from "../support/engine-process.ts";
 import { assertNothingLeft } from "../support/leaks.ts";
 import { runCommand } from "../support/run-command.ts";
-import { caseImage, type Docker, dockerCases } from "./docker-cases.ts";
+import { dockerCases } from "./docker-cases/all-cases.ts";
+import { image as caseImage, type Docker } from "./docker-cases/docker-case.ts";
 
 const recordPath = new URL("./docker-28-effects.json", import.meta.url);
 const peer = process.env["DOCKER_PEER"];
