@@ -3,8 +3,8 @@
 set -eu
 . "$(dirname "$0")/common.sh"
 
-# What the tests need besides: a registry, an independent reader of images, extended attributes, a pty.
-BERTH_SETUP_EXTRA="docker-registry:docker-registry skopeo:skopeo htpasswd:apache2-utils busybox:busybox-static setfattr:attr setcap:libcap2-bin script:bsdutils ip:iproute2" \
+# What the tests need besides: a registry, an independent reader of images, extended attributes, a pty, certificates, a firewall to stand beside.
+BERTH_SETUP_EXTRA="docker-registry:docker-registry skopeo:skopeo htpasswd:apache2-utils busybox:busybox-static setfattr:attr setcap:libcap2-bin script:bsdutils ip:iproute2 openssl:openssl python3:python3-minimal iptables:iptables bzip2:bzip2 git:git nsenter:util-linux" \
   sh "$root/scripts/setup.sh"
 cd "$root"
 sh scripts/docker-client.sh
