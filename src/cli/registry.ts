@@ -284,7 +284,7 @@ export const commands: readonly CommandEntry[] = [
   ),
 
   entry("builder prune", "", "Forget the build cache", async () => (await import("./commands/system.ts")).builderPrune),
-  entry("system df", "", "Show what is used on the disk", async () => (await import("./commands/system.ts")).df),
+  entry("system df", "", "Show what is used on the disk", async () => (await import("./commands/disk-usage.ts")).df),
   entry("system events", "events", "Follow what happens", async () => (await import("./commands/system.ts")).events),
   entry("system info", "info", "Show the engine and its host", async () => (await import("./commands/system.ts")).info),
   entry("system prune", "", "Remove everything unused", async () => (await import("./commands/system.ts")).prune),

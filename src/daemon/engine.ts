@@ -19,6 +19,7 @@ import type { ImageService } from "../images/image-service.ts";
 import type { InstanceService } from "../instances/instance-service.ts";
 import { createInstanceService } from "../instances/manager.ts";
 import { createOciDriver } from "../instances/oci/oci-driver.ts";
+import { cgroupParent } from "../instances/parts.ts";
 import { createNetworkService } from "../network/engine-networks.ts";
 import type { NetworkService } from "../network/network-service.ts";
 import type { EngineConfig } from "../schema/config.ts";
@@ -139,8 +140,7 @@ async function assemble(
       service.close();
     },
   );
-  const cgroupParent = config.cgroupParent === "" ? `/berth-${tag}` : config.cgroupParent;
-  const driver = await createOciDriver({ host, config, runRoot, cgroupParent, log });
+  const driver = await createOciDriver({ host, config, runRoot, cgroupParent: cgroupParent({ config, tag }), log });
   const instances = closers.adopt(
     createInstanceService({
       store,

@@ -42,14 +42,14 @@ export class System implements SystemBackend {
   }
 
   async info(_ctx: OpContext): Promise<SystemInfo> {
-    const { config, paths, host, fingerprint, storageDriver } = this.#parts;
+    const { config, paths, host, fingerprint } = this.#parts;
     const forwarding = await readSysctl("net/ipv4/ip_forward");
     return {
       hostname: host.facts.hostname,
       operatingSystem: host.facts.osName,
       dataRoot: paths.dataRoot,
       debug: config.logLevel === "debug",
-      storageStatus: [["Backing Filesystem", storageDriver]],
+      storageStatus: [["Backing Filesystem", await fileSystemOf(host, paths.dataRoot)]],
       securityOptions: ["name=seccomp,profile=builtin", ...(host.cgroups.mode === "v2" ? ["name=cgroupns"] : [])],
       ipv4Forwarding: forwarding === "1",
       limits: supportedLimits(host),
@@ -132,19 +132,25 @@ function systemFacts({ host, paths, fingerprint, storageDriver }: SystemParts): 
   };
 }
 
-function supportedLimits({ cgroups }: Host): SupportedLimits {
-  const has = (controller: string) => cgroups.controllers.includes(controller);
-  const v1 = cgroups.mode !== "v2";
+function supportedLimits({ cgroups: { features } }: Host): SupportedLimits {
   return {
-    memory: has("memory"),
-    swap: has("memory"),
-    oomKillDisable: v1 && has("memory"),
-    cpuCfs: has("cpu"),
-    cpuShares: has("cpu"),
-    cpuset: has("cpuset"),
-    pids: has("pids"),
-    blkio: has(v1 ? "blkio" : "io"),
+    memory: features.memoryLimit,
+    swap: features.swapLimit,
+    oomKillDisable: features.oomKillDisable,
+    cpuCfs: features.cpuQuota,
+    cpuShares: features.cpuShares,
+    cpuset: features.cpuset,
+    pids: features.pidsLimit,
+    blkio: features.blkioThrottle,
   };
+}
+
+/** Type of the file system that holds `path`: that of the innermost mount around it. */
+async function fileSystemOf(host: Host, path: string): Promise<string> {
+  const around = (await host.kernel.mounts("/")).filter(
+    ({ target }) => target === "/" || path === target || path.startsWith(`${target}/`),
+  );
+  return around.toSorted((a, b) => a.target.length - b.target.length).at(-1)?.fstype ?? "unknown";
 }
 
 async function readSysctl(path: string): Promise<string> {

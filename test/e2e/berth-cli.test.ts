@@ -197,6 +197,11 @@ describe("berth", () => {
       code: 0,
       stdout: expect.stringMatching(/OCI runtime: +(crun|runc) \d/),
     });
+    const verbose = await engine.berth("system", "df", "-v");
+    expect(verbose.stdout).toMatch(/Images:\n\nIMAGE +IMAGE ID +SIZE[\s\S]*berth-cli:1[\s\S]*Local Volumes:/);
+    const backing = (await engine.docker("info", "-f", "{{index .DriverStatus 0}}")).stdout;
+    const real = (await runCommand("findmnt", ["-no", "FSTYPE", "--target", engine.dataRoot])).stdout.trim();
+    expect(backing.trim()).toBe(`[Backing Filesystem ${real}]`);
     expect(await engine.berth("config", "show")).toMatchObject({ code: 0 });
     expect(await engine.berth("completion", "bash")).toMatchObject({
       code: 0,

@@ -1,4 +1,5 @@
 import { isBerthError, messageOf } from "../../base/errors.ts";
+import type { Query } from "../../client/engine-client.ts";
 import { type CliContext, defineCommand, flag, text } from "../command.ts";
 import { cliErrors } from "../errors.ts";
 import { printObject } from "../render/listing.ts";
@@ -24,7 +25,7 @@ const inspectKind = (kind: Kind) =>
   defineCommand({
     arguments: `${kind.toUpperCase()} [${kind.toUpperCase()}...]`,
     options,
-    run: (ctx, words, values) => inspectAll(ctx, words, values, (name) => lookUp(ctx, [kind], name, values.size)),
+    run: (ctx, words, values) => inspectAll(ctx, words, values, (name) => lookUp(ctx, [kind], name, values)),
   });
 
 export const container = inspectKind("container");
@@ -40,14 +41,27 @@ export const any = defineCommand({
     const wanted = kinds.filter((kind) => values.type === undefined || values.type === kind);
     if (wanted.length === 0)
       throw cliErrors.OPTION_INVALID({ option: "type", value: values.type ?? "", reason: kinds.join(", ") });
-    await inspectAll(ctx, words, values, (name) => lookUp(ctx, wanted, name, values.size));
+    await inspectAll(ctx, words, values, (name) => lookUp(ctx, wanted, name, values));
   },
 });
 
-async function lookUp(ctx: CliContext, wanted: readonly Kind[], name: string, size: boolean): Promise<unknown> {
+interface Asked {
+  readonly size: boolean;
+  readonly verbose: boolean;
+}
+
+/** What each kind can tell besides. */
+const more: Readonly<Record<Kind, (asked: Asked) => Query>> = {
+  container: ({ size }) => (size ? { size } : {}),
+  image: () => ({}),
+  network: ({ verbose }) => (verbose ? { verbose } : {}),
+  volume: () => ({}),
+};
+
+async function lookUp(ctx: CliContext, wanted: readonly Kind[], name: string, values: Asked): Promise<unknown> {
   for (const kind of wanted) {
     try {
-      return await ctx.client.call("GET", path[kind](name), { query: kind === "container" && size ? { size } : {} });
+      return await ctx.client.call("GET", path[kind](name), { query: more[kind](values) });
     } catch (error) {
       if (!isBerthError(error) || error.status !== 404 || wanted.length === 1) throw error;
     }

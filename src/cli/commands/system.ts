@@ -5,7 +5,6 @@ import { isBerthError } from "../../base/errors.ts";
 import { defineCommand, flag, list, text } from "../command.ts";
 import { filtersQuery } from "../render/filters.ts";
 import { printObject } from "../render/listing.ts";
-import { renderTable } from "../render/table.ts";
 import { binarySize, decimalSize } from "../render/units.ts";
 import { confirm } from "../terminal/confirm.ts";
 import { berthVersion } from "../../base/version.ts";
@@ -157,85 +156,6 @@ export const events = defineCommand({
         `${new Date(event.timeNano / 1e6).toISOString()} ${event.Type} ${event.Action} ${event.Actor.ID} (${attributes.join(", ")})\n`,
       );
     }
-  },
-});
-
-interface DiskUsage {
-  readonly LayersSize: number;
-  readonly Images:
-    | readonly { readonly Size: number; readonly SharedSize: number; readonly Containers: number }[]
-    | null;
-  readonly Containers: readonly { readonly SizeRw?: number; readonly State: string }[] | null;
-  readonly Volumes:
-    | readonly { readonly UsageData?: { readonly Size: number; readonly RefCount: number } | null }[]
-    | null;
-  readonly BuildCache: readonly { readonly Size: number; readonly InUse: boolean; readonly Shared: boolean }[] | null;
-}
-
-export const df = defineCommand({
-  arguments: "",
-  options: {
-    format: text("TEMPLATE", "json, or a Go template"),
-    json: flag("Same as --format json"),
-    verbose: flag("More", "v"),
-  },
-  async run(ctx, _words, { format, json }) {
-    const usage = await ctx.client.call<DiskUsage>("GET", "/system/df");
-    if (format !== undefined || json) {
-      printObject(ctx, usage, json ? "json" : format);
-      return;
-    }
-    const images = usage.Images ?? [];
-    const containers = usage.Containers ?? [];
-    const volumes = (usage.Volumes ?? []).flatMap(({ UsageData }) => UsageData ?? []);
-    const cache = usage.BuildCache ?? [];
-    const sum = (values: readonly number[]) => values.reduce((total, value) => total + Math.max(0, value), 0);
-    const row = (type: string, total: number, active: number, size: number, free: number) => [
-      type,
-      String(total),
-      String(active),
-      decimalSize(size, 4),
-      size > 0 ? `${decimalSize(free, 4)} (${Math.round((free / size) * 100)}%)` : decimalSize(free, 4),
-    ];
-    const running = containers.filter(
-      ({ State }) => State === "running" || State === "paused" || State === "restarting",
-    );
-    const used = images.filter(({ Containers }) => Containers > 0);
-    ctx.stdout.write(
-      renderTable(
-        ["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"],
-        [
-          row(
-            "Images",
-            images.length,
-            used.length,
-            usage.LayersSize,
-            Math.max(0, usage.LayersSize - sum(used.map(({ Size }) => Size))),
-          ),
-          row(
-            "Containers",
-            containers.length,
-            running.length,
-            sum(containers.map(({ SizeRw }) => SizeRw ?? 0)),
-            sum(containers.filter((container) => !running.includes(container)).map(({ SizeRw }) => SizeRw ?? 0)),
-          ),
-          row(
-            "Local Volumes",
-            volumes.length,
-            volumes.filter(({ RefCount }) => RefCount > 0).length,
-            sum(volumes.map(({ Size }) => Size)),
-            sum(volumes.filter(({ RefCount }) => RefCount <= 0).map(({ Size }) => Size)),
-          ),
-          row(
-            "Build Cache",
-            cache.length,
-            cache.filter(({ InUse }) => InUse).length,
-            sum(cache.map(({ Size }) => Size)),
-            sum(cache.filter(({ InUse, Shared }) => !InUse && !Shared).map(({ Size }) => Size)),
-          ),
-        ],
-      ),
-    );
   },
 });
 
