@@ -6,7 +6,9 @@ export function sharedSizes(images: Pick<ImageService, "list" | "history">): Rea
   const records = images.list({ intermediate: true });
   const users = new Map<string, number>();
   const chains = new Map(records.map((image) => [image.id, chainKeys(image)] as const));
-  for (const keys of chains.values()) for (const key of keys) users.set(key, (users.get(key) ?? 0) + 1);
+  // A build's steps are part of its image, not images that share with it.
+  const counted = records.filter(({ intermediate }) => !intermediate).flatMap(({ id }) => chains.get(id) ?? []);
+  for (const key of counted) users.set(key, (users.get(key) ?? 0) + 1);
   return new Map(
     records.map((image) => {
       const sizes = layerSizes(image, images);
