@@ -172,6 +172,8 @@ export interface Processes {
   identify(pid: number): ProcessIdentity | undefined;
   /** Live processes of the session that `leader` made (see {@link SpawnRequest.newSession}), also when it has ended itself. */
   sessionOf(leader: number): readonly ProcessIdentity[];
+  /** Live processes that have `argument` among their arguments: what names a file of ours is ours. Reads the whole of /proc. */
+  withArgument(argument: string): readonly ProcessIdentity[];
   isAlive(identity: ProcessIdentity): boolean;
   /** Sends a signal through a pidfd after checking the start time; false when it is gone. */
   signal(identity: ProcessIdentity, signal: number): boolean;

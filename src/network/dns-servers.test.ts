@@ -87,6 +87,19 @@ describe("DNS servers", () => {
     expect(processes.identify(started[0] ?? 0)).toBeUndefined();
   });
 
+  it.each(["stopped", "replaced"] as const)(
+    "are %s also when their engine was killed before it noted them",
+    async (how) => {
+      await servers.ensure(ctx, spec());
+      servers.close();
+      rmSync(join(root, "dns", "dnsmasq.json"));
+      if (how === "stopped") await open().stop("n1", join(root, "dns"));
+      else await open().ensure(ctx, spec());
+      expect(processes.identify(started[0] ?? 0)).toBeUndefined();
+      expect(started).toHaveLength(how === "stopped" ? 1 : 2);
+    },
+  );
+
   it("run in the namespace that they are for", async () => {
     processes.script("nsenter", (request) => processes.run(ctx, { argv: ["dnsmasq", ...request.argv.slice(3)] }));
     await servers.ensure(ctx, spec({ netns: "/run/netns/i1" }));

@@ -3,7 +3,8 @@
  * of its own (several networks, own servers).
  *
  * INVARIANTS
- *  - A server outlives the engine; the next one finds it by the pid and start time in `<directory>/dnsmasq.json`.
+ *  - A server outlives the engine; the next one finds it by the pid and start time in `<directory>/dnsmasq.json`, or, when the
+ *    engine was killed before that was written, by its argument that names `<directory>/dnsmasq.conf`, which is written first.
  *  - A server that dies while an engine runs is started again.
  */
 import { mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
@@ -55,13 +56,12 @@ export class DnsServers {
     if (running !== undefined && running.config === config && this.#processes.isAlive(running.identity)) return;
     this.#forget(spec.id);
     const left = await readIdentity(spec.directory);
-    if (left !== undefined && this.#processes.isAlive(left)) {
-      if ((await readOrEmpty(configPath(spec.directory))) === config) {
-        this.#adopt(spec, config, left, 0);
-        return;
-      }
-      await this.#end(left);
+    const written = await readOrEmpty(configPath(spec.directory));
+    if (left !== undefined && this.#processes.isAlive(left) && written === config) {
+      this.#adopt(spec, config, left, 0);
+      return;
     }
+    if (written !== "") await this.#endLeft(spec.directory, left);
     this.#adopt(spec, config, await this.#start(ctx, spec, config), 0);
   }
 
@@ -70,7 +70,8 @@ export class DnsServers {
     using _held = await this.#locks.acquire(id);
     const identity = this.#running.get(id)?.identity ?? (await readIdentity(directory));
     this.#forget(id);
-    if (identity !== undefined) await this.#end(identity);
+    if (identity !== undefined || (await readOrEmpty(configPath(directory))) !== "")
+      await this.#endLeft(directory, identity);
     await rm(directory, { recursive: true, force: true });
   }
 
@@ -82,10 +83,12 @@ export class DnsServers {
   async #start(ctx: OpContext, spec: DnsServerSpec, config: string): Promise<ProcessIdentity> {
     const { directory } = spec;
     await mkdir(directory, { recursive: true, mode: 0o711 });
+    // A note that is there names the only server there is: see #endLeft.
+    await rm(identityPath(directory), { force: true });
     await writeReplacing(configPath(directory), config);
     await rm(join(directory, "dnsmasq.pid"), { force: true });
     // dnsmasq leaves for the background once it has bound its port and read its names: its first process's end is readiness.
-    const command = ["dnsmasq", `--conf-file=${configPath(directory)}`] as const;
+    const command = ["dnsmasq", configArgument(directory)] as const;
     const argv = spec.netns === "" ? command : (["nsenter", `--net=${spec.netns}`, ...command] as const);
     const result = await this.#processes.run(ctx, { argv });
     const failed = (reason: string) => networkErrors.DNS_SERVER_FAILED({ network: spec.name, reason });
@@ -139,6 +142,16 @@ export class DnsServers {
     this.#running.delete(id);
   }
 
+  /** Ends a directory's server: the one noted, else whatever names its file, which may still be going into the background. */
+  async #endLeft(directory: string, noted: ProcessIdentity | undefined): Promise<void> {
+    if (noted !== undefined) return await this.#end(noted);
+    for (;;) {
+      const left = this.#processes.withArgument(configArgument(directory));
+      if (left.length === 0) return;
+      for (const identity of left) await this.#end(identity);
+    }
+  }
+
   async #end(identity: ProcessIdentity): Promise<void> {
     if (!this.#processes.signal(identity, SIGTERM)) return;
     const deadline = AbortSignal.timeout(2000);
@@ -167,6 +180,10 @@ async function isOpenToAll(directory: string): Promise<boolean> {
     if ((entered.mode & 0o001) === 0) return false;
     if (path === dirname(path)) return true;
   }
+}
+
+function configArgument(directory: string): string {
+  return `--conf-file=${configPath(directory)}`;
 }
 
 function configPath(directory: string): string {

@@ -80,8 +80,9 @@ export class FakeProcesses implements Processes {
   }
 
   /** A process that is there without having been spawned here: a monitor of an earlier engine. */
-  addRunning(pid: number = this.#nextPid++): FakeProcess {
-    return this.#add(pid, undefined, undefined);
+  addRunning(options: { pid?: number; argv?: readonly [string, ...string[]] } = {}): FakeProcess {
+    const { pid = this.#nextPid++, argv } = options;
+    return this.#add(pid, argv === undefined ? undefined : { argv, env: {} }, undefined);
   }
 
   async spawn(ctx: OpContext, request: SpawnRequest): Promise<Child> {
@@ -110,6 +111,12 @@ export class FakeProcesses implements Processes {
   sessionOf(leader: number): readonly ProcessIdentity[] {
     const identity = this.identify(leader);
     return identity === undefined ? [] : [identity];
+  }
+
+  withArgument(argument: string): readonly ProcessIdentity[] {
+    return [...this.#processes.values()]
+      .filter(({ alive, request }) => alive && request?.argv.includes(argument) === true)
+      .map(({ identity }) => identity);
   }
 
   isAlive(identity: ProcessIdentity): boolean {

@@ -36,10 +36,18 @@ export class LinuxProcesses implements Processes {
   }
 
   sessionOf(leader: number): readonly ProcessIdentity[] {
-    return readdirSync("/proc").flatMap((name) => {
-      const stat = /^\d+$/.test(name) ? readStat(Number(name)) : undefined;
+    return allPids().flatMap((pid) => {
+      const stat = readStat(pid);
       if (stat === undefined || stat.session !== leader || isDead(stat.state)) return [];
-      return [{ pid: stat.pid, startTime: stat.startTime }];
+      return [{ pid, startTime: stat.startTime }];
+    });
+  }
+
+  withArgument(argument: string): readonly ProcessIdentity[] {
+    return allPids().flatMap((pid) => {
+      // In this order, a pid that changes hands in between gives an identity that is dead, which harms nobody.
+      const identity = this.identify(pid);
+      return identity !== undefined && readArguments(pid).includes(argument) ? [identity] : [];
     });
   }
 
@@ -155,6 +163,20 @@ function readStat(pid: number) {
   } catch {
     // ENOENT, or ESRCH when it ended between open and read.
     return undefined;
+  }
+}
+
+function allPids(): readonly number[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number);
+}
+
+function readArguments(pid: number): readonly string[] {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+  } catch {
+    return []; // It has ended.
   }
 }
 

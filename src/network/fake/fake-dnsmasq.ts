@@ -7,7 +7,7 @@ export function scriptDnsmasq(processes: FakeProcesses): readonly number[] {
   processes.script("dnsmasq", ({ argv }) => {
     const config = readFileSync(argv[1]?.replace("--conf-file=", "") ?? "", "utf8");
     const pidFile = /^pid-file=(.*)$/m.exec(config)?.[1] ?? "";
-    const { pid } = processes.addRunning().identity;
+    const { pid } = processes.addRunning({ argv }).identity;
     writeFileSync(pidFile, `${pid}\n`);
     pids.push(pid);
     return { code: 0 };

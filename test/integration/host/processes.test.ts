@@ -175,6 +175,16 @@ describe("spawn", () => {
     expect(host.processes.sessionOf(pid)).toEqual([]);
   });
 
+  it("finds processes by an argument of theirs", async () => {
+    const argument = `1000.${process.pid}${Date.now()}`;
+    const child = await host.processes.spawn(ctx, { argv: ["sleep", argument], env });
+    await expect.poll(() => host.processes.withArgument(argument)).toEqual([child.identity]);
+    expect(host.processes.withArgument(argument.slice(0, -1))).toEqual([]);
+    host.processes.signal(child.identity, 9);
+    await child.exited;
+    expect(host.processes.withArgument(argument)).toEqual([]);
+  });
+
   it("leaves no descriptor behind, also when it fails", async () => {
     const count = () => execFileSync("ls", [`/proc/${process.pid}/fd`], { encoding: "utf8" }).split("\n").length;
     // Once the worker's thread has opened its own.
