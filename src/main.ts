@@ -1,5 +1,5 @@
 /**
- * The program's entry. Words that need the host itself (the daemon, doctor, config) go to `daemon/`, all others to `cli/`, which
+ * The program's entry. Words that need the host itself (the daemon, doctor, config, failpoints) go to `daemon/`, all others to `cli/`, which
  * only knows the engine's API: so that `berth ps` loads nothing of the engine.
  */
 import { enableCompileCache } from "node:module";
@@ -11,6 +11,6 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   throw error;
 });
 const words = process.argv.slice(2);
-const hostCommands = new Set(["daemon", "doctor", "config"]);
+const hostCommands = new Set(["daemon", "doctor", "config", "failpoints"]);
 const { main } = hostCommands.has(words[0] ?? "") ? await import("./daemon/main.ts") : await import("./cli/main.ts");
 process.exitCode = await main(words);

@@ -3,6 +3,7 @@ import { Readable } from "node:stream";
 import type { Transferable } from "node:worker_threads";
 import type { OpContext } from "../base/op-context.ts";
 import { startThreadPool } from "../host/confinement.ts";
+import { failpoints } from "../host/failpoints.ts";
 import { ArchiveThread } from "./archive-thread.ts";
 import { detectCompression, MAGIC_BYTES, type Compression } from "./compression.ts";
 import { CreditWindow } from "./credit-window.ts";
@@ -263,6 +264,7 @@ class ThreadConfinedRoot implements ConfinedRoot {
     transfer: readonly Transferable[] = [],
   ): { readonly id: number; readonly result: Promise<WorkerResults[C["method"]]> } {
     ctx.signal.throwIfAborted();
+    if (failpoints.on) reach(call);
     const { id, result } = this.#thread.call(call, listener, transfer);
     const onAbort = () => this.#thread.send({ kind: "cancel", id });
     ctx.signal.addEventListener("abort", onAbort, { once: true });
@@ -288,4 +290,17 @@ class ThreadConfinedRoot implements ConfinedRoot {
 
 function asError(reason: unknown): Error {
   return reason instanceof Error ? reason : new Error(String(reason));
+}
+
+/** Only what changes something. */
+function reach(call: WorkerCall): void {
+  switch (call.method) {
+    case "extract":
+      return failpoints.beforeSync("archive.extract", call.request.into);
+    case "makeDirectories":
+      return failpoints.beforeSync("archive.make-directories", call.path);
+    case "remove":
+      return failpoints.beforeSync("archive.remove", call.path);
+    default:
+  }
 }

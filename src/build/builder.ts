@@ -1,4 +1,4 @@
-import { mkdir, readdir, rm } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { ConfinedRoots } from "../archive/confined-root.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
@@ -13,6 +13,7 @@ import { BuildArgs, platformArgs, unusedArgs } from "../dockerfile/build-args.ts
 import { locate } from "../dockerfile/errors.ts";
 import { expandWord } from "../dockerfile/expand-word.ts";
 import type { Dockerfile } from "../dockerfile/instruction.ts";
+import { mkdir, rm } from "../host/files.ts";
 import type { Host } from "../host/host.ts";
 import type { ImageService } from "../images/image-service.ts";
 import { familiar, parseReference } from "../images/reference.ts";

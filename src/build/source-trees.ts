@@ -1,8 +1,8 @@
 /** Where COPY and ADD take files from: the build context, other stages and images, files made for the build. */
-import { mkdir, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import type { ConfinedRoot, ConfinedRoots } from "../archive/confined-root.ts";
 import type { OpContext } from "../base/op-context.ts";
+import { mkdir, writeFile } from "../host/files.ts";
 import type { Snapshotter } from "../snapshots/snapshotter.ts";
 
 /**

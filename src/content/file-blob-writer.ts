@@ -1,7 +1,9 @@
 import { createHash, type Hash } from "node:crypto";
-import { type FileHandle, open, rm } from "node:fs/promises";
+import { type FileHandle, open } from "node:fs/promises";
 import { isBerthError } from "../base/errors.ts";
 import type { OpContext } from "../base/op-context.ts";
+import { failpoints } from "../host/failpoints.ts";
+import { rm } from "../host/files.ts";
 import type { BlobInfo, BlobWriter } from "./content-store.ts";
 import { contentErrors } from "./errors.ts";
 import { syncAndRename, writeAll } from "./publish-file.ts";
@@ -21,6 +23,7 @@ export interface FileBlobWriterOptions {
 
 /** Opens or resumes the partial file of `ref`. What is already there is hashed again, never trusted. */
 export async function openFileBlobWriter(ctx: OpContext, options: FileBlobWriterOptions): Promise<BlobWriter> {
+  if (failpoints.on) await failpoints.before("file.write", options.partial);
   const file = await open(options.partial, "a+", 0o600);
   try {
     const hash = createHash("sha256");

@@ -1,10 +1,11 @@
 import { createHash } from "node:crypto";
-import { createReadStream, mkdirSync } from "node:fs";
-import { opendir, readFile, rm, stat } from "node:fs/promises";
+import { createReadStream } from "node:fs";
+import { opendir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { KeyedMutex } from "../base/keyed-mutex.ts";
 import type { OpContext } from "../base/op-context.ts";
+import { mkdirSync, rm } from "../host/files.ts";
 import type { BlobInfo, BlobWriter, ContentStore } from "./content-store.ts";
 import { digestOf, hexOf } from "./digest.ts";
 import { contentErrors } from "./errors.ts";

@@ -1,6 +1,8 @@
 import { randomBytes } from "node:crypto";
-import { type FileHandle, open, rename, rm } from "node:fs/promises";
+import { type FileHandle, open } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { failpoints } from "../host/failpoints.ts";
+import { rename, rm } from "../host/files.ts";
 import { contentErrors } from "./errors.ts";
 
 /**
@@ -9,6 +11,7 @@ import { contentErrors } from "./errors.ts";
  */
 export async function publishBytes(draftDir: string, path: string, bytes: Uint8Array): Promise<void> {
   const draft = join(draftDir, `put-${randomBytes(8).toString("hex")}`);
+  if (failpoints.on) await failpoints.before("file.write", draft);
   try {
     await using file = await open(draft, "wx", 0o600);
     await writeAll(file, bytes, path);

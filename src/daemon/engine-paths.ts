@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
-import { mkdirSync, realpathSync } from "node:fs";
+import { realpathSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf } from "../base/errors.ts";
+import { mkdirSync } from "../host/files.ts";
 import { daemonErrors } from "./errors.ts";
 
 /** Where an engine keeps its things. */

@@ -1,4 +1,4 @@
-/** The commands that need the host itself: `berth daemon`, `berth doctor`, `berth config show`. */
+/** The commands that need the host itself: `berth daemon`, `berth doctor`, `berth config show`, `berth failpoints`. */
 import { isBerthError, messageOf } from "../base/errors.ts";
 import { daemonErrors } from "./errors.ts";
 
@@ -8,6 +8,7 @@ export async function main(words: readonly string[]): Promise<number> {
     const [verb = "", ...rest] = words;
     if (verb === "daemon") return await (await import("./serve.ts")).serve(rest);
     if (verb === "doctor") return await (await import("./doctor.ts")).doctor(rest);
+    if (verb === "failpoints") return (await import("./failpoints.ts")).failpointsCommand(rest);
     return await (await import("./config/show.ts")).configCommand(rest);
   } catch (error) {
     process.stderr.write(`berth: ${messageOf(error)}\n`);

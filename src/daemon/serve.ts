@@ -1,11 +1,12 @@
 /** `berth daemon`: an {@link Engine} with the API on its sockets, until a signal asks it to end. */
 import { readFileSync } from "node:fs";
-import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { messageOf } from "../base/errors.ts";
 import { createDockerApi } from "../api/docker/api.ts";
 import { listen, type ListenOptions } from "../api/docker/listen.ts";
 import { berthRoutes } from "../api/berth/routes.ts";
+import { rm, writeFile } from "../host/files.ts";
+import { armFailpoints } from "../host/failpoints.ts";
 import type { EngineConfig } from "../schema/config.ts";
 import { parseFlags, settingsHelp } from "./config/flags.ts";
 import { Engine } from "./engine.ts";
@@ -30,6 +31,7 @@ export async function serve(words: readonly string[]): Promise<number> {
     ),
   );
 
+  armFailpoints(process.env["BERTH_FAILPOINTS"], log);
   await using engine = await Engine.open({ ...config, log });
   const api = createDockerApi({ backend: engine.backend, log, routes: berthRoutes });
   await using listening = await listen(api, config.hosts, listenOptions(config));

@@ -12,6 +12,12 @@ export const hostErrors = defineErrors({
     hint: () => "It has been started anew; try the operation again",
   },
   HOST_CLOSED: { status: 500, message: (p: { call: string }) => `${p.call}: the host was closed` },
+  FAILPOINT_SPEC_INVALID: {
+    status: 400,
+    message: (p: { part: string; reason: string }) => `BERTH_FAILPOINTS: cannot arm "${p.part}": ${p.reason}`,
+    hint: () =>
+      "'berth failpoints' lists the failpoints, 'berth failpoints --help' explains the form; unset it for an engine in use",
+  },
   LOCK_HELD: {
     status: 409,
     message: (p: { path: string; holder: number | undefined }) =>

@@ -1,9 +1,10 @@
-import { mkdir, readdir } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import { type Clock, systemClock } from "../base/clock.ts";
 import type { OpContext } from "../base/op-context.ts";
 import { noProgress, type ProgressSink } from "../base/progress.ts";
 import type { ContentStore } from "../content/content-store.ts";
+import { mkdir } from "../host/files.ts";
 import type { Host } from "../host/host.ts";
 import type { EngineConfig } from "../schema/config.ts";
 import type { ImageRecord, Platform } from "../schema/image.ts";

@@ -1,10 +1,11 @@
 import { randomBytes } from "node:crypto";
-import { mkdir, readdir, rm } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { messageOf } from "../base/errors.ts";
 import { newId, shortId } from "../base/ids.ts";
 import type { OpContext } from "../base/op-context.ts";
 import { Reverter } from "../base/reverter.ts";
+import { mkdir, rm } from "../host/files.ts";
 import type { ImageRecord, Platform } from "../schema/image.ts";
 import type {
   InstanceNetworkSpec,

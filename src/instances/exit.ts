@@ -1,6 +1,6 @@
-import { rm } from "node:fs/promises";
 import { messageOf } from "../base/errors.ts";
 import type { OpContext } from "../base/op-context.ts";
+import { rm } from "../host/files.ts";
 import type { DriverHandle, InstanceRecord } from "../schema/instance.ts";
 import { anonymousVolumes } from "./anonymous-volumes.ts";
 import type { TaskExit } from "./driver.ts";

@@ -1,8 +1,9 @@
-import { lstat, mkdir, stat } from "node:fs/promises";
+import { lstat, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { messageOf } from "../base/errors.ts";
 import type { OpContext } from "../base/op-context.ts";
 import type { Reverter } from "../base/reverter.ts";
+import { mkdir } from "../host/files.ts";
 import type { InstanceRecord, MountSpec } from "../schema/instance.ts";
 import type { ResolvedMount } from "./driver.ts";
 import { instanceErrors } from "./errors.ts";

@@ -1,7 +1,7 @@
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { OpContext } from "../base/op-context.ts";
 import type { Reverter } from "../base/reverter.ts";
+import { mkdir } from "../host/files.ts";
 import type { InstanceRecord } from "../schema/instance.ts";
 import type { PrepareRequest, ResolvedMount } from "./driver.ts";
 import { instanceErrors } from "./errors.ts";

@@ -2,10 +2,11 @@
  * Start-up is recovery: what runs is found again and followed, what ended meanwhile is recorded with its exit code, what was
  * half made or half removed is undone or finished, and what no record owns is collected. Safe to be cut off and run again.
  */
-import { readdir, rm } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { isBerthError, messageOf } from "../base/errors.ts";
 import type { OpContext } from "../base/op-context.ts";
+import { rm } from "../host/files.ts";
 import type { SandboxRecord } from "../network/network-service.ts";
 import type { InstanceRecord } from "../schema/instance.ts";
 import { createJournalKind } from "./create.ts";

@@ -1,6 +1,6 @@
-import { rm } from "node:fs/promises";
 import { isBerthError, messageOf } from "../base/errors.ts";
 import { background, type OpContext } from "../base/op-context.ts";
+import { rm } from "../host/files.ts";
 import type { InstanceRecord } from "../schema/instance.ts";
 import { anonymousVolumes } from "./anonymous-volumes.ts";
 import { instanceErrors } from "./errors.ts";

@@ -1,5 +1,6 @@
-import { lstatSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { lstatSync } from "node:fs";
 import { join } from "node:path";
+import { mkdirSync, symlinkSync, writeFileSync } from "../host/files.ts";
 
 /**
  * What every container's root needs to be there to be mounted over, and images need not have. It lies beneath the layers: were

@@ -1,7 +1,7 @@
-import { mkdir, rm } from "node:fs/promises";
 import { messageOf } from "../base/errors.ts";
 import { type OpContext, withLog } from "../base/op-context.ts";
 import { Reverter } from "../base/reverter.ts";
+import { mkdir, rm } from "../host/files.ts";
 import type { DriverHandle, InstanceRecord, InstanceState } from "../schema/instance.ts";
 import type { EndpointRecord, PortSpec, PublishedPort } from "../schema/network.ts";
 import type { Driver, PrepareRequest, TaskExit } from "./driver.ts";

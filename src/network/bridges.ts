@@ -2,11 +2,12 @@
  * Bridges and the firewall as they are in the kernel now. A bridge is raised with its network's first use and lowered with
  * the network, or when the engine stops with nothing running.
  */
-import { mkdir, rm, stat, writeFile } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { KeyedMutex } from "../base/keyed-mutex.ts";
 import type { OpContext } from "../base/op-context.ts";
 import { Reverter } from "../base/reverter.ts";
+import { mkdir, rm, writeFile } from "../host/files.ts";
 import type { Host } from "../host/host.ts";
 import type { KernelOp } from "../host/kernel-ops.ts";
 import type { NetworkRecord } from "../schema/network.ts";

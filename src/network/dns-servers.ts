@@ -7,7 +7,7 @@
  *    engine was killed before that was written, by its argument that names `<directory>/dnsmasq.conf`, which is written first.
  *  - A server that dies while an engine runs is started again.
  */
-import { mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { backoffDelay } from "../base/backoff.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
@@ -15,6 +15,7 @@ import { messageOf } from "../base/errors.ts";
 import { KeyedMutex } from "../base/keyed-mutex.ts";
 import { background, type OpContext } from "../base/op-context.ts";
 import type { Logger } from "../base/logger.ts";
+import { mkdir, rename, rm, writeFile } from "../host/files.ts";
 import type { ProcessIdentity, Processes } from "../host/host.ts";
 import { type DnsServerSpec, dnsmasqConfig } from "./dns-config.ts";
 import { networkErrors } from "./errors.ts";

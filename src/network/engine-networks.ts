@@ -1,8 +1,9 @@
 /** The network room put together: the {@link NetworkService} of an engine on this host. */
 import { existsSync } from "node:fs";
-import { readFile, rm } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import type { Logger } from "../base/logger.ts";
 import type { OpContext } from "../base/op-context.ts";
+import { rm } from "../host/files.ts";
 import type { Host } from "../host/host.ts";
 import type { EventBus } from "../state/events.ts";
 import type { Store } from "../state/store.ts";

@@ -1,7 +1,8 @@
 /** The names under which instances are found on user-defined networks, and the servers that answer them. */
-import { mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { OpContext } from "../base/op-context.ts";
+import { mkdir, rename, rm, writeFile } from "../host/files.ts";
 import type { NetworkRecord } from "../schema/network.ts";
 import { endpointNames } from "./dns-config.ts";
 import type { DnsServers } from "./dns-servers.ts";

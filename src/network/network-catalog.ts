@@ -2,6 +2,7 @@
 import { KeyedMutex } from "../base/keyed-mutex.ts";
 import type { OpContext } from "../base/op-context.ts";
 import { Reverter } from "../base/reverter.ts";
+import { rm } from "../host/files.ts";
 import type { NetworkRecord, NetworkSpec } from "../schema/network.ts";
 import { announce, type EngineParts, sandboxesOn } from "./engine-parts.ts";
 import { networkErrors } from "./errors.ts";
@@ -16,7 +17,6 @@ import {
   withAnotherSubnet,
 } from "./network-definition.ts";
 import { networkTest, type NetworkFilters } from "./network-filters.ts";
-import { rm } from "node:fs/promises";
 import { dirname } from "node:path";
 
 type CatalogParts = Omit<EngineParts, "catalog" | "ports"> & {

@@ -5,8 +5,9 @@
  * A lease is the file `<dir>/<protocol>-<port>/<host ip>` with two lines: the engine's tag, and the path of the network
  * namespace that it is for. When that path is gone, its engine was purged without a word and the lease is stale.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { mkdirSync, rmSync, rmdirSync, writeFileSync } from "../host/files.ts";
 import type { PublishedPort } from "../schema/network.ts";
 
 export type HostPort = Pick<PublishedPort, "protocol" | "hostIp" | "hostPort">;

@@ -1,6 +1,7 @@
 /** The files that are bound over an instance's /etc/resolv.conf, /etc/hosts and /etc/hostname. */
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { mkdir, rm, writeFile } from "../host/files.ts";
 import type { SandboxRequest } from "./network-service.ts";
 import { addressOf } from "./address-book.ts";
 import { gatewayOf } from "./bridge-plan.ts";

@@ -1,9 +1,10 @@
 /** The layers on disk, by chain id: `layers/<short>/{fs,meta.json}`. Kept in memory; who uses what is counted here. */
-import { lstat, readdir, rename } from "node:fs/promises";
+import { lstat, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type Static, Type } from "typebox";
 import { Value } from "typebox/value";
 import type { OpContext } from "../base/op-context.ts";
+import { rename } from "../host/files.ts";
 import { snapshotErrors } from "./errors.ts";
 import { type Layout, readMeta, syncDirectory, writeMeta } from "./layout.ts";
 import type { LayerInfo } from "./snapshotter.ts";

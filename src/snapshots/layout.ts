@@ -1,8 +1,8 @@
 /** Where things lie under the snapshots' root, and moving them there in one step. */
 import { randomBytes } from "node:crypto";
-import { mkdirSync } from "node:fs";
-import { mkdir, open, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { open, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { mkdir, mkdirSync, rename, rm, writeFile } from "../host/files.ts";
 
 /**
  * INVARIANTS

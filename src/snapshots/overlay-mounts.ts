@@ -1,9 +1,9 @@
 /** Mounting stacks of directories with overlayfs. */
 import { closeSync, openSync } from "node:fs";
-import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { OpContext } from "../base/op-context.ts";
 import { errnoOf } from "../host/errors.ts";
+import { rm } from "../host/files.ts";
 import type { Host } from "../host/host.ts";
 import type { MountOp } from "../host/kernel-ops.ts";
 

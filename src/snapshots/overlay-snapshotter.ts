@@ -1,4 +1,4 @@
-import { mkdir, rename, rmdir, statfs } from "node:fs/promises";
+import { statfs } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import type { ConfinedRoots } from "../archive/confined-root.ts";
@@ -6,6 +6,7 @@ import { KeyedMutex } from "../base/keyed-mutex.ts";
 import type { Logger } from "../base/logger.ts";
 import { cleanupContext, type OpContext } from "../base/op-context.ts";
 import { Reverter } from "../base/reverter.ts";
+import { mkdir, rename, rmdir } from "../host/files.ts";
 import type { Host } from "../host/host.ts";
 import { chainIdOn } from "./chain-id.ts";
 import { checkFileSystem } from "./check-file-system.ts";

@@ -1,9 +1,10 @@
 /** The writable snapshots on disk: `active/<id>/{upper,work,merged,meta.json}`. */
-import { chmod, chown, lstat, mkdir, readdir, rename, stat } from "node:fs/promises";
+import { lstat, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { type Static, Type } from "typebox";
 import { Value } from "typebox/value";
 import type { OpContext } from "../base/op-context.ts";
+import { chmod, chown, mkdir, rename } from "../host/files.ts";
 import { snapshotErrors } from "./errors.ts";
 import { type Layout, readMeta, writeMeta } from "./layout.ts";
 

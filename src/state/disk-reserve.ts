@@ -1,4 +1,5 @@
-import { closeSync, fsyncSync, openSync, rmSync, statSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, openSync, statSync, writeSync } from "node:fs";
+import { rmSync } from "../host/files.ts";
 
 /** Enough for some hundred small records in the write-ahead log. */
 const reserveBytes = 4 * 1024 * 1024;

@@ -2,6 +2,7 @@ import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { Compile, type Validator } from "typebox/compile";
 import type { TSchema } from "typebox";
 import { messageOf } from "../base/errors.ts";
+import { failpoints } from "../host/failpoints.ts";
 import { DiskReserve } from "./disk-reserve.ts";
 import { stateErrors } from "./errors.ts";
 import { migrations } from "./migrations.ts";
@@ -79,6 +80,7 @@ class SqliteStore implements Store {
     try {
       this.#db.exec("BEGIN IMMEDIATE");
       const result = work();
+      if (failpoints.on) failpoints.beforeSync("state.commit", this.#path, lockedDatabase);
       this.#db.exec("COMMIT");
       return result;
     } catch (error) {
@@ -187,6 +189,11 @@ class SqliteJournal implements Journal {
   #entry(id: number, kind: string, subject: string, details: Record<string, unknown>): OpenJournalEntry {
     return { id, kind, subject, details, end: () => this.#inTransaction(() => void this.#end.run(id)) };
   }
+}
+
+/** SQLITE_BUSY: what a program that reads the file for too long would cause. */
+function lockedDatabase(): Error {
+  return Object.assign(new Error("database is locked"), { code: "ERR_SQLITE_ERROR", errcode: 5 });
 }
 
 /** Does `work` again with the reserve given up, when there was no room for it. */

@@ -1,8 +1,9 @@
 /** Filling an empty volume with what the image has at the place where it will be mounted. */
-import { chmod, chown, mkdir, readdir, rename, rm, stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import type { ConfinedRoots } from "../archive/confined-root.ts";
 import type { OpContext } from "../base/op-context.ts";
 import { Reverter } from "../base/reverter.ts";
+import { chmod, chown, mkdir, rename, rm } from "../host/files.ts";
 
 export interface CopyUpRequest {
   /** A directory of the image, free of symbolic links on its way. */

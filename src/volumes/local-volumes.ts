@@ -8,7 +8,7 @@
  *  - Who uses a mounted device is in the store, so that it is unmounted by the last one, also after an engine's restart.
  */
 import { existsSync } from "node:fs";
-import { mkdir, readdir, rename, rm, rmdir } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type Static, Type } from "typebox";
 import type { ConfinedRoots } from "../archive/confined-root.ts";
@@ -16,6 +16,7 @@ import { messageOf } from "../base/errors.ts";
 import { KeyedMutex } from "../base/keyed-mutex.ts";
 import type { Logger } from "../base/logger.ts";
 import type { OpContext } from "../base/op-context.ts";
+import { mkdir, rename, rm, rmdir } from "../host/files.ts";
 import type { Host } from "../host/host.ts";
 import { VolumeRecord } from "../schema/volume.ts";
 import type { EventBus } from "../state/events.ts";

@@ -1,12 +1,13 @@
 /** Where the API is served: unix sockets, and TCP behind mutual TLS only. */
 import { once } from "node:events";
-import { chmod, chown, mkdir, readFile, rm } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { createServer, type Server as HttpServer, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import { connect, type Server, type Socket } from "node:net";
 import { dirname } from "node:path";
 import type { FastifyInstance } from "fastify";
 import { messageOf } from "../../base/errors.ts";
+import { chmod, chown, mkdir, rm } from "../../host/files.ts";
 import { apiErrors } from "./errors.ts";
 import { routeUpgrades } from "./streams/connection.ts";
 

@@ -1,8 +1,9 @@
 /** Contexts in git repositories: `https://host/repo.git#ref:directory`. */
-import { mkdir, realpath, rm } from "node:fs/promises";
+import { realpath } from "node:fs/promises";
 import { join, posix } from "node:path";
 import { messageOf } from "../../base/errors.ts";
 import type { OpContext } from "../../base/op-context.ts";
+import { mkdir, rm } from "../../host/files.ts";
 import type { Host } from "../../host/host.ts";
 import { buildErrors } from "../errors.ts";
 

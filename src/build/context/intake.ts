@@ -1,5 +1,5 @@
 /** The build context: unpacked into the build's own directory, its Dockerfile read, ignored files taken out. */
-import { mkdir, realpath } from "node:fs/promises";
+import { realpath } from "node:fs/promises";
 import { dirname, join, posix, relative } from "node:path";
 import type { Readable } from "node:stream";
 import type { ConfinedRoot, ConfinedRoots } from "../../archive/confined-root.ts";
@@ -8,6 +8,7 @@ import type { OpContext } from "../../base/op-context.ts";
 import { IgnorePatterns, readIgnoreFile } from "../../dockerfile/dockerignore.ts";
 import type { Dockerfile } from "../../dockerfile/instruction.ts";
 import { parseDockerfile } from "../../dockerfile/parse.ts";
+import { mkdir } from "../../host/files.ts";
 import type { Host } from "../../host/host.ts";
 import type { BuildRequest } from "../build-service.ts";
 import { buildErrors } from "../errors.ts";

@@ -1,11 +1,11 @@
 /** RUN: a command in a container of the engine's own, whose changes become a layer. */
 import { StringDecoder } from "node:string_decoder";
 import { join } from "node:path";
-import { writeFile } from "node:fs/promises";
 import { cleanupContext, type OpContext } from "../../base/op-context.ts";
 import { shellOf } from "../../dockerfile/config-instruction.ts";
 import { heredocText, parseHeredocWord } from "../../dockerfile/heredoc.ts";
 import type { RunInstruction } from "../../dockerfile/instruction.ts";
+import { writeFile } from "../../host/files.ts";
 import type { OutputFrame } from "../../instances/driver.ts";
 import type { AttachSession, InstanceRequest } from "../../instances/instance-service.ts";
 import type { ImageLayer } from "../../schema/image.ts";

@@ -3,6 +3,8 @@ import type { OpContext } from "../../base/op-context.ts";
 import type { ResourceSpec, ResourceUsage } from "../../schema/resources.ts";
 import type { CgroupDriver, CgroupFeatures } from "../cgroup.ts";
 import { hostErrors } from "../errors.ts";
+import type { FailpointName } from "../failpoint-catalogue.ts";
+import { failpoints } from "../failpoints.ts";
 import type { WorkerClient } from "../kernel/worker-client.ts";
 import { type CgroupHierarchies, findFeatures } from "./hierarchies.ts";
 
@@ -27,11 +29,13 @@ export class LinuxCgroups implements CgroupDriver {
 
   async create(ctx: OpContext, path: string): Promise<void> {
     ctx.signal.throwIfAborted();
+    if (failpoints.on) await reach("cgroup.create", path);
     await this.#worker.call("cgroupCreate", checkedPath(path));
   }
 
   async applyLimits(ctx: OpContext, path: string, resources: ResourceSpec): Promise<void> {
     ctx.signal.throwIfAborted();
+    if (failpoints.on) await reach("cgroup.limits", path);
     await this.#worker.call("cgroupApplyLimits", checkedPath(path), resources);
   }
 
@@ -45,6 +49,7 @@ export class LinuxCgroups implements CgroupDriver {
 
   async freeze(ctx: OpContext, path: string): Promise<void> {
     ctx.signal.throwIfAborted();
+    if (failpoints.on) await reach("cgroup.freeze", path);
     await this.#worker.call("cgroupSetFrozen", checkedPath(path), true);
     // v1 can be caught in a deadlock: a thread in execve(2) waits for its siblings to die, which are frozen already. Let go for
     // a moment, as freezer-subsystem.rst has it, and try again.
@@ -66,6 +71,7 @@ export class LinuxCgroups implements CgroupDriver {
 
   async thaw(ctx: OpContext, path: string): Promise<void> {
     ctx.signal.throwIfAborted();
+    if (failpoints.on) await reach("cgroup.thaw", path);
     await this.#worker.call("cgroupSetFrozen", checkedPath(path), false);
   }
 
@@ -79,11 +85,13 @@ export class LinuxCgroups implements CgroupDriver {
 
   async kill(ctx: OpContext, path: string): Promise<void> {
     ctx.signal.throwIfAborted();
+    if (failpoints.on) await reach("cgroup.kill", path);
     await this.#worker.call("cgroupKill", checkedPath(path));
   }
 
   async remove(ctx: OpContext, path: string): Promise<void> {
     ctx.signal.throwIfAborted();
+    if (failpoints.on) await reach("cgroup.remove", path);
     const removed = await this.#eventually(ctx, async () => {
       if (await this.#worker.call("cgroupRemove", checkedPath(path))) return true;
       // Again each time: a process may have been forked while the others were killed.
@@ -116,4 +124,9 @@ function checkedPath(path: string): string {
   if (path.startsWith("/") && parts.every((part) => part !== "" && part !== "." && part !== "..")) return path;
   const text = "a control group's path has the form /parent/name";
   throw hostErrors.KERNEL_OP_FAILED({ op: "cgroup", target: path, errno: "EINVAL", text });
+}
+
+async function reach(point: FailpointName, path: string): Promise<void> {
+  const failure = { op: point.replace(".", "-"), target: path, errno: "EIO", text: "i/o error" };
+  await failpoints.before(point, path, () => hostErrors.KERNEL_OP_FAILED(failure));
 }

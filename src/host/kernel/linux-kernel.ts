@@ -1,9 +1,12 @@
 import { closeSync } from "node:fs";
+import { constants } from "node:os";
 import type { OpContext } from "../../base/op-context.ts";
 import { hostErrors } from "../errors.ts";
+import { failpoints } from "../failpoints.ts";
 import type { Kernel, LinkInfo, MountEntry, PrivateMounts, Processes, SeccompFilter } from "../host.ts";
 import type { KernelOp } from "../kernel-ops.ts";
 import { lockFile } from "../lock.ts";
+import { SyscallError } from "../syscall-error.ts";
 import { targetOf } from "./op-target.ts";
 import type { FileOver } from "./private-mounts.ts";
 import type { NftHandOver } from "./worker-calls.ts";
@@ -20,6 +23,15 @@ export class LinuxKernel implements Kernel {
   }
 
   async apply(ctx: OpContext, ops: readonly KernelOp[]): Promise<void> {
+    if (!failpoints.on) return await this.#apply(ctx, ops);
+    // One by one, so that there is a moment in front of each.
+    for (const op of ops) {
+      await failpoints.before(`kernel.${op.op}`, targetOf(op), () => failureOf(op));
+      await this.#apply(ctx, [op]);
+    }
+  }
+
+  async #apply(ctx: OpContext, ops: readonly KernelOp[]): Promise<void> {
     let rest = ops;
     while (rest.length > 0) {
       // Not in the middle of a batch on the worker: that runs to its end in any case.
@@ -79,4 +91,13 @@ export class LinuxKernel implements Kernel {
       });
     }
   }
+}
+
+/** As if the kernel had refused it. */
+function failureOf(op: KernelOp): Error {
+  const cause = new SyscallError(op.op, constants.errno.EIO);
+  return hostErrors.KERNEL_OP_FAILED(
+    { op: op.op, target: targetOf(op), errno: cause.code, text: cause.text },
+    { cause },
+  );
 }

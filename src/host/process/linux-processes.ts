@@ -1,6 +1,9 @@
 import { closeSync, existsSync, readdirSync, readFileSync } from "node:fs";
+import { constants } from "node:os";
+import { messageOf } from "../../base/errors.ts";
 import type { OpContext } from "../../base/op-context.ts";
 import { hostErrors } from "../errors.ts";
+import { failpoints } from "../failpoints.ts";
 import type { Child, ExitStatus, ProcessIdentity, Processes, RunRequest, RunResult, SpawnRequest } from "../host.ts";
 import { bind, checked } from "../libc.ts";
 import { DescriptorWatch } from "../poll.ts";
@@ -8,6 +11,7 @@ import { SyscallError } from "../syscall-error.ts";
 import { ChildFds } from "./child-fds.ts";
 import { openPidfd, sendSignal } from "./pidfd.ts";
 import { spawnProcess } from "./posix-spawn.ts";
+import { pointOf } from "./process-failpoint.ts";
 import { parseProcStat } from "./proc-stat.ts";
 import { findProgram, withSystemDirectories } from "./program-path.ts";
 import { runToEnd } from "./run.ts";
@@ -56,6 +60,10 @@ export class LinuxProcesses implements Processes {
   }
 
   signal(identity: ProcessIdentity, signal: number): boolean {
+    if (failpoints.on) {
+      const failure = () => new SyscallError("pidfd_send_signal", constants.errno.EPERM);
+      failpoints.beforeSync("process.signal", `${signal} to ${identity.pid}`, failure);
+    }
     try {
       const pidfd = openPidfd(identity.pid);
       // The descriptor stands for whatever has the pid now; from here on it can't become another process.
@@ -105,6 +113,10 @@ export class LinuxProcesses implements Processes {
     const path = request.env["PATH"] ?? withSystemDirectories(undefined);
     const program = findProgram(name, path, request.cwd);
     if (program === undefined) throw hostErrors.PROGRAM_NOT_FOUND({ program: name, path });
+    if (failpoints.on) {
+      const failure = () => spawnFailure(name, new SyscallError("posix_spawn", constants.errno.EAGAIN), request.cwd);
+      await failpoints.before(pointOf(request.argv), request.argv.join(" "), failure);
+    }
     using fds = await openFds(name, request);
     let pid: number;
     try {
@@ -197,8 +209,9 @@ async function openFds(program: string, request: SpawnRequest): Promise<ChildFds
   }
 }
 
-function spawnFailure(program: string, error: unknown, cwd?: string): unknown {
-  if (!(error instanceof Error && "code" in error && typeof error.code === "string")) return error;
+function spawnFailure(program: string, error: unknown, cwd?: string): Error {
+  if (!(error instanceof Error)) return new Error(messageOf(error), { cause: error });
+  if (!("code" in error && typeof error.code === "string")) return error;
   const reason = error instanceof SyscallError ? error.text : error.message;
   // The kernel says ENOENT for the program, its interpreter and the directory alike.
   const text = cwd !== undefined && !existsSync(cwd) ? `${reason} (working directory ${cwd})` : reason;

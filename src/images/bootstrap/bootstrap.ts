@@ -1,8 +1,9 @@
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { newId } from "../../base/ids.ts";
 import type { OpContext } from "../../base/op-context.ts";
 import type { ProgressSink } from "../../base/progress.ts";
+import { mkdir, rm, writeFile } from "../../host/files.ts";
 import type { Host } from "../../host/host.ts";
 import type { ImageRecord, Platform } from "../../schema/image.ts";
 import { imageErrors } from "../errors.ts";

@@ -1,5 +1,6 @@
-import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { copyFile, mkdir, writeFile } from "../../host/files.ts";
 import type { TarFile } from "../tar-writer.ts";
 import { formatSource, isPublic, type AptSource } from "./apt-sources.ts";
 

@@ -1,5 +1,4 @@
 import { createWriteStream } from "node:fs";
-import { rm } from "node:fs/promises";
 import { join, posix } from "node:path";
 import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -7,6 +6,7 @@ import type { ExtractRequest } from "../../archive/confined-root.ts";
 import { isBerthError } from "../../base/errors.ts";
 import { newId } from "../../base/ids.ts";
 import { background, type OpContext } from "../../base/op-context.ts";
+import { rm } from "../../host/files.ts";
 import type { InstanceRecord } from "../../schema/instance.ts";
 import { instanceErrors } from "../errors.ts";
 import type { PathStat } from "../instance-service.ts";

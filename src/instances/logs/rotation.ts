@@ -1,6 +1,7 @@
-import { rename, rm, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { messageOf } from "../../base/errors.ts";
 import { background } from "../../base/op-context.ts";
+import { rename, rm } from "../../host/files.ts";
 import type { InstanceRecord, InstanceSpec } from "../../schema/instance.ts";
 import { driverOf, type InstanceDependencies, logPath } from "../parts.ts";
 import type { InstanceRecords } from "../instance-records.ts";

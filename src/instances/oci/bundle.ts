@@ -1,5 +1,6 @@
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { mkdir, rm, writeFile } from "../../host/files.ts";
 import type { ProcessIdentity } from "../../host/host.ts";
 import type { OciSpec } from "./spec/oci-spec.ts";
 

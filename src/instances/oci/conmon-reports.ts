@@ -3,6 +3,7 @@ import { Socket } from "node:net";
 import { Type } from "typebox";
 import { Check } from "typebox/value";
 import type { OpContext } from "../../base/op-context.ts";
+import { failpoints } from "../../host/failpoints.ts";
 
 /** What conmon says on a pipe, one JSON object a line: a pid or an exit code, or -1 with the runtime's words. */
 export interface Report {
@@ -76,6 +77,7 @@ export class GoPipe implements Disposable {
 
   /** One byte into an empty pipe: never blocks. */
   go(): void {
+    if (failpoints.on) failpoints.beforeSync("process.conmon.go", `descriptor ${this.#fd}`);
     writeSync(this.#fd, "\0");
   }
 

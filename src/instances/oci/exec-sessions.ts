@@ -1,6 +1,6 @@
-import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { OpContext } from "../../base/op-context.ts";
+import { mkdir, writeFile } from "../../host/files.ts";
 import type { Host, ProcessIdentity } from "../../host/host.ts";
 import type { ExecRequest, ExecTask, TerminalSize } from "../driver.ts";
 import { driverErrors } from "../driver-errors.ts";

@@ -1,7 +1,7 @@
-import { mkdir, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { messageOf } from "../../base/errors.ts";
 import type { OpContext } from "../../base/op-context.ts";
+import { mkdir, writeFile } from "../../host/files.ts";
 import type { Host } from "../../host/host.ts";
 
 /** An OCI runtime that is installed and can run containers here. */

@@ -1,8 +1,10 @@
 import { existsSync } from "node:fs";
-import { constants, type FileHandle, open, unlink } from "node:fs/promises";
+import { constants, type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate as nextTurn, setTimeout as delay } from "node:timers/promises";
 import type { OpContext } from "../../base/op-context.ts";
+import { failpoints } from "../../host/failpoints.ts";
+import { unlink } from "../../host/files.ts";
 import type { Host } from "../../host/host.ts";
 import { driverErrors } from "../driver-errors.ts";
 import type { OciTask } from "./handle.ts";
@@ -21,6 +23,7 @@ export function isWaitingAtGate(runtime: OciRuntime, id: string): boolean {
  */
 export async function openGate(ctx: OpContext, host: Host, runtime: OciRuntime, task: OciTask): Promise<void> {
   const gate = join(runtime.root, task.id, gateName);
+  if (failpoints.on) await failpoints.before("gate.open", gate);
   switch (runtime.name) {
     case "runc":
       await readFromContainer(ctx, host, gate, task);
