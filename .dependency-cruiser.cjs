@@ -6,17 +6,18 @@ const rooms = {
   state: ["base", "schema", "host"],
   archive: ["base", "schema", "host"],
   dockerfile: ["base", "schema"],
+  ledger: ["base", "schema"],
   content: ["base", "schema", "host"],
   snapshots: ["base", "schema", "host", "state", "archive"],
   network: ["base", "schema", "host", "state"],
   volumes: ["base", "schema", "host", "state", "archive"],
   images: ["base", "schema", "host", "state", "archive", "dockerfile", "content", "snapshots"],
-  instances: ["base", "schema", "host", "state", "archive", "dockerfile", "snapshots", "network", "volumes", "images"],
+  instances: ["base", "schema", "host", "state", "archive", "dockerfile", "snapshots", "network", "volumes", "images", "ledger"],
   build: ["base", "schema", "host", "state", "archive", "dockerfile", "content", "snapshots", "network", "volumes", "images", "instances"],
   api: ["base", "schema", "host", "state", "snapshots", "network", "volumes", "images", "instances", "build"],
   client: ["base", "schema"],
   cli: ["base", "schema", "client"],
-  daemon: ["base", "schema", "host", "state", "archive", "content", "snapshots", "network", "volumes", "images", "instances", "build", "api"],
+  daemon: ["base", "schema", "host", "state", "archive", "content", "snapshots", "network", "volumes", "images", "ledger", "instances", "build", "api"],
 };
 
 const only = Object.entries(rooms).map(([room, allowed]) => ({

@@ -17,9 +17,11 @@ import { createLinuxHost } from "../host/linux-host.ts";
 import { createImageService } from "../images/create-image-service.ts";
 import type { ImageService } from "../images/image-service.ts";
 import type { InstanceService } from "../instances/instance-service.ts";
-import { createInstanceService } from "../instances/manager.ts";
+import { createInstanceService, type InstanceManager } from "../instances/manager.ts";
 import { createOciDriver } from "../instances/oci/oci-driver.ts";
 import { cgroupParent } from "../instances/parts.ts";
+import { Ledger } from "../ledger/ledger.ts";
+import { policyOf } from "../ledger/policy.ts";
 import { createNetworkService } from "../network/engine-networks.ts";
 import type { NetworkService } from "../network/network-service.ts";
 import type { EngineConfig } from "../schema/config.ts";
@@ -31,6 +33,7 @@ import type { VolumeService } from "../volumes/volume-service.ts";
 import { loadConfig } from "./config/load.ts";
 import { preparePaths, statePath } from "./engine-paths.ts";
 import { daemonErrors } from "./errors.ts";
+import { machineTotals } from "./machine-totals.ts";
 import { System } from "./system.ts";
 
 /** Settings of the engine (see `schema/config.ts`), all with defaults, and a logger. */
@@ -110,8 +113,13 @@ async function assemble(
     await OverlaySnapshotter.open(ctx, { root: join(dataRoot, "snapshots"), host, roots, log }),
   );
 
-  // Images and volumes ask who uses them; the answer is the instance room's, which is made after them.
-  const users: { instances?: InstanceService } = {};
+  // Images, volumes and the ledger ask who uses them; the answer is the instance room's, which is made after them.
+  const users: { instances?: InstanceManager } = {};
+  const ledger = new Ledger({
+    totals: await machineTotals(host.facts, dataRoot),
+    policy: policyOf(config),
+    claims: () => users.instances?.claims() ?? [],
+  });
   const images = closers.use(
     createImageService({
       store,
@@ -151,6 +159,7 @@ async function assemble(
       roots,
       networks,
       volumes,
+      ledger,
       drivers: [driver],
       config,
       dataRoot,

@@ -8,6 +8,7 @@ import { watchHealth } from "./health.ts";
 import type { Run } from "./live-instances.ts";
 import type { Parts } from "./parts.ts";
 import { removeStopped } from "./remove.ts";
+import { claimOf } from "./request.ts";
 import { isActive, resolveInstance } from "./resolve.ts";
 import { followRun, launch } from "./start.ts";
 import { type StopOptions, stopAndWait, stopSignal } from "./stop.ts";
@@ -49,6 +50,8 @@ export async function restartInstance(
   const own = background(ctx.log);
   const live = parts.lives.of(record.id);
   live.restarting = true;
+  // Nobody takes its place while it is stopped.
+  using _held = isActive(record) ? parts.ledger.admit(claimOf(record)) : undefined;
   try {
     if (isActive(record)) await stopAndWait(parts, own, record, signal, options.timeoutSeconds, nameOrId);
     await startInstance(parts, own, record.id);
@@ -99,6 +102,8 @@ async function startLocked(
   const { id } = record;
   parts.lives.of(id).exitIsFinal = false;
   try {
+    // Held until the record says that it runs.
+    using _held = parts.ledger.admit(claimOf(record));
     await launch(parts, ctx, record, state, (run, exit) => onExit(parts, id, run, exit));
   } catch (error) {
     await recordFailedStart(parts, ctx, id, error);

@@ -1,6 +1,7 @@
 import { systemClock } from "../base/clock.ts";
 import { KeyedMutex } from "../base/keyed-mutex.ts";
 import { background, type OpContext } from "../base/op-context.ts";
+import type { Claim } from "../ledger/account.ts";
 import { attachInstance, resizeInstance } from "./attach.ts";
 import { BackgroundWork } from "./background-work.ts";
 import { commitInstance } from "./commit.ts";
@@ -21,6 +22,7 @@ import { pruneInstances } from "./prune.ts";
 import { recoverInstances } from "./recover.ts";
 import { removeInstance } from "./remove.ts";
 import { renameInstance } from "./rename.ts";
+import { heldBy } from "./request.ts";
 import { resolveInstance } from "./resolve.ts";
 import { RootMounts } from "./root-mounts.ts";
 import { makeRootSkeleton } from "./root-skeleton.ts";
@@ -35,6 +37,8 @@ export type { InstanceDependencies } from "./parts.ts";
 export interface InstanceManager extends InstanceService {
   /** To be called once, before any verb: see `recover.ts`. Recovers the networks too, which need to know what runs. */
   recover(ctx: OpContext): Promise<void>;
+  /** What each instance reserves of the machine now, build steps included: for the ledger. */
+  claims(): readonly Claim[];
   /** Resolves when nothing is being cleaned up or restarted in the background. */
   settled(): Promise<void>;
   /** Stops following instances, which run on. When there are none, takes the engine's control group away. */
@@ -111,6 +115,7 @@ export function createInstanceService(dependencies: InstanceDependencies): Insta
       const { id, spec } = resolve(nameOrId);
       return parts.rootMounts.with(ctx, id, { volatile: isThrowAway(spec) }, work);
     },
+    claims: () => parts.records.all().flatMap((record) => heldBy(record) ?? []),
     volumeUsers: (name) =>
       parts.records
         .all()

@@ -5,6 +5,7 @@ import type { KeyedMutex } from "../base/keyed-mutex.ts";
 import type { Logger } from "../base/logger.ts";
 import type { Host } from "../host/host.ts";
 import type { ImageService } from "../images/image-service.ts";
+import type { Ledger } from "../ledger/ledger.ts";
 import type { NetworkService } from "../network/network-service.ts";
 import type { EngineConfig } from "../schema/config.ts";
 import type { InstanceSpec } from "../schema/instance.ts";
@@ -32,6 +33,8 @@ export interface InstanceDependencies {
   readonly roots: ConfinedRoots;
   readonly networks: NetworkService;
   readonly volumes: VolumeService;
+  /** Made with this room's `InstanceManager.claims`. */
+  readonly ledger: Ledger;
   /** One for each isolation that this engine offers. */
   readonly drivers: readonly Driver[];
   readonly config: Pick<EngineConfig, "cgroupParent" | "dns" | "dnsSearch">;

@@ -4,6 +4,7 @@ import type { InstanceRecord, RestartPolicy } from "../schema/instance.ts";
 import { type ResourceSpec, unlimited } from "../schema/resources.ts";
 import { instanceErrors } from "./errors.ts";
 import { driverOf, type Parts } from "./parts.ts";
+import { claimOf } from "./request.ts";
 import { isActive, resolveInstance } from "./resolve.ts";
 import { discardUnsupported, validateResources } from "./validate/resources.ts";
 import { validateRestartPolicy } from "./validate/validate.ts";
@@ -33,6 +34,10 @@ export async function updateInstance(
   refuseConflicts(record, stated, changes.restartPolicy);
   const resources = { ...record.spec.resources, ...stated };
   validateResources(resources, machine, { update: true });
+  // Held until the record has the new limits. One that does not run reserves when it starts.
+  using _held = isActive(record)
+    ? parts.ledger.admit(claimOf({ ...record, spec: { ...record.spec, resources } }))
+    : undefined;
   await applyToRun(parts, ctx, record, resources);
   const updated = parts.records.update(id, (present) => ({
     ...present,

@@ -1,4 +1,5 @@
 import { type Static, Type } from "typebox";
+import { sizePattern } from "../base/byte-size.ts";
 
 /**
  * The engine's settings: the one source of the configuration file's keys, of the `BERTH_*` environment variables
@@ -60,6 +61,36 @@ export const EngineConfig = Type.Object(
       flag: "default-runtime",
     }),
     cgroupParent: Type.String({ default: "", description: "Parent control group; empty: made from the engine's id" }),
+    overcommitCpu: Type.Number({
+      default: 16,
+      exclusiveMinimum: 0,
+      description: "How often each CPU may be reserved: CPU time can be shared, who waits is only slower",
+    }),
+    overcommitMemory: Type.Number({
+      default: 1,
+      exclusiveMinimum: 0,
+      description: "How often memory may be reserved: more than once, and the kernel may have to kill",
+    }),
+    overcommitPids: Type.Number({
+      default: 16,
+      exclusiveMinimum: 0,
+      description: "How often the kernel's process ids may be reserved: a limit of processes is a fuse, seldom a need",
+    }),
+    overcommitDisk: Type.Number({
+      default: 2,
+      exclusiveMinimum: 0,
+      description: "How often the data root's file system may be reserved: few fill what they asked for",
+    }),
+    reservedMemory: Type.String({
+      default: "256m",
+      pattern: sizePattern,
+      description: "Memory kept back for the host and the engine itself",
+    }),
+    reservedDisk: Type.String({
+      default: "1g",
+      pattern: sizePattern,
+      description: "Disk space of the data root's file system kept back for the host and the engine's records",
+    }),
     logLevel: Type.Union([Type.Literal("debug"), Type.Literal("info"), Type.Literal("warn"), Type.Literal("error")], {
       default: "info",
       description: "What the engine logs",

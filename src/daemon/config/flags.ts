@@ -51,7 +51,13 @@ export function parseFlags(words: readonly string[]): ParsedFlags {
 export function settingsHelp(): string {
   const rows = settings.map(({ flag, short, kind, variable, description, default: fallback }) => {
     const placeholder =
-      kind === "boolean" ? "" : kind === "integer" ? " N" : kind === "pools" ? " base=CIDR,size=N" : " VALUE";
+      kind === "boolean"
+        ? ""
+        : kind === "integer" || kind === "number"
+          ? " N"
+          : kind === "pools"
+            ? " base=CIDR,size=N"
+            : " VALUE";
     const usage = `  ${short === undefined ? "    " : `-${short}, `}--${flag}${placeholder}`;
     return `${usage}\n          ${description}\n          (${variable}; default ${JSON.stringify(fallback)})\n`;
   });

@@ -92,6 +92,8 @@ function fromText(setting: Setting, text: string): unknown {
       return text;
     case "integer":
       return /^-?\d+$/.test(text) ? Number(text) : text;
+    case "number":
+      return /^\d+(\.\d+)?$/.test(text) ? Number(text) : text;
     case "boolean": {
       if (/^(1|true|yes|on)$/i.test(text)) return true;
       return /^(0|false|no|off)$/i.test(text) ? false : text;

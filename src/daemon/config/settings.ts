@@ -11,7 +11,7 @@ export interface Setting {
   readonly short: string | undefined;
   /** "BERTH_DATA_ROOT". */
   readonly variable: string;
-  readonly kind: "string" | "integer" | "boolean" | "strings" | "pools";
+  readonly kind: "string" | "integer" | "number" | "boolean" | "strings" | "pools";
   readonly description: string;
   readonly default: unknown;
   readonly schema: TSchema;
@@ -35,6 +35,7 @@ export const settings: readonly Setting[] = Object.entries(EngineConfig.properti
 
 function kindOf(schema: Record<string, unknown>): Setting["kind"] {
   if (schema["type"] === "integer") return "integer";
+  if (schema["type"] === "number") return "number";
   if (schema["type"] === "boolean") return "boolean";
   if (schema["type"] !== "array") return "string";
   const items = schema["items"];

@@ -5,7 +5,11 @@ import type { ConfinedRoots } from "../../archive/confined-root.ts";
 import type { Clock } from "../../base/clock.ts";
 import { silentLogger } from "../../base/logger.ts";
 import { background } from "../../base/op-context.ts";
+import type { Claim } from "../../ledger/account.ts";
 import { FakeHost } from "../../host/fake/fake-host.ts";
+import { Ledger } from "../../ledger/ledger.ts";
+import { type Policy, policyOf } from "../../ledger/policy.ts";
+import type { Quantities } from "../../schema/capacity.ts";
 import type { EngineEvent } from "../../schema/event.ts";
 import { EventBus } from "../../state/events.ts";
 import { MemoryStore } from "../../state/fake/memory-store.ts";
@@ -27,6 +31,16 @@ export class TestEngine implements AsyncDisposable {
   readonly snapshots = new SnapshotsDouble(join(this.dir, "snapshots"));
   readonly volumes = new VolumesDouble(join(this.dir, "volumes"));
   readonly events: EngineEvent[] = [];
+  /** What the ledger takes the machine for; a test may make it smaller. */
+  totals: Quantities = { cpu: 4e9, memory: 8 * 1024 ** 3, pids: 32_768, disk: 100 * 1024 ** 3 };
+  policy: Policy = policyOf({
+    overcommitCpu: 16,
+    overcommitMemory: 1,
+    overcommitPids: 16,
+    overcommitDisk: 2,
+    reservedMemory: "0",
+    reservedDisk: "0",
+  });
   readonly #clock: Clock | undefined;
   readonly #roots: ConfinedRoots;
   driver = new FakeDriver(this.machine);
@@ -72,7 +86,13 @@ export class TestEngine implements AsyncDisposable {
   #make(): InstanceManager {
     const events = new EventBus();
     events.subscribe((event) => this.events.push(event));
-    const service = createInstanceService({
+    const ledger = new Ledger({
+      totals: () => this.totals,
+      policy: this.policy,
+      claims: (): readonly Claim[] => service.claims(),
+    });
+    const service: InstanceManager = createInstanceService({
+      ledger,
       store: this.store,
       events,
       host: this.host,

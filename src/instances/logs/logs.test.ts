@@ -10,7 +10,7 @@ import { parseEntry, utcTime } from "./k8s-file.ts";
 import { openLogFiles } from "./log-files.ts";
 import { type ReadOptions, readLog } from "./read-log.ts";
 import { shiftFiles } from "./rotation.ts";
-import { parseSize } from "./size.ts";
+import { parseSize } from "../../base/byte-size.ts";
 
 let dir: string;
 let path: string;

@@ -6,7 +6,7 @@ import type { InstanceRecord, InstanceSpec } from "../../schema/instance.ts";
 import { driverOf, type InstanceDependencies, logPath } from "../parts.ts";
 import type { InstanceRecords } from "../instance-records.ts";
 import { rotatedPath } from "./log-files.ts";
-import { parseSize } from "./size.ts";
+import { parseSize } from "../../base/byte-size.ts";
 
 interface Limit {
   readonly maxBytes: number;

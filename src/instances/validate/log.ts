@@ -1,7 +1,7 @@
 import { messageOf } from "../../base/errors.ts";
 import type { InstanceSpec } from "../../schema/instance.ts";
 import { unknownTagField } from "../logs/log-attributes.ts";
-import { parseSize } from "../logs/size.ts";
+import { parseSize } from "../../base/byte-size.ts";
 import { invalid } from "./invalid.ts";
 
 /** Options of Docker's drivers that Berth's log has as well; `labels`, `env` and `tag` become a line's attributes. */

@@ -1,6 +1,7 @@
 import type { InstanceRequest } from "../instance-service.ts";
 import type { Healthcheck } from "../../schema/image.ts";
 import type { RestartPolicy } from "../../schema/instance.ts";
+import { validateRequestLabels } from "../request.ts";
 import { signalNumber } from "../signals.ts";
 import { invalid } from "./invalid.ts";
 import { validateLog } from "./log.ts";
@@ -34,6 +35,7 @@ export async function validateRequest(request: InstanceRequest, around: Surround
   if (request.namespaces.ipc === "none" && request.shmSize > 0) {
     throw invalid("conflicting options: --shm-size has no effect with IPC mode none");
   }
+  validateRequestLabels(request.labels);
   validateLog(request.log);
   validateNamespaces(request, around);
   const networkWarnings = validateNetwork(request, around);

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
+import { Value } from "typebox/value";
 import { ThreadConfinedRoots } from "../../../src/archive/thread-confined-roots.ts";
 import { silentLogger } from "../../../src/base/logger.ts";
 import { background } from "../../../src/base/op-context.ts";
@@ -19,6 +20,11 @@ import type { OutputFrame } from "../../../src/instances/driver.ts";
 import { createInstanceService, type InstanceManager } from "../../../src/instances/manager.ts";
 import { createOciDriver } from "../../../src/instances/oci/oci-driver.ts";
 import { createNetworkService, type EngineNetworks } from "../../../src/network/engine-networks.ts";
+import { machineTotals } from "../../../src/daemon/machine-totals.ts";
+import type { Claim } from "../../../src/ledger/account.ts";
+import { Ledger } from "../../../src/ledger/ledger.ts";
+import { policyOf } from "../../../src/ledger/policy.ts";
+import { EngineConfig } from "../../../src/schema/config.ts";
 import type { EngineEvent } from "../../../src/schema/event.ts";
 import { OverlaySnapshotter } from "../../../src/snapshots/overlay-snapshotter.ts";
 import { EventBus } from "../../../src/state/events.ts";
@@ -199,6 +205,11 @@ export class RealEngine implements AsyncDisposable {
       roots,
       networks,
       volumes,
+      ledger: new Ledger({
+        totals: await machineTotals(host.facts, dataRoot),
+        policy: policyOf(Value.Create(EngineConfig)),
+        claims: (): readonly Claim[] => instances.claims(),
+      }),
       drivers: [driver],
       config,
       dataRoot,

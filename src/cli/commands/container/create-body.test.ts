@@ -33,6 +33,15 @@ describe("createBody", () => {
     expect(body()).not.toHaveProperty("Healthcheck");
   });
 
+  it("sends requests as labels, which docker's client can set as well", () => {
+    expect(body("--request-memory", "256m", "--request-cpus", "0.5", "--request-pids", "9", "-l", "a=b")).toMatchObject(
+      {
+        Labels: { a: "b", "berth.request.memory": "256m", "berth.request.cpus": "0.5", "berth.request.pids": "9" },
+      },
+    );
+    expect(body()["Labels"]).toEqual({});
+  });
+
   it("puts names and addresses on the first network", () => {
     expect(
       body("--network", "a", "--network", "name=b,ip=10.0.0.9", "--ip", "10.1.0.5", "--network-alias", "db"),

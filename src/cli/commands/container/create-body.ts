@@ -33,7 +33,7 @@ export function createBody(
     User: values.user,
     WorkingDir: values.workdir,
     Env: environment(values, context.environment),
-    Labels: { ...fromFiles(values.labelFile), ...pairs(values.label, "label") },
+    Labels: { ...fromFiles(values.labelFile), ...pairs(values.label, "label"), ...requestLabels(values) },
     Tty: values.tty,
     OpenStdin: values.interactive,
     StdinOnce: values.interactive && context.attach.stdin,
@@ -98,6 +98,16 @@ function hostConfig(values: CreateValues, networks: readonly string[], bindings:
     Ulimits: values.ulimit.map(ulimit),
     OomScoreAdj: values.oomScoreAdj,
     ...resourceBody(values),
+  });
+}
+
+/** Requests are labels, which docker's client can set as well; the engine checks them. */
+function requestLabels({ requestCpus, requestMemory, requestPids, requestDisk }: CreateValues): Json {
+  return defined({
+    "berth.request.cpus": requestCpus,
+    "berth.request.memory": requestMemory,
+    "berth.request.pids": requestPids?.toString(),
+    "berth.request.disk": requestDisk,
   });
 }
 
