@@ -47,6 +47,13 @@ module.exports = {
       from: { path: "^src/", pathNot: `^src/(${where})/` },
       to: { path: `node_modules/${name}/` },
     })),
+    {
+      name: "bench-is-a-client",
+      comment: "bench/ measures an engine from outside: it may import the client and what is below it, and the tests' support",
+      severity: "error",
+      from: { path: "^bench/" },
+      to: { path: "^(src|test)/", pathNot: "^(src/(client|schema|base)/|test/support/)" },
+    },
     { name: "no-circular", severity: "error", from: {}, to: { circular: true, viaOnly: { dependencyTypesNot: ["type-only", "dynamic-import"] } } },
     {
       name: "fakes-are-for-tests",

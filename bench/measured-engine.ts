@@ -1,0 +1,134 @@
+import { spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { Readable } from "node:stream";
+import { EngineClient, readAll } from "../src/client/engine-client.ts";
+import { enginePids } from "./engine-processes.ts";
+
+/** Old enough for every engine with a Docker API (Podman serves 1.41). */
+const commonApiVersion = "1.41";
+
+/** The name under which every engine gets the small image. */
+export const smallImage = "berth-bench:small";
+
+export interface MeasuredEngineOptions {
+  readonly name: string;
+  /** As DOCKER_HOST has it. */
+  readonly host: string;
+  /** A configuration directory for the client of its own: no proxies, credentials and contexts of the user. */
+  readonly dockerConfig: string;
+  readonly berth?: { readonly runRoot: string };
+}
+
+/** An engine with a Docker API: asked by the docker client, and at its API over kept connections. */
+export class MeasuredEngine implements Disposable {
+  readonly name: string;
+  readonly host: string;
+  readonly isBerth: boolean;
+  readonly api: EngineClient;
+  /** What all our containers on it are called by, so that they can be found and removed. */
+  readonly prefix = `berth-bench-${randomBytes(3).toString("hex")}`;
+  readonly #options: MeasuredEngineOptions;
+  #names = 0;
+
+  constructor(options: MeasuredEngineOptions) {
+    this.name = options.name;
+    this.host = options.host;
+    this.isBerth = options.berth !== undefined;
+    this.api = new EngineClient(options.host, undefined, commonApiVersion);
+    this.#options = options;
+  }
+
+  /** A name for a container that nobody else has. */
+  nextName(): string {
+    return `${this.prefix}-${this.#names++}`;
+  }
+
+  /** Runs the docker client to its end and answers what it printed. Throws what it said when it fails. */
+  async docker(...words: readonly string[]): Promise<string> {
+    return (await this.#client(words, { keepOutput: true })).stdout;
+  }
+
+  /** As {@link docker}, with variables added to the environment or an input file (a descriptor). */
+  async dockerWith(
+    how: { readonly environment?: Readonly<Record<string, string>>; readonly stdin?: number; readonly stdout?: number },
+    ...words: readonly string[]
+  ): Promise<number> {
+    return (await this.#client(words, { ...how, keepOutput: false })).ms;
+  }
+
+  /** Runs the docker client and answers the milliseconds from before its start to its end. */
+  async timeDocker(...words: readonly string[]): Promise<number> {
+    return (await this.#client(words, { keepOutput: false })).ms;
+  }
+
+  /** Loads an archive of images through the API. */
+  async load(archive: Buffer): Promise<void> {
+    const { body } = await this.api.stream("POST", "/images/load", {
+      query: { quiet: 1 },
+      body: Readable.from([archive]),
+    });
+    await readAll(body);
+  }
+
+  /** Processes that the engine needs: itself, its children, and what watches its containers. Never the workloads. */
+  async pids(): Promise<readonly number[]> {
+    return await enginePids(this, this.#options.berth?.runRoot);
+  }
+
+  /** Removes all containers that the benchmark made on it. */
+  async removeContainers(): Promise<void> {
+    const found = await this.api.call<readonly { readonly Id: string; readonly Names: readonly string[] }[]>(
+      "GET",
+      "/containers/json",
+      { query: { all: 1 } },
+    );
+    const ours = found.filter(({ Names }) => Names.some((name) => name.startsWith(`/${this.prefix}`)));
+    for (const { Id } of ours) await this.api.call("DELETE", `/containers/${Id}`, { query: { force: 1, v: 1 } });
+  }
+
+  [Symbol.dispose](): void {
+    this.api[Symbol.dispose]();
+  }
+
+  async #client(words: readonly string[], how: ClientRun): Promise<{ readonly ms: number; readonly stdout: string }> {
+    const { promise, resolve, reject } = Promise.withResolvers<{ ms: number; stdout: string }>();
+    const started = performance.now();
+    const child = spawn("docker", [...words], {
+      env: {
+        ...process.env,
+        DOCKER_HOST: this.host,
+        DOCKER_CONFIG: this.#options.dockerConfig,
+        DOCKER_CLI_HINTS: "false",
+        DOCKER_BUILDKIT: "0",
+        ...how.environment,
+      },
+      stdio: [how.stdin ?? "ignore", how.keepOutput ? "pipe" : (how.stdout ?? "ignore"), "pipe"],
+    });
+    let ms = 0;
+    let stdout = "";
+    let stderr = "";
+    child.stdout?.setEncoding("utf8").on("data", (chunk: string) => {
+      stdout += chunk;
+    });
+    child.stderr?.setEncoding("utf8").on("data", (chunk: string) => {
+      stderr += chunk;
+    });
+    child.once("error", reject);
+    child.once("exit", () => {
+      ms = performance.now() - started;
+    });
+    child.once("close", (code) => {
+      if (code === 0) resolve({ ms, stdout });
+      else
+        reject(new Error(`docker ${words.join(" ")} on ${this.name}: exit code ${code}: ${stderr.trim().slice(-500)}`));
+    });
+    return await promise;
+  }
+}
+
+interface ClientRun {
+  readonly keepOutput: boolean;
+  readonly environment?: Readonly<Record<string, string>>;
+  readonly stdin?: number;
+  readonly stdout?: number;
+}
