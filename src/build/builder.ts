@@ -13,6 +13,7 @@ import { BuildArgs, platformArgs, unusedArgs } from "../dockerfile/build-args.ts
 import { locate } from "../dockerfile/errors.ts";
 import { expandWord } from "../dockerfile/expand-word.ts";
 import type { Dockerfile } from "../dockerfile/instruction.ts";
+import { spreadSubdirectories } from "../host/directory-placement.ts";
 import { mkdir, rm } from "../host/files.ts";
 import type { Host } from "../host/host.ts";
 import type { ImageService } from "../images/image-service.ts";
@@ -149,10 +150,12 @@ export function createBuildService(dependencies: BuildDependencies): Recoverable
     pruneCache: (ctx, options) =>
       pruneBuildCache(ctx, { cache, images: dependencies.images, events: dependencies.events, clock }, options),
     recover: async (ctx) => {
+      await mkdir(buildRoot, { recursive: true, mode: 0o700 });
+      spreadSubdirectories(buildRoot);
       for (const snapshot of await dependencies.snapshotter.list()) {
         if (snapshot.startsWith(snapshotPrefix)) await dependencies.snapshotter.remove(ctx, snapshot);
       }
-      for (const name of await readdir(buildRoot).catch(() => [])) {
+      for (const name of await readdir(buildRoot)) {
         await rm(join(buildRoot, name), { recursive: true, force: true });
       }
       for (const entry of dependencies.store.journal.open()) {

@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { open, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { spreadSubdirectories } from "../host/directory-placement.ts";
 import { mkdir, mkdirSync, rename, rm, writeFile } from "../host/files.ts";
 
 /**
@@ -30,6 +31,7 @@ export class Layout {
     for (const path of [this.layers, this.active, this.views, this.drafts, this.trash, this.empty]) {
       mkdirSync(path, { recursive: true, mode: 0o711 });
     }
+    spreadSubdirectories(this.drafts);
   }
 
   /** A new directory for something half made. */
