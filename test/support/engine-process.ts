@@ -16,6 +16,8 @@ export interface EngineOptions {
   readonly environment?: Readonly<Record<string, string>>;
   /** A client that takes longer hangs; milliseconds. */
   readonly commandTimeoutMs?: number;
+  /** An existing directory, on a file system of its own say; not deleted by `remove`. Else one below the engine's directory. */
+  readonly dataRoot?: string;
 }
 
 export class EngineProcess {
@@ -30,9 +32,9 @@ export class EngineProcess {
   private constructor(options: EngineOptions) {
     this.#options = options;
     this.directory = mkdtempSync(join(realpathSync(tmpdir()), "berth-e2e-"));
-    this.dataRoot = join(this.directory, "data");
+    this.dataRoot = options.dataRoot ?? join(this.directory, "data");
     this.runRoot = join(this.directory, "run");
-    mkdirSync(this.dataRoot);
+    if (options.dataRoot === undefined) mkdirSync(this.dataRoot);
     this.host = `unix://${join(this.directory, "docker.sock")}`;
     this.tag = createHash("sha256").update(this.dataRoot).digest("hex").slice(0, 6);
   }
@@ -76,7 +78,7 @@ export class EngineProcess {
     });
     closeSync(log);
     for (let tries = 0; tries < 1200; tries++) {
-      if (this.#child.exitCode !== null) break;
+      if (this.#child.exitCode !== null || this.#child.signalCode !== null) break;
       if (await this.#answers()) return;
       await new Promise((resolve) => setTimeout(resolve, 50));
     }

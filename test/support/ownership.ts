@@ -111,7 +111,7 @@ function mountFaults({ directory, dataRoot, runRoot }: EngineProcess, { running 
   return readFileSync("/proc/self/mountinfo", "utf8")
     .split("\n")
     .map((line) => line.split(" ")[4] ?? "")
-    .filter((target) => target.startsWith(`${directory}/`) && !allowed.has(target))
+    .filter((target) => [directory, dataRoot].some((root) => target.startsWith(`${root}/`)) && !allowed.has(target))
     .map((target) => `nobody owns mount ${target}`);
 }
 
