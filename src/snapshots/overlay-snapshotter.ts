@@ -236,12 +236,17 @@ export class OverlaySnapshotter implements Snapshotter, AsyncDisposable {
 
   async usage(ctx: OpContext, id: string): Promise<number> {
     this.#snapshots.get(id);
-    await using root = await this.#roots.open(ctx, this.#snapshots.paths(id).upper);
-    const files = new Map<string, number>();
-    for (const { kind, identity, size } of await root.list(ctx, "/")) {
-      if (kind === "file" || kind === "symlink") files.set(identity, size);
+    try {
+      await using root = await this.#roots.open(ctx, this.#snapshots.paths(id).upper);
+      const files = new Map<string, number>();
+      for (const { kind, identity, size } of await root.list(ctx, "/")) {
+        if (kind === "file" || kind === "symlink") files.set(identity, size);
+      }
+      return [...files.values()].reduce((sum, size) => sum + size, 0);
+    } catch (error) {
+      this.#snapshots.get(id); // Removed meanwhile: that is what there is to tell.
+      throw error;
     }
-    return [...files.values()].reduce((sum, size) => sum + size, 0);
   }
 
   /** Waits until published layers are on the disk. Mounts stay: instances may be running on them. */

@@ -1,11 +1,13 @@
 import { stat } from "node:fs/promises";
+import { background } from "../../base/op-context.ts";
 import type { Host } from "../../host/host.ts";
 import type { TaskExit } from "../driver.ts";
 import { bundleFiles, readIfThere } from "./bundle.ts";
 import type { OciTask } from "./handle.ts";
 
-/** Reported when a monitor was killed and took the exit code with it. */
-const unknownExit = 255;
+const SIGKILL = 9;
+/** Reported when a monitor was killed and took the exit code with it: its container is killed then. */
+const killedExit = 128 + SIGKILL;
 
 /** How tasks ended, each waited for once however many ask. */
 export class TaskExits {
@@ -42,9 +44,12 @@ export class TaskExits {
     await this.#host.processes.waitGone(task.monitor);
     const exit = await this.read(task);
     if (exit !== undefined) return exit;
-    // The monitor was killed: the container goes on without one, its exit code will be nobody's to read.
+    // The monitor was killed. Its container could go on, but with its output broken, no log, nothing to attach to, and its exit
+    // code nobody's to read: it is ended, as containerd does when a shim is lost, so that a restart policy makes it whole.
+    await this.#host.cgroups.kill(background(), task.cgroupPath);
+    this.#host.processes.signal(task.init, SIGKILL);
     await this.#host.processes.waitGone(task.init);
-    return { exitCode: unknownExit, oomKilled: await this.#oomKilled(task), finishedAt: new Date().toISOString() };
+    return { exitCode: killedExit, oomKilled: await this.#oomKilled(task), finishedAt: new Date().toISOString() };
   }
 
   async #oomKilled(task: OciTask): Promise<boolean> {

@@ -34,6 +34,7 @@ import { refuseUnsupported } from "../codecs/unsupported.ts";
 import { apiErrors } from "../errors.ts";
 import { type Call, created, done, noContent, notModified, ok, type Route, route, streamed } from "../route.ts";
 import { plainHeaders } from "../streams/send-stream.ts";
+import { unlessGone } from "./unless-gone.ts";
 
 export const containerRoutes: readonly Route[] = [
   route({
@@ -272,7 +273,8 @@ async function listContainers({ backend, ctx, query }: Call<ListQuery>) {
   const idByTag = imageIdsByTag(backend);
   const rows: object[] = [];
   for (const record of records) {
-    const sizes = query.size ? await backend.instances.size(ctx, record.id) : undefined;
+    const sizes = query.size ? await unlessGone(backend.instances.size(ctx, record.id)) : undefined;
+    if (query.size && sizes === undefined) continue;
     rows.push(containerSummary(record, backend, imageNameNow(record.spec.image, record.imageId, idByTag), sizes));
   }
   return ok(rows);

@@ -8,6 +8,7 @@ import { volumeJson } from "../codecs/volume-json.ts";
 import { apiErrors } from "../errors.ts";
 import { type Call, ok, type Route, route, streamed } from "../route.ts";
 import { imageIdsByTag } from "./containers.ts";
+import { unlessGone } from "./unless-gone.ts";
 
 export const systemRoutes: readonly Route[] = [
   route({
@@ -94,7 +95,8 @@ async function containerUsage({ backend, ctx }: Call): Promise<readonly object[]
   const idByTag = imageIdsByTag(backend);
   const rows: object[] = [];
   for (const record of backend.instances.list()) {
-    const sizes = await backend.instances.size(ctx, record.id);
+    const sizes = await unlessGone(backend.instances.size(ctx, record.id));
+    if (sizes === undefined) continue;
     rows.push(containerSummary(record, backend, imageNameNow(record.spec.image, record.imageId, idByTag), sizes));
   }
   return rows;
@@ -103,7 +105,8 @@ async function containerUsage({ backend, ctx }: Call): Promise<readonly object[]
 async function volumeUsage({ backend }: Call): Promise<readonly object[]> {
   const rows: object[] = [];
   for (const volume of backend.volumes.list()) {
-    const Size = await backend.volumes.usage(volume.name);
+    const Size = await unlessGone(backend.volumes.usage(volume.name));
+    if (Size === undefined) continue;
     rows.push(volumeJson(volume, { Size, RefCount: backend.instances.volumeUsers(volume.name).length }));
   }
   return rows;
