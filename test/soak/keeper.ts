@@ -1,9 +1,10 @@
 /** A container that nobody touches: no kill of the engine, no fault and no prune may ever be seen by it. */
+import { messageOf } from "../../src/base/errors.ts";
 import type { EngineClient } from "../../src/client/engine-client.ts";
-import { readAll } from "../../src/client/engine-client.ts";
 import { faultInLines } from "./numbered-lines.ts";
 import type { World } from "./soak-client.ts";
 import type { ContainerView } from "./steps/look.ts";
+import { frames } from "./steps/talk.ts";
 
 const name = "soak-keeper";
 
@@ -48,12 +49,11 @@ export class Keeper {
     const url = `http://127.0.0.1:${this.#port}/passwd`;
     const answer = await fetch(url, { signal: AbortSignal.timeout(5000) }).then(
       (response) => response.status,
-      (error: unknown) => String(error instanceof Error ? (error.cause ?? error) : error),
+      reasonOf,
     );
     if (answer !== 200) faults.push(`the port of the container that nobody touched answers ${answer}`);
     const { body } = await client.stream("GET", `/containers/${name}/logs`, { query: { stdout: true } });
-    // Each line in a frame of its own: 8 bytes before it.
-    const lines = (await readAll(body)).replaceAll(/[\0\u0001-\u0008].{7}(?=line)/gsu, "");
+    const lines = await frames(body);
     const fault = faultInLines(lines, { fromStart: true });
     if (fault !== undefined && !this.torn) faults.push(`the log of the container that nobody touched: ${fault}`);
     return faults;
@@ -67,4 +67,10 @@ export class Keeper {
 
 async function inspect(client: EngineClient): Promise<ContainerView> {
   return await client.call<ContainerView>("GET", `/containers/${name}/json`);
+}
+
+/** What lies behind a failed `fetch`. */
+export function reasonOf(error: unknown): string {
+  const cause = error instanceof Error ? error.cause : undefined;
+  return messageOf(cause ?? error);
 }

@@ -9,7 +9,7 @@ export class SmallDisk implements AsyncDisposable {
   /** Where it is mounted. */
   readonly path: string;
   readonly #directory: string;
-  #mounted = false;
+  readonly #mounts = new Set<string>();
 
   private constructor(directory: string) {
     this.#directory = directory;
@@ -26,7 +26,7 @@ export class SmallDisk implements AsyncDisposable {
       run("mkfs.ext4", "-q", "-m", "0", image);
       mkdirSync(disk.path);
       run("mount", "-o", "loop,noatime", image, disk.path);
-      disk.#mounted = true;
+      disk.#mounts.add(disk.path);
     } catch (error) {
       await disk[Symbol.asyncDispose]();
       throw error;
@@ -57,11 +57,11 @@ export class SmallDisk implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (let tries = 0; this.#mounted; tries++) {
+    for (let tries = 0; this.#mounts.size > 0; tries++) {
       try {
         // Busy for a moment after the engine's end; at last it goes as soon as nobody uses it.
         run("umount", ...(tries < 50 ? [] : ["--lazy"]), this.path);
-        this.#mounted = false;
+        this.#mounts.clear();
       } catch (error) {
         if (tries > 50) throw error;
         await sleep(100);

@@ -64,6 +64,8 @@ export class SoakClient {
   #engine: EngineClient | undefined;
   #began = 0;
   #serial = 0;
+  /** Of the calls of this step. */
+  #limits: AbortSignal[] = [];
 
   constructor(options: { name: string; random: SeededRandom; world: World; ports: readonly number[] }) {
     this.name = options.name;
@@ -126,6 +128,7 @@ export class SoakClient {
   async #step({ name, work }: Step): Promise<void> {
     const from = performance.now();
     this.#began = from;
+    this.#limits = [];
     const before = this.complaints.length;
     this.note(name);
     const count = this.counts.get(name) ?? { done: 0, ended: 0 };
@@ -146,7 +149,7 @@ export class SoakClient {
       await work();
       return true;
     } catch (error) {
-      const seen = asSeen(error);
+      const seen = this.#limits.some(({ aborted }) => aborted) ? hangs : asSeen(error);
       if (seen === undefined) throw error;
       // Told a moment before the signal that ends the engine, so that no answer overtakes it.
       const fault = faultOf(seen, this.world.conditions.since(Math.min(from, this.#began)), expected);
@@ -227,17 +230,17 @@ export class SoakClient {
   #limited(method: string, path: string, options: CallOptions): CallOptions {
     this.note(`  ${method} ${path}`);
     const limit = AbortSignal.timeout(hangsAfterMs);
+    this.#limits.push(limit);
     return { ...options, signal: options.signal === undefined ? limit : AbortSignal.any([options.signal, limit]) };
   }
 }
+
+const hangs: SeenError = { status: 504, code: "HANGS", message: `no answer within ${hangsAfterMs / 1000} s` };
 
 /** An answer or the lack of one; undefined for a bug of ours. */
 function asSeen(error: unknown): SeenError | undefined {
   if (error instanceof BerthError) return error;
   if (!(error instanceof Error)) return undefined;
-  if (error.name === "TimeoutError") {
-    return { status: 504, code: "HANGS", message: `no answer within ${hangsAfterMs / 1000} s` };
-  }
   const code = "code" in error ? String(error.code) : "";
   if (["ECONNRESET", "EPIPE", "ERR_STREAM_PREMATURE_CLOSE"].includes(code)) {
     return { status: 503, code: "ENGINE_UNREACHABLE", message: error.message };

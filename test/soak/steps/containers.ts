@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { basename } from "node:path";
 import type { ContainerSpec, SoakClient } from "../soak-client.ts";
+import { reasonOf } from "../keeper.ts";
 import { commitAndUse, copyBothWays, exportAndImport } from "./files.ts";
 import { type ContainerView, look } from "./look.ts";
 import { attachFor, execSomething, followLogs, readLogs, writeVolume } from "./talk.ts";
@@ -283,7 +284,7 @@ export async function visit(client: SoakClient, name: string): Promise<void> {
   for (let tries = 0; tries < 20; tries++) {
     answer = await fetch(url, { signal: AbortSignal.timeout(3000) }).then(
       (response) => (response.ok ? "" : String(response.status)),
-      (error: unknown) => (error instanceof Error ? String(error.cause ?? error) : String(error)),
+      reasonOf,
     );
     if (answer === "") return;
     await new Promise((resolve) => setTimeout(resolve, 250));

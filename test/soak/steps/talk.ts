@@ -126,7 +126,8 @@ function checkLines(client: SoakClient, name: string, what: string, lines: strin
   if (fault !== undefined && !client.torn.has(name)) client.complain(`${what} of ${name}: ${fault}`, ["disk full"]);
 }
 
-async function frames(body: NodeJS.ReadableStream, left?: AbortSignal): Promise<string> {
+/** The text of a stream of frames, to its end or until the client has `left`. */
+export async function frames(body: NodeJS.ReadableStream, left?: AbortSignal): Promise<string> {
   const decoder = new FrameDecoder();
   body.on("error", (error) => decoder.destroy(error));
   let lines = "";
