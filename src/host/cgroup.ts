@@ -12,6 +12,11 @@ export interface CgroupDriver {
   readonly features: CgroupFeatures;
   /** Makes the group (and its parents) in every hierarchy; with cpuset filled on v1. Existing is no error. */
   create(ctx: OpContext, path: string): Promise<void>;
+  /**
+   * Says that a process will be moved into a group soon (by an OCI runtime). Where the kernel makes the first mover wait, the wait
+   * begins now, beside the other work. A hint: returns at once and does not fail.
+   */
+  expectMove(): void;
   /** Writes the stated limits; what is 0 or "" is left alone. `CGROUP_LIMIT_REJECTED` names the limit and the kernel's reason. */
   applyLimits(ctx: OpContext, path: string, resources: ResourceSpec): Promise<void>;
   /** Limits that are not set are 0. */

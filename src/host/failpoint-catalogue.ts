@@ -51,6 +51,7 @@ const otherPoints = {
   "process.mmdebstrap": "run mmdebstrap for a base image",
   "process.nft": "run nft",
   "process.other": "run another program (ps, a credential helper, a check of a version)",
+  "process.runtime.exec": "have the runtime start a further process in a container",
   "process.runtime.start": "have the runtime start a container itself",
   "process.signal": "send a signal to a process",
   "process.sync": "run sync on the layers' file system",

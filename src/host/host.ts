@@ -132,6 +132,8 @@ export interface SpawnRequest {
   readonly cwd?: string;
   /** By descriptor number in the child; every other descriptor is closed there. 0, 1, 2 default to "null". */
   readonly fds?: Readonly<Record<number, ChildFd>>;
+  /** Files that the child, and what it starts, finds in place of others: it is started in a copy of this process's mounts. */
+  readonly over?: readonly { readonly source: string; readonly target: string }[];
   /** Its own session, so that it outlives the engine and gets no terminal signals. */
   readonly newSession?: boolean;
 }
@@ -181,6 +183,11 @@ export interface Processes {
   waitGone(identity: ProcessIdentity, signal?: AbortSignal): Promise<void>;
   /** Absolute path of a program on PATH (with the sbin directories), or undefined. */
   which(program: string): string | undefined;
+  /**
+   * Path of a copy of the program at the absolute path `program`, in memory and sealed: good while the host is open, and for whatever
+   * process executes it. What guards itself against being overwritten by making such a copy at each start (OCI runtimes) need not.
+   */
+  sealed(program: string): string;
 }
 
 /** What this machine is; read once, cheap to ask. */

@@ -12,7 +12,7 @@ import { connectSeqpacket } from "./seqpacket.ts";
 /** The real {@link Host}. Start it once for each engine, and close it: an open one watches children and keeps a thread. */
 export async function createLinuxHost(options: { readonly log: Logger }): Promise<Host> {
   const worker = new WorkerClient(options.log);
-  const processes = new LinuxProcesses();
+  const processes = new LinuxProcesses(worker);
   const kernel = new LinuxKernel(worker, processes);
   return {
     kernel,

@@ -426,6 +426,7 @@ function execOf(argv: readonly string[], overrides: Partial<ExecRequest> = {}): 
     tty: false,
     stdin: false,
     privileged: false,
+    detached: false,
     ...overrides,
   };
 }

@@ -18,6 +18,11 @@ export interface Driver {
   /** What is installed and chosen, for `info`, `version` and `doctor`. */
   fingerprint(ctx: OpContext): Promise<DriverFingerprint>;
   /**
+   * Says that an instance, or a command in one, is about to be started: what takes its time and need not know which begins now. A hint,
+   * for free.
+   */
+  expectStart(): void;
+  /**
    * Everything up to the instance's first instruction: the monitor runs, the namespaces exist, attaching is possible.
    * Nothing is left when it throws. `COMMAND_NOT_FOUND` (127), `COMMAND_NOT_EXECUTABLE` (126), `RUNTIME_FAILED`.
    */
@@ -145,6 +150,8 @@ export interface ExecRequest {
   readonly tty: boolean;
   readonly stdin: boolean;
   readonly privileged: boolean;
+  /** Nobody attends to it: it goes on without the engine, and its output is nobody's. */
+  readonly detached: boolean;
   readonly terminal?: TerminalSize;
 }
 

@@ -3,7 +3,7 @@ import { BerthError } from "../base/errors.ts";
 import { background, type OpContext } from "../base/op-context.ts";
 import type { InstanceRecord } from "../schema/instance.ts";
 import { ClientSession } from "./attach-session.ts";
-import type { ExecTask, TerminalSize } from "./driver.ts";
+import type { ExecRequest, ExecTask, TerminalSize } from "./driver.ts";
 import { completeEnvironment } from "./environment.ts";
 import { instanceErrors } from "./errors.ts";
 import type { AttachSession, ExecSpec, ExecState } from "./instance-service.ts";
@@ -48,6 +48,7 @@ export class ExecSessions {
       task: undefined,
       endedAtMs: undefined,
     });
+    driverOf(this.#parts, record.spec).expectStart();
     this.#parts.publish(record, `exec_create: ${spec.argv.join(" ")}`, { execID: id });
     return id;
   }
@@ -64,6 +65,7 @@ export class ExecSessions {
       tty: options.tty ?? spec.tty,
       ...(options.terminal === undefined ? {} : { terminal: options.terminal }),
       stdin: spec.attachStdin && !options.detach,
+      detached: options.detach,
     });
     if (options.detach) {
       task.io.detach();
@@ -92,7 +94,11 @@ export class ExecSessions {
   ): Promise<{ readonly exitCode: number; readonly output: string }> {
     const execId = this.create(nameOrId, spec);
     const session = this.#require(execId);
-    const task = await this.#run(background(this.#parts.log), session, { tty: false, stdin: false });
+    const task = await this.#run(background(this.#parts.log), session, {
+      tty: false,
+      stdin: false,
+      detached: false,
+    });
     const kill = () => void task.signal(9).catch(() => {});
     options.signal.addEventListener("abort", kill, { once: true });
     if (options.signal.aborted) kill();
@@ -132,7 +138,7 @@ export class ExecSessions {
   async #run(
     ctx: OpContext,
     session: Session,
-    options: { readonly tty: boolean; readonly stdin: boolean; readonly terminal?: TerminalSize },
+    options: Pick<ExecRequest, "tty" | "stdin" | "detached" | "terminal">,
   ): Promise<ExecTask> {
     const { id, instanceId, spec, running, exitCode } = session.state;
     if (running || exitCode !== null) throw instanceErrors.EXEC_ALREADY_RUN({ id, running });
@@ -154,6 +160,7 @@ export class ExecSessions {
         tty: options.tty,
         stdin: options.stdin,
         privileged: spec.privileged,
+        detached: options.detached,
         ...(options.terminal === undefined ? {} : { terminal: options.terminal }),
       });
       session.task = task;

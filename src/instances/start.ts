@@ -28,6 +28,7 @@ export async function launch(
 ): Promise<InstanceRecord> {
   const { id, spec } = record;
   const driver = driverOf(parts, spec);
+  driver.expectStart();
   await using reverter = new Reverter(ctx);
   const dir = runDir(parts, id);
   await mkdir(dir, { recursive: true, mode: 0o700 });

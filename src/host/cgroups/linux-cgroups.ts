@@ -7,6 +7,7 @@ import type { FailpointName } from "../failpoint-catalogue.ts";
 import { failpoints } from "../failpoints.ts";
 import type { WorkerClient } from "../kernel/worker-client.ts";
 import { type CgroupHierarchies, findFeatures } from "./hierarchies.ts";
+import { MigrationLock } from "./migration-lock.ts";
 
 /** For how long processes may take to freeze, or to die of SIGKILL (uninterruptible I/O). */
 const patienceMs = 10_000;
@@ -19,9 +20,11 @@ export class LinuxCgroups implements CgroupDriver {
   readonly controllers: readonly string[];
   readonly features: CgroupFeatures;
   readonly #worker: WorkerClient;
+  readonly #migration: MigrationLock;
 
   constructor(worker: WorkerClient, hierarchies: CgroupHierarchies) {
     this.#worker = worker;
+    this.#migration = new MigrationLock(hierarchies);
     this.mode = hierarchies.mode;
     this.controllers = [...hierarchies.controllers.keys()].sort();
     this.features = findFeatures(hierarchies);
@@ -31,6 +34,10 @@ export class LinuxCgroups implements CgroupDriver {
     ctx.signal.throwIfAborted();
     if (failpoints.on) await reach("cgroup.create", path);
     await this.#worker.call("cgroupCreate", checkedPath(path));
+  }
+
+  expectMove(): void {
+    this.#migration.expect();
   }
 
   async applyLimits(ctx: OpContext, path: string, resources: ResourceSpec): Promise<void> {

@@ -45,6 +45,8 @@ export class FakeCgroups implements CgroupDriver {
     }
   }
 
+  expectMove(): void {}
+
   async applyLimits(_ctx: OpContext, path: string, resources: ResourceSpec): Promise<void> {
     this.#group(path, "cgroup-limits").limits.push(resources);
   }

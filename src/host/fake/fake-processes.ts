@@ -146,6 +146,10 @@ export class FakeProcesses implements Processes {
     return this.#programs.has(nameOf(program)) ? (program.includes("/") ? program : `/usr/bin/${program}`) : undefined;
   }
 
+  sealed(program: string): string {
+    return program;
+  }
+
   #require(program: string): RunScript {
     const script = this.#programs.get(nameOf(program));
     if (script === undefined) throw hostErrors.PROGRAM_NOT_FOUND({ program, path: "(fake)" });

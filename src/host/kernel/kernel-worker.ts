@@ -6,7 +6,7 @@ import { applyOps } from "./apply-ops.ts";
 import { readInRoot } from "./confined-read.ts";
 import { listMounts } from "./mounts.ts";
 import { NamespaceLostError } from "./netns.ts";
-import { openPrivateMounts } from "./private-mounts.ts";
+import { openPrivateMounts, spawnOver } from "./private-mounts.ts";
 import { compileSeccomp } from "./seccomp-compiler.ts";
 import type { WorkerCalls, WorkerReply, WorkerRequest } from "./worker-calls.ts";
 import { named, toFailure } from "./worker-failure.ts";
@@ -20,6 +20,7 @@ const calls: WorkerCalls = {
   getXattr,
   listXattrs,
   openPrivateMounts,
+  spawnOver,
   compileSeccomp: (filter) => named("compile", "seccomp filter", () => compileSeccomp(filter)),
   ...cgroupCalls,
 };

@@ -1,6 +1,7 @@
 import { closeSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import { bind, checked } from "../libc.ts";
+import { type SpawnPlan, spawnProcessHere } from "../process/posix-spawn.ts";
 import { SyscallError } from "../syscall-error.ts";
 import { applyMount } from "./mounts.ts";
 import { NamespaceLostError } from "./netns.ts";
@@ -18,22 +19,42 @@ export interface FileOver {
   readonly target: string;
 }
 
-/**
- * A copy of the host's mounts as they are now, with `files` over others, which nobody else sees. Other
- * mounts travel to and from the copy as their propagation has it. It lives as long as the descriptor that is returned, and what was started in it.
- */
+/** A descriptor of a copy of the host's mounts, with `files` over others: see {@link inPrivateMounts}. */
 export function openPrivateMounts(files: readonly FileOver[]): number {
+  return inPrivateMounts(files, () => openSync(SELF, "r"));
+}
+
+/** Starts a program that sees `files` over others; its pid, or the positive errno of a failed posix_spawn(3). */
+export function spawnOver(
+  files: readonly FileOver[],
+  plan: SpawnPlan,
+): { readonly pid: number; readonly errno: number } {
+  return inPrivateMounts(files, () => {
+    try {
+      return { pid: spawnProcessHere(plan), errno: 0 };
+    } catch (error) {
+      if (!(error instanceof SyscallError)) throw error;
+      return { pid: 0, errno: -error.errno };
+    }
+  });
+}
+
+/**
+ * Does `work` in a copy of the host's mounts as they are now, with `files` over others, which nobody else sees. Other mounts travel to
+ * and from the copy as their propagation has it. It lives as long as what has a descriptor of it, or was started in it.
+ */
+function inPrivateMounts<T>(files: readonly FileOver[], work: () => T): T {
   const home = openSync(SELF, "r");
   try {
     named("unshare", "mount namespace", () => checked("unshare", unshare(CLONE_NEWNS)));
     try {
-      return named("private mounts", files.map(({ target }) => target).join(", "), () => {
+      named("private mounts", files.map(({ target }) => target).join(", "), () => {
         for (const { source, target } of files) {
           isolate(dirname(target));
           applyMount({ op: "mount", source, target, flags: ["bind"] });
         }
-        return openSync(SELF, "r");
       });
+      return work();
     } finally {
       goHome(home);
     }

@@ -2,6 +2,7 @@
 import type { CgroupCalls } from "../cgroups/cgroup-calls.ts";
 import type { LinkInfo, MountEntry, SeccompFilter } from "../host.ts";
 import type { KernelOp } from "../kernel-ops.ts";
+import type { SpawnPlan } from "../process/posix-spawn.ts";
 import type { FileOver } from "./private-mounts.ts";
 import type { WorkerFailure } from "./worker-failure.ts";
 
@@ -15,6 +16,7 @@ export interface WorkerCalls extends CgroupCalls {
   listXattrs(path: string): readonly string[];
   /** A descriptor of the namespace. */
   openPrivateMounts(files: readonly FileOver[]): number;
+  spawnOver(files: readonly FileOver[], plan: SpawnPlan): { readonly pid: number; readonly errno: number };
   compileSeccomp(filter: SeccompFilter): Uint8Array | undefined;
 }
 

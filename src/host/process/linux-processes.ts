@@ -5,16 +5,18 @@ import type { OpContext } from "../../base/op-context.ts";
 import { hostErrors } from "../errors.ts";
 import { failpoints } from "../failpoints.ts";
 import type { Child, ExitStatus, ProcessIdentity, Processes, RunRequest, RunResult, SpawnRequest } from "../host.ts";
+import type { WorkerClient } from "../kernel/worker-client.ts";
 import { bind, checked } from "../libc.ts";
 import { DescriptorWatch } from "../poll.ts";
 import { SyscallError } from "../syscall-error.ts";
 import { ChildFds } from "./child-fds.ts";
 import { openPidfd, sendSignal } from "./pidfd.ts";
-import { spawnProcess } from "./posix-spawn.ts";
+import { type SpawnPlan, spawnProcess } from "./posix-spawn.ts";
 import { pointOf } from "./process-failpoint.ts";
 import { parseProcStat } from "./proc-stat.ts";
 import { findProgram, withSystemDirectories } from "./program-path.ts";
 import { runToEnd } from "./run.ts";
+import { SealedPrograms } from "./sealed-program.ts";
 
 const waitpid = bind<(pid: number, status: Int32Array, options: number) => number>(
   "int waitpid(int pid, void *status, int options)",
@@ -24,7 +26,13 @@ const WNOHANG = 1;
 /** Processes of this machine, by posix_spawn and pidfds. */
 export class LinuxProcesses implements Processes {
   readonly #watches = new Set<DescriptorWatch>();
+  readonly #sealed = new SealedPrograms();
+  readonly #worker: WorkerClient;
   #closed = false;
+
+  constructor(worker: WorkerClient) {
+    this.#worker = worker;
+  }
 
   async spawn(ctx: OpContext, request: SpawnRequest): Promise<Child> {
     return await this.#start(ctx, request, request.newSession === true ? "session" : "group");
@@ -99,9 +107,14 @@ export class LinuxProcesses implements Processes {
     return findProgram(program, withSystemDirectories(process.env["PATH"]));
   }
 
+  sealed(program: string): string {
+    return this.#sealed.path(program);
+  }
+
   /** Stops watching; promises of what still runs stay open. */
   close(): void {
     this.#closed = true;
+    this.#sealed[Symbol.dispose]();
     for (const watch of this.#watches) watch[Symbol.dispose]();
     this.#watches.clear();
   }
@@ -120,7 +133,7 @@ export class LinuxProcesses implements Processes {
     using fds = await openFds(name, request);
     let pid: number;
     try {
-      pid = await spawnProcess({
+      pid = await this.#spawn(request.over ?? [], {
         program,
         argv: request.argv,
         env: Object.entries(request.env).map(([key, value]) => `${key}=${value}`),
@@ -135,6 +148,14 @@ export class LinuxProcesses implements Processes {
     const identity = { pid, startTime: readStat(pid)?.startTime ?? 0 };
     const exited = this.#reap(pid);
     return { identity, pipes: fds.release(), exited };
+  }
+
+  async #spawn(over: NonNullable<SpawnRequest["over"]>, plan: SpawnPlan): Promise<number> {
+    if (over.length === 0) return await spawnProcess(plan);
+    // A process is in the namespaces of the thread that makes it, and only the worker may change its own.
+    const { pid, errno } = await this.#worker.call("spawnOver", over, plan);
+    if (errno !== 0) throw new SyscallError("posix_spawn", errno);
+    return pid;
   }
 
   async #reap(pid: number): Promise<ExitStatus> {

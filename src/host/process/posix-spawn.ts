@@ -69,28 +69,55 @@ export interface SpawnPlan {
 
 /** Starts the program on a thread of koffi's pool; resolves to the pid once it has been executed. */
 export async function spawnProcess(plan: SpawnPlan): Promise<number> {
-  const actions = Buffer.alloc(structSize);
-  const attributes = Buffer.alloc(structSize);
-  succeed("posix_spawn_file_actions_init", actionsInit(actions));
-  succeed("posix_spawnattr_init", attributesInit(attributes));
-  try {
-    addFileActions(actions, plan);
+  using structs = new SpawnStructs(plan);
+  return await call(plan, structs);
+}
+
+/** Starts the program on the calling thread, which it shares its namespaces with. Blocks for a millisecond. */
+export function spawnProcessHere(plan: SpawnPlan): number {
+  using structs = new SpawnStructs(plan);
+  const pid = new Int32Array(1);
+  const { actions, attributes } = structs;
+  succeed("posix_spawn", posixSpawn(pid, plan.program, actions, attributes, [...plan.argv, null], [...plan.env, null]));
+  return pid[0] ?? 0;
+}
+
+/** What posix_spawn(3) is told besides the arguments. */
+class SpawnStructs implements Disposable {
+  readonly actions = Buffer.alloc(structSize);
+  readonly attributes = Buffer.alloc(structSize);
+
+  constructor(plan: SpawnPlan) {
+    succeed("posix_spawn_file_actions_init", actionsInit(this.actions));
+    succeed("posix_spawnattr_init", attributesInit(this.attributes));
+    try {
+      this.#fill(plan);
+    } catch (error) {
+      this[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    actionsDestroy(this.actions);
+    attributesDestroy(this.attributes);
+  }
+
+  #fill(plan: SpawnPlan): void {
+    addFileActions(this.actions, plan);
     const leads = plan.leads === "session" ? POSIX_SPAWN_SETSID : POSIX_SPAWN_SETPGROUP;
-    succeed("posix_spawnattr_setflags", setFlags(attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | leads));
+    const flags = POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | leads;
+    succeed("posix_spawnattr_setflags", setFlags(this.attributes, flags));
     // Node ignores SIGPIPE and blocks signals at times; the child must inherit neither.
-    succeed("posix_spawnattr_setsigdefault", setDefaultSignals(attributes, allSignals));
-    succeed("posix_spawnattr_setsigmask", setSignalMask(attributes, noSignals));
-    return await call(plan, actions, attributes);
-  } finally {
-    actionsDestroy(actions);
-    attributesDestroy(attributes);
+    succeed("posix_spawnattr_setsigdefault", setDefaultSignals(this.attributes, allSignals));
+    succeed("posix_spawnattr_setsigmask", setSignalMask(this.attributes, noSignals));
   }
 }
 
 /** koffi refuses more than 256 calls at a time; and more than a few make no sense, since each takes a thread. */
 const starts = new Gate(16);
 
-async function call(plan: SpawnPlan, actions: Buffer, attributes: Buffer): Promise<number> {
+async function call(plan: SpawnPlan, { actions, attributes }: SpawnStructs): Promise<number> {
   using _turn = await starts.enter();
   const pid = new Int32Array(1);
   const { promise, resolve, reject } = Promise.withResolvers<number>();

@@ -9,6 +9,7 @@ export function pointOf(argv: readonly string[]): FailpointName {
   const known = programs[name];
   if (known !== undefined) return known;
   if (name === "conmon") return words.includes("--exec-process-spec") ? "process.conmon.exec" : "process.conmon";
+  if (words.includes("--process")) return "process.runtime.exec";
   // Runtimes go by many names: what one is told to start is a bundle's id, the last word.
   return words.at(-2) === "start" ? "process.runtime.start" : "process.other";
 }

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { mkdir, rm, writeFile } from "../../host/files.ts";
@@ -31,9 +32,13 @@ export async function writeBundle(dir: string, id: string, spec: OciSpec): Promi
 }
 
 /** The specification that the instance was made with; undefined when its bundle is gone. */
-export async function readBundle(dir: string, id: string): Promise<OciSpec | undefined> {
-  const text = await readIfThere(bundleFiles(dir, id).config);
-  return text === undefined ? undefined : (JSON.parse(text) as OciSpec);
+export function readBundle(dir: string, id: string): OciSpec | undefined {
+  try {
+    return JSON.parse(readFileSync(bundleFiles(dir, id).config, "utf8")) as OciSpec;
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
 }
 
 /** Notes which process is the monitor, for an engine that finds the bundle without a handle. */

@@ -1,21 +1,29 @@
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import type { OpContext } from "../../base/op-context.ts";
-import { mkdir, writeFile } from "../../host/files.ts";
+import { mkdirSync, writeFileSync } from "../../host/files.ts";
 import type { Host, ProcessIdentity } from "../../host/host.ts";
-import type { ExecRequest, ExecTask, TerminalSize } from "../driver.ts";
+import type { ExecRequest, ExecTask, TaskIo, TerminalSize } from "../driver.ts";
 import { driverErrors } from "../driver-errors.ts";
 import { AttachHub } from "./attach-hub.ts";
 import { readBundle, readIfThere, removeDirectory } from "./bundle.ts";
-import { type Monitors, monitorExec } from "./conmon.ts";
+import { type MonitoredExec, type MonitorExec, type Monitors, monitorExec } from "./conmon.ts";
 import { resizeTerminal } from "./control-fifo.ts";
+import { runDirectly } from "./direct-exec.ts";
 import { execProcess } from "./exec-process.ts";
 import type { OciTask } from "./handle.ts";
 import { namesIn } from "./removal.ts";
 
 const SIGKILL = 9;
-const prefix = "exec-";
+/** What a client watches. */
+const attachedPrefix = "exec-";
+/** What goes on without the engine. */
+const detachedPrefix = "detached-";
 
-/** Starts a further process in a running container. Its conmon and its files go with it. */
+/**
+ * Starts a further process in a running container. One that nobody watches has a monitor, which outlives the engine; so has one with a
+ * terminal, which the monitor holds. The others are the engine's own children. See docs/adr/0007.
+ */
 export async function startExec(
   ctx: OpContext,
   monitors: Monitors,
@@ -23,34 +31,23 @@ export async function startExec(
   request: ExecRequest,
 ): Promise<ExecTask> {
   const { host } = monitors;
-  const container = await readBundle(task.dir, task.id);
+  const container = readBundle(task.dir, task.id);
   if (container === undefined) throw driverErrors.TASK_NOT_RUNNING({ id: task.id });
   const process = await execProcess(ctx, host, container, request);
-  const execDir = join(task.dir, execName(request.execId));
+  const execDir = join(task.dir, execName(request));
   const processFile = join(execDir, "process.json");
-  await mkdir(execDir, { mode: 0o700 });
-  let hub: AttachHub | undefined;
+  mkdirSync(execDir, { mode: 0o700 });
   try {
-    await writeFile(processFile, JSON.stringify(process), { mode: 0o600 });
-    let io: ExecTask["io"] | undefined;
-    const running = await monitorExec(ctx, monitors, {
-      id: task.id,
-      dir: task.dir,
-      execDir,
-      processFile,
-      command: request.argv[0] ?? "",
-      streams: { tty: request.tty, stdin: request.stdin, keepStdinOpen: request.tty, logPath: "" },
-      onAttachable: async () => {
-        const socket = await host.sockets.connectSeqpacket(ctx, join(execDir, "attach"));
-        hub = new AttachHub(socket, { stdin: request.stdin, endsStdin: !request.tty, onClosed: () => {} });
-        io = hub.attach();
-      },
-    });
-    if (io === undefined) throw driverErrors.TASK_NOT_RUNNING({ id: task.id });
+    writeFileSync(processFile, JSON.stringify(process), { mode: 0o600 });
+    const at = { id: task.id, dir: task.dir, execDir, processFile, command: request.argv[0] ?? "" };
+    const running =
+      request.tty || request.detached
+        ? await runMonitored(ctx, monitors, request, at)
+        : await runDirectly(ctx, monitors, { ...at, stdin: request.stdin });
     const identity = host.processes.identify(running.pid);
     return {
       pid: running.pid,
-      io,
+      io: running.io,
       exited: running.exitCode.finally(() => removeDirectory(execDir)),
       resize: async (size: TerminalSize) => {
         if (!request.tty) throw driverErrors.TASK_HAS_NO_TTY({ id: request.execId });
@@ -62,32 +59,76 @@ export async function startExec(
       },
     };
   } catch (error) {
-    hub?.close();
     await removeDirectory(execDir);
     throw error;
   }
 }
 
-/** Name of an exec's directory in the bundle. */
-export function execName(execId: string): string {
-  return `${prefix}${execId}`;
+async function runMonitored(
+  ctx: OpContext,
+  monitors: Monitors,
+  { tty, stdin }: ExecRequest,
+  at: Pick<MonitorExec, "id" | "dir" | "execDir" | "processFile" | "command">,
+): Promise<MonitoredExec & { readonly io: TaskIo }> {
+  let hub: AttachHub | undefined;
+  let io: TaskIo | undefined;
+  try {
+    const running = await monitorExec(ctx, monitors, {
+      ...at,
+      streams: { tty, stdin, keepStdinOpen: tty, logPath: "" },
+      onAttachable: async () => {
+        const socket = await monitors.host.sockets.connectSeqpacket(ctx, join(at.execDir, "attach"));
+        hub = new AttachHub(socket, { stdin, endsStdin: !tty, onClosed: () => {} });
+        io = hub.attach();
+      },
+    });
+    if (io === undefined) throw driverErrors.TASK_NOT_RUNNING({ id: at.id });
+    return { ...running, io };
+  } catch (error) {
+    hub?.close();
+    throw error;
+  }
 }
 
-/** Ends what an engine that was killed left running by exec: nobody can reach it any more. `known` are names of this engine's. */
+/** Name of an exec's directory in the bundle. */
+export function execName({ execId, detached }: Pick<ExecRequest, "execId" | "detached">): string {
+  return `${detached ? detachedPrefix : attachedPrefix}${execId}`;
+}
+
+/**
+ * Ends what an engine that was killed left of the commands that clients watched: nobody can reach them any more. Detached ones go on;
+ * what is over is tidied up. `known` are directories of this engine's.
+ */
 export async function endOrphanedExecs(
   host: Host,
   instance: { readonly dir: string; readonly cgroupPath: string },
   known: ReadonlySet<string>,
 ): Promise<void> {
-  const orphans = (await namesIn(instance.dir)).filter((name) => name.startsWith(prefix) && !known.has(name));
+  const orphans = (await namesIn(instance.dir)).filter((name) => isExec(name) && !known.has(name));
   if (orphans.length === 0) return;
-  const members = new Set(await host.cgroups.processes(instance.cgroupPath));
   for (const name of orphans) {
     const dir = join(instance.dir, name);
-    const pid = Number((await readIfThere(join(dir, "pid"))) ?? 0);
+    const pid = await orphanPid(host, dir);
     // The number may be another process's by now, but not one in the container's control group that we did not mean.
-    const identity: ProcessIdentity | undefined = members.has(pid) ? host.processes.identify(pid) : undefined;
+    const members = await host.cgroups.processes(instance.cgroupPath);
+    const identity: ProcessIdentity | undefined = members.includes(pid) ? host.processes.identify(pid) : undefined;
+    if (identity !== undefined && name.startsWith(detachedPrefix)) continue;
     if (identity !== undefined) host.processes.signal(identity, SIGKILL);
     await removeDirectory(dir);
   }
+}
+
+/** 0 when it never ran. A runtime that is still about to start it is waited for. */
+async function orphanPid(host: Host, dir: string): Promise<number> {
+  const file = join(dir, "pid");
+  for (;;) {
+    const starting = host.processes.withArgument(file);
+    const pid = Number((await readIfThere(file)) ?? 0);
+    if (pid > 0 || starting.length === 0) return pid;
+    await delay(10);
+  }
+}
+
+function isExec(name: string): boolean {
+  return name.startsWith(attachedPrefix) || name.startsWith(detachedPrefix);
 }

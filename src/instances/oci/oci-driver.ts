@@ -91,6 +91,10 @@ class OciDriver implements Driver {
     };
   }
 
+  expectStart(): void {
+    this.#host.cgroups.expectMove();
+  }
+
   async prepare(ctx: OpContext, request: PrepareRequest): Promise<{ handle: DriverHandle; pid: number }> {
     const monitors = this.#monitors();
     const { id, dir } = request;
@@ -182,7 +186,7 @@ class OciDriver implements Driver {
     const runtime = this.#runtimeOf(task);
     if (isWaitingAtGate(runtime, task.id)) throw driverErrors.TASK_NOT_RUNNING({ id: task.id });
     if (await this.#host.cgroups.isFrozen(task.cgroupPath)) throw driverErrors.TASK_PAUSED({ id: task.id });
-    const name = execName(request.execId);
+    const name = execName(request);
     this.#execs.add(name);
     try {
       const exec = await startExec(ctx, { ...this.#monitors(), runtime }, task, request);

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, statSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -24,6 +24,39 @@ afterAll(async () => {
 });
 
 const sh = (script: string, more: object = {}) => host.processes.run(ctx, { argv: ["sh", "-c", script], env, ...more });
+
+describe("sealed", () => {
+  it("is a copy that runs, can't be written to, and follows its file", async () => {
+    const program = join(directory, "program");
+    writeFileSync(program, "#!/bin/sh\necho one\n", { mode: 0o755 });
+    const first = host.processes.sealed(program);
+    expect(host.processes.sealed(program)).toBe(first);
+    expect((await host.processes.run(ctx, { argv: [first], env })).stdout).toBe("one\n");
+    expect(() => writeFileSync(first, "#!/bin/sh\necho evil\n")).toThrow("EPERM");
+    rmSync(program);
+    writeFileSync(program, "#!/bin/sh\necho another\n", { mode: 0o755 });
+    expect((await host.processes.run(ctx, { argv: [host.processes.sealed(program)], env })).stdout).toBe("another\n");
+  });
+});
+
+describe("spawn over", () => {
+  it("shows the child a file in place of another, and nobody else", async () => {
+    const [shown, target] = [join(directory, "shown"), join(directory, "target")];
+    writeFileSync(shown, "shown");
+    writeFileSync(target, "hidden");
+    const over = [{ source: shown, target }];
+    const child = await host.processes.spawn(ctx, {
+      argv: ["cp", target, join(directory, "seen")],
+      env,
+      over,
+    });
+    expect(await child.exited).toEqual({ code: 0, signal: 0 });
+    expect(readFileSync(join(directory, "seen"), "utf8")).toBe("shown");
+    expect(readFileSync(target, "utf8")).toBe("hidden");
+    const refused = host.processes.spawn(ctx, { argv: ["true"], env, over, cwd: join(directory, "nowhere") });
+    await expect(refused).rejects.toMatchObject({ code: "PROCESS_SPAWN_FAILED" });
+  });
+});
 
 describe("run", () => {
   it("feeds the input and keeps output and exit code", async () => {

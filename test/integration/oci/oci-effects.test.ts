@@ -1,4 +1,4 @@
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { background } from "../../../src/base/op-context.ts";
@@ -54,6 +54,7 @@ describe.each(["runc", "crun"])("what a container of %s sees", (runtime) => {
       tty: false,
       stdin: false,
       privileged: false,
+      detached: false,
       ...more,
     };
     const task = await world.driver.exec(ctx, handle, request);
@@ -281,9 +282,39 @@ describe.each(["runc", "crun"])("what a container of %s sees", (runtime) => {
     await expect(execIn(handle, "true", { user: "nobody-here" })).rejects.toThrow("unable to find user nobody-here");
   });
 
-  it("leaves no exec behind when the engine was killed", async () => {
+  it("lets an exec go on when its client leaves", async () => {
+    const { handle } = await start(["sleep", "1000"], {}, {});
+    const exec = { user: "", groupAdd: [], workingDir: "", tty: false, stdin: false, privileged: false, env: [] };
+    // Twice what a pipe holds.
+    const argv = ["sh", "-c", "head -c 131072 /dev/zero; exit 3"];
+    const task = await world.driver.exec(ctx, handle, { ...exec, detached: false, execId: "0123456789abcdef", argv });
+    task.io.detach();
+    expect(await task.exited).toBe(3);
+  });
+
+  it("lets a detached exec go on when the engine was killed", async () => {
     const { handle, request } = await start(["sleep", "1000"], {}, {});
     const exec = { user: "", groupAdd: [], workingDir: "", tty: false, stdin: false, privileged: false, env: [] };
+    const argv = ["sh", "-c", "sleep 1; exit 4"];
+    const task = await world.driver.exec(ctx, handle, { ...exec, detached: true, execId: "0123456789abcdef", argv });
+    const restarted = await world.reopen();
+    await restarted.collect(ctx, new Set([request.id]));
+    expect(await readdir(request.dir)).toContain("detached-0123456789abcdef");
+    expect(await task.exited).toBe(4);
+  });
+
+  it("leaves no exec behind when the engine was killed", async () => {
+    const { handle, request } = await start(["sleep", "1000"], {}, {});
+    const exec = {
+      user: "",
+      groupAdd: [],
+      workingDir: "",
+      tty: false,
+      stdin: false,
+      privileged: false,
+      detached: false,
+      env: [],
+    };
     const task = await world.driver.exec(ctx, handle, { ...exec, execId: "0123456789abcdef", argv: ["sleep", "999"] });
     const restarted = await world.reopen();
     await restarted.collect(ctx, new Set([request.id]));
