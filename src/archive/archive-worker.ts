@@ -22,6 +22,7 @@ import {
   removePath,
   statPath,
 } from "./tree-operations.ts";
+import { diskUsage } from "./tree-usage.ts";
 import { type FromWorker, type ToWorker, toFailure, WINDOW, type WorkerCall } from "./worker-protocol.ts";
 
 /** Bytes of one read of a source file. */
@@ -100,6 +101,8 @@ async function perform(id: number, call: WorkerCall, entry: Running): Promise<un
       return makeDirectories(files, call.path, call);
     case "list":
       return listTree(files, call.path);
+    case "diskUsage":
+      return await diskUsages(call.paths, entry.abort.signal);
     case "remove":
       return removePath(files, call.path);
     case "pack":
@@ -107,6 +110,17 @@ async function perform(id: number, call: WorkerCall, entry: Running): Promise<un
     case "extract":
       return await extract(id, call, entry);
   }
+}
+
+/** Between the trees the thread looks at its messages, so that it can be cancelled. */
+async function diskUsages(paths: readonly string[], signal: AbortSignal): Promise<readonly number[]> {
+  const sizes: number[] = [];
+  for (const path of paths) {
+    sizes.push(diskUsage(files, path));
+    await nextTurn();
+    signal.throwIfAborted();
+  }
+  return sizes;
 }
 
 async function extract(id: number, call: Extract<WorkerCall, { method: "extract" }>, entry: Running): Promise<unknown> {

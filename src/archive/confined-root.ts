@@ -28,6 +28,8 @@ export interface ConfinedRoot extends AsyncDisposable {
   pack(ctx: OpContext, request: PackRequest): Promise<Readable>;
   /** Everything below the directory `path`, parents before children, in byte order; no link is followed. */
   list(ctx: OpContext, path: string): Promise<readonly ListedFile[]>;
+  /** Bytes that each of these trees takes on its file system, as `du -x` counts; 0 for one that is not there. */
+  diskUsage(ctx: OpContext, paths: readonly string[]): Promise<readonly number[]>;
   /** Removes a file or a whole tree; missing is no error. */
   remove(ctx: OpContext, path: string): Promise<void>;
 }

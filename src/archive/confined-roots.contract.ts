@@ -1,14 +1,17 @@
 /** What every {@link ConfinedRoots} does: unpacking, packing, and above all refusing. */
 import {
   chmodSync,
+  linkSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
   symlinkSync,
+  truncateSync,
   writeFileSync,
 } from "node:fs";
+import { execFileSync } from "node:child_process";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
@@ -63,6 +66,25 @@ export function confinedRootsContract(
       (await root.list(ctx, "/")).find((each) => each.path === path);
     const text = async (path: string) => Buffer.from(await root.readFile(ctx, path, 1 << 20)).toString();
     const inRoot = (path: string) => join(directory, "root", path);
+
+    describe("measuring", () => {
+      it("counts blocks as du does: directories too, names of one file once, holes not at all, links not followed", async () => {
+        mkdirSync(inRoot("tree/sub"), { recursive: true });
+        writeFileSync(inRoot("tree/file"), Buffer.alloc(100_000, 1));
+        linkSync(inRoot("tree/file"), inRoot("tree/sub/same"));
+        writeFileSync(inRoot("tree/hole"), "");
+        truncateSync(inRoot("tree/hole"), 1 << 30);
+        symlinkSync(outside, inRoot("tree/out"));
+        symlinkSync("/tree", inRoot("way"));
+        const du = execFileSync("du", ["-s", "--block-size=1", inRoot("tree")]).toString();
+        expect(await root.diskUsage(ctx, ["tree", "/tree/sub", "way", "missing"])).toEqual([
+          Number(du.split("\t")[0]),
+          expect.any(Number),
+          0,
+          0,
+        ]);
+      });
+    });
 
     describe("unpacking", () => {
       const simple = tarOf(

@@ -108,6 +108,10 @@ class ThreadConfinedRoot implements ConfinedRoot {
     return await this.#call(ctx, { method: "list", path });
   }
 
+  async diskUsage(ctx: OpContext, paths: readonly string[]): Promise<readonly number[]> {
+    return await this.#call(ctx, { method: "diskUsage", paths });
+  }
+
   async remove(ctx: OpContext, path: string): Promise<void> {
     await this.#call(ctx, { method: "remove", path });
   }

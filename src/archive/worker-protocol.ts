@@ -31,6 +31,7 @@ export type WorkerCall =
     }
   | { readonly method: "pack"; readonly request: PackRequest }
   | { readonly method: "list"; readonly path: string }
+  | { readonly method: "diskUsage"; readonly paths: readonly string[] }
   | { readonly method: "remove"; readonly path: string };
 
 export interface WorkerResults {
@@ -41,6 +42,7 @@ export interface WorkerResults {
   readonly extract: ExtractResult & { readonly notes: readonly string[] };
   readonly pack: undefined;
   readonly list: readonly ListedFile[];
+  readonly diskUsage: readonly number[];
   readonly remove: undefined;
 }
 

@@ -26,15 +26,15 @@ export async function pruneBuildCache(
 ): Promise<{ readonly deleted: readonly string[]; readonly reclaimedBytes: number }> {
   const chosen = filter(parts, options.filters);
   const inUse = options.all ? new Set<string>() : ancestorsOfListed(parts.images);
-  const before = await parts.images.diskUsage();
+  const before = await parts.images.diskUsage(ctx);
   const records = parts.cache.list().filter((record) => chosen(record) && !inUse.has(record.imageId));
   for (const record of records) parts.cache.forget(record.key);
   // Children before their parents.
   for (const record of records.toSorted((a, b) => (a.createdAt < b.createdAt ? 1 : -1))) {
     await removeIntermediate(ctx, parts, record.imageId);
   }
-  const after = await parts.images.diskUsage();
-  const reclaimedBytes = Math.max(0, before.layersSize - after.layersSize);
+  const after = await parts.images.diskUsage(ctx);
+  const reclaimedBytes = Math.max(0, before.total - after.total);
   parts.events.publish({
     type: "builder",
     action: "prune",

@@ -283,6 +283,12 @@ export const commands: readonly CommandEntry[] = [
     async () => (await import("./commands/volume/volume.ts")).remove,
   ),
 
+  entry(
+    "system capacity",
+    "capacity",
+    "Show what the machine has, who reserves it, and what is used",
+    async () => (await import("./commands/capacity.ts")).capacity,
+  ),
   entry("builder prune", "", "Forget the build cache", async () => (await import("./commands/system.ts")).builderPrune),
   entry("system df", "", "Show what is used on the disk", async () => (await import("./commands/disk-usage.ts")).df),
   entry("system events", "events", "Follow what happens", async () => (await import("./commands/system.ts")).events),

@@ -37,6 +37,16 @@ export function contentStoreContract(name: string, create: () => Promise<Content
       expect(await Array.fromAsync(store.list())).toEqual([info]);
     });
 
+    it("tells what it takes on the disk", async () => {
+      const { digest } = await store.put(ctx, hello);
+      const before = await store.diskUsage();
+      expect(await store.onDisk(digest)).toBeGreaterThanOrEqual(hello.length);
+      expect(before).toBeGreaterThanOrEqual(await store.onDisk(digest));
+      await store.remove(ctx, digest);
+      expect(await store.onDisk(digest)).toBe(0);
+      expect(await store.diskUsage()).toBeLessThan(before);
+    });
+
     it("refuses bytes that do not have the expected digest, and keeps nothing", async () => {
       await expect(store.put(ctx, hello, digestOf("other"))).rejects.toMatchObject({ code: "BLOB_DIGEST_MISMATCH" });
       expect(await Array.fromAsync(store.list())).toEqual([]);

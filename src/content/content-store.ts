@@ -25,6 +25,10 @@ export interface ContentStore {
   writer(ctx: OpContext, ref: string): Promise<BlobWriter>;
   remove(ctx: OpContext, digest: string): Promise<void>;
   list(): AsyncIterable<BlobInfo>;
+  /** Bytes on disk of a blob, as du(1) counts; 0 when absent. */
+  onDisk(digest: string): Promise<number>;
+  /** Bytes on disk of all blobs and partial files. */
+  diskUsage(): Promise<number>;
   /** Partial files last written before `olderThanMs` ago are removed. */
   removeStalePartials(ctx: OpContext, olderThanMs: number): Promise<void>;
 }

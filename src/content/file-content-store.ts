@@ -109,6 +109,19 @@ export class FileContentStore implements ContentStore {
     }
   }
 
+  async onDisk(digest: string): Promise<number> {
+    return await blocksOf(this.#blobPath(hexOf(digest)));
+  }
+
+  async diskUsage(): Promise<number> {
+    let bytes = 0;
+    for (const directory of [this.#blobs, this.#ingest]) {
+      bytes += await blocksOf(directory);
+      for await (const { name } of await opendir(directory)) bytes += await blocksOf(join(directory, name));
+    }
+    return bytes;
+  }
+
   async removeStalePartials(ctx: OpContext, olderThanMs: number): Promise<void> {
     const limit = Date.now() - olderThanMs;
     for await (const entry of await opendir(this.#ingest)) {
@@ -153,4 +166,14 @@ async function acquireUnlessAborted(mutex: KeyedMutex, key: string, signal: Abor
 
 function isMissing(error: unknown): boolean {
   return error instanceof Error && "code" in error && error.code === "ENOENT";
+}
+
+/** Bytes on disk; 0 for a file that is not there. */
+async function blocksOf(path: string): Promise<number> {
+  try {
+    return (await stat(path)).blocks * 512;
+  } catch (error) {
+    if (isMissing(error)) return 0;
+    throw error;
+  }
 }

@@ -7,7 +7,7 @@ import type { DockerBackend } from "../api/docker/backend.ts";
 import { ThreadConfinedRoots } from "../archive/thread-confined-roots.ts";
 import { isBerthError } from "../base/errors.ts";
 import { type Logger, silentLogger } from "../base/logger.ts";
-import { background, cleanupContext } from "../base/op-context.ts";
+import { background, cleanupContext, type OpContext } from "../base/op-context.ts";
 import { createBuildService } from "../build/builder.ts";
 import type { BuildService } from "../build/build-service.ts";
 import { FileContentStore } from "../content/file-content-store.ts";
@@ -24,12 +24,14 @@ import { Ledger } from "../ledger/ledger.ts";
 import { policyOf } from "../ledger/policy.ts";
 import { createNetworkService } from "../network/engine-networks.ts";
 import type { NetworkService } from "../network/network-service.ts";
+import type { CapacityReport } from "../schema/capacity.ts";
 import type { EngineConfig } from "../schema/config.ts";
 import { OverlaySnapshotter } from "../snapshots/overlay-snapshotter.ts";
 import { EventBus } from "../state/events.ts";
 import { openSqliteStore } from "../state/sqlite-store.ts";
 import { createVolumeService } from "../volumes/local-volumes.ts";
 import type { VolumeService } from "../volumes/volume-service.ts";
+import type { CapacityOptions } from "./capacity.ts";
 import { loadConfig } from "./config/load.ts";
 import { preparePaths, statePath } from "./engine-paths.ts";
 import { daemonErrors } from "./errors.ts";
@@ -85,6 +87,11 @@ export class Engine implements AsyncDisposable {
     await using closers = new AsyncDisposableStack();
     const { tag, backend } = await assemble(config, log, closers);
     return new Engine(config, tag, backend, closers.move());
+  }
+
+  /** Who reserves how much of this machine, what is shared, and what is used now. */
+  async capacity(ctx: OpContext, options: CapacityOptions = { verbose: false }): Promise<CapacityReport> {
+    return await this.backend.system.capacity(ctx, options);
   }
 
   /** Lets go of everything in the order opposite to opening. What runs goes on. */
@@ -148,7 +155,8 @@ async function assemble(
       service.close();
     },
   );
-  const driver = await createOciDriver({ host, config, runRoot, cgroupParent: cgroupParent({ config, tag }), log });
+  const parent = cgroupParent({ config, tag });
+  const driver = await createOciDriver({ host, config, runRoot, cgroupParent: parent, log });
   const instances = closers.adopt(
     createInstanceService({
       store,
@@ -177,7 +185,17 @@ async function assemble(
   await builder.recover(ctx);
 
   const fingerprint = await driver.fingerprint(ctx);
-  const system = new System({ config, paths, host, networks, fingerprint, storageDriver: "overlay2" });
+  const capacity = {
+    ledger,
+    cgroups: host.cgroups,
+    cgroupParent: parent,
+    dataRoot,
+    images,
+    instances,
+    snapshotter,
+    volumes,
+  };
+  const system = new System({ config, paths, host, networks, fingerprint, capacity, storageDriver: "overlay2" });
   return { tag, backend: { images, instances, networks, volumes, builder, events, registry: images.registry, system } };
 }
 

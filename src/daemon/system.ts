@@ -3,7 +3,6 @@ import { readFileSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type {
-  BuildCacheEntry,
   CpuClock,
   EngineInfo,
   InstancePaths,
@@ -18,8 +17,10 @@ import type { Host } from "../host/host.ts";
 import type { DriverFingerprint } from "../instances/driver.ts";
 import { logPath } from "../instances/parts.ts";
 import type { NetworkService } from "../network/network-service.ts";
+import type { CapacityReport } from "../schema/capacity.ts";
 import type { EngineConfig } from "../schema/config.ts";
 import type { InstanceRecord } from "../schema/instance.ts";
+import { type CapacityOptions, type CapacityParts, reportCapacity } from "./capacity.ts";
 import type { EnginePaths } from "./engine-paths.ts";
 
 export interface SystemParts {
@@ -28,6 +29,7 @@ export interface SystemParts {
   readonly host: Host;
   readonly networks: NetworkService;
   readonly fingerprint: DriverFingerprint;
+  readonly capacity: CapacityParts;
   /** Of the root file systems, in Docker's words. */
   readonly storageDriver: string;
 }
@@ -97,6 +99,10 @@ export class System implements SystemBackend {
     return { totalNs: ticks * 10_000_000, online: this.#parts.host.facts.cpus };
   }
 
+  async capacity(ctx: OpContext, options: CapacityOptions): Promise<CapacityReport> {
+    return await reportCapacity(this.#parts.capacity, ctx, options);
+  }
+
   async engineInfo(_ctx: OpContext): Promise<EngineInfo> {
     const { config, paths, host, fingerprint } = this.#parts;
     return {
@@ -106,11 +112,6 @@ export class System implements SystemBackend {
       cgroupMode: host.cgroups.mode,
       config,
     };
-  }
-
-  /** Steps are kept as images; they are counted there. */
-  async buildCache(_ctx: OpContext): Promise<readonly BuildCacheEntry[]> {
-    return [];
   }
 }
 

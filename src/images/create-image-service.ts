@@ -13,6 +13,7 @@ import type { EventBus } from "../state/events.ts";
 import type { Store } from "../state/store.ts";
 import { type BootstrapParts, bootstrapImage, removeBootstrapRemains } from "./bootstrap/bootstrap.ts";
 import { chainId, chainIds } from "./chain-id.ts";
+import { measureImages } from "./disk-usage.ts";
 import { imageErrors } from "./errors.ts";
 import { Garbage } from "./garbage.ts";
 import { imageHistory } from "./history.ts";
@@ -265,9 +266,8 @@ class Images implements EngineImages {
     if (chains.length > 0) await garbage.collect(ctx, { blobs: [], chains });
   }
 
-  async diskUsage(): Promise<{ readonly layersSize: number }> {
-    const layers = await this.#parts.snapshotter.layers();
-    return { layersSize: layers.reduce((sum, { size }) => sum + size, 0) };
+  async diskUsage(ctx: OpContext): Promise<Api.ImagesOnDisk> {
+    return await measureImages(ctx, this.#room, this.#parts.snapshotter, this.#parts.users);
   }
 
   [Symbol.dispose](): void {

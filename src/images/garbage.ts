@@ -19,7 +19,7 @@ export interface GarbageCandidates {
 export interface Collected {
   /** Chain ids, top first. */
   readonly layers: readonly string[];
-  /** Unpacked layers and blobs. */
+  /** On disk: unpacked layers and blobs. */
   readonly bytes: number;
 }
 
@@ -68,10 +68,10 @@ export class Garbage {
       }
       for (const digest of new Set([...candidates.blobs, ...this.#conversions.forget(candidates.blobs, live.blobs)])) {
         if (live.blobs.has(digest) || this.#leases.isHeld(digest)) continue;
-        const blob = await this.#content.stat(digest);
-        if (blob === undefined) continue;
+        if (!(await this.#content.has(digest))) continue;
+        const onDisk = await this.#content.onDisk(digest);
         await this.#content.remove(ctx, digest);
-        bytes += blob.size;
+        bytes += onDisk;
       }
       return { layers, bytes };
     });
@@ -98,8 +98,8 @@ export class Garbage {
 
   /** Bytes freed; undefined when it is not there, or something stands on it. */
   async #removeLayer(ctx: OpContext, chain: string): Promise<number | undefined> {
-    const layer = await this.#snapshotter.layer(chain);
-    if (layer === undefined) return undefined;
+    if (!(await this.#snapshotter.hasLayer(chain))) return undefined;
+    const [onDisk] = await this.#snapshotter.layersOnDisk(ctx, [chain]);
     try {
       await this.#snapshotter.removeLayer(ctx, chain);
     } catch (error) {
@@ -107,7 +107,7 @@ export class Garbage {
       if (isBerthError(error, "LAYER_IN_USE")) return undefined;
       throw error;
     }
-    return layer.size;
+    return onDisk;
   }
 
   #live(): { readonly blobs: ReadonlySet<string>; readonly chains: ReadonlySet<string> } {

@@ -39,8 +39,38 @@ export interface ImageService {
   layerSink(ctx: OpContext): Promise<LayerSink>;
   /** An instance is gone, that may have been the last to need its image's layers: removes those that no image has any more. */
   release(ctx: OpContext, instance: { readonly imageId: string; readonly chainId: string }): Promise<void>;
-  /** Bytes on disk of layers, counted once. */
-  diskUsage(): Promise<{ readonly layersSize: number }>;
+  diskUsage(ctx: OpContext): Promise<ImagesOnDisk>;
+}
+
+/** Bytes on disk, as du(1) counts them, of layers and blobs. What several images have is counted once. */
+export interface ImagesOnDisk {
+  /** Everything: images and build cache. */
+  readonly total: number;
+  readonly imagesSize: number;
+  /** What a prune of all unused images would give back, with their build cache. */
+  readonly imagesReclaimable: number;
+  /** By image id, all but intermediate ones. */
+  readonly images: ReadonlyMap<string, ImageOnDisk>;
+  /** What only steps of builds have. */
+  readonly cacheSize: number;
+  readonly cacheReclaimable: number;
+  readonly cache: readonly CacheOnDisk[];
+}
+
+export interface ImageOnDisk {
+  readonly size: number;
+  /** The part that other images have as well. */
+  readonly shared: number;
+}
+
+/** A step of a build. */
+export interface CacheOnDisk {
+  readonly imageId: string;
+  /** Without what the steps before it made. */
+  readonly size: number;
+  /** All of it belongs to images. */
+  readonly shared: boolean;
+  readonly inUse: boolean;
 }
 
 /** As the client sends it in X-Registry-Auth, or read from Docker's configuration file and credential helpers. */

@@ -113,6 +113,9 @@ export interface InstanceService {
   /** Bytes of the writable layer, and of it with the image. */
   size(ctx: OpContext, nameOrId: string): Promise<{ readonly rw: number; readonly rootFs: number }>;
 
+  /** Bytes on disk of each listed instance's writable layer and log, as du(1) counts, by id. */
+  diskUsage(ctx: OpContext): Promise<ReadonlyMap<string, number>>;
+
   connect(ctx: OpContext, nameOrId: string, network: string, endpoint: EndpointSpec): Promise<void>;
   disconnect(ctx: OpContext, nameOrId: string, network: string, force: boolean): Promise<void>;
 

@@ -231,7 +231,7 @@ describe("removal", () => {
     const running = await engine.run(["sleep", "100"]);
     const stopped = await engine.create(["true"]);
     const report = await engine.service.prune(engine.ctx, { "label!": ["keep=yes"] });
-    expect(report).toEqual({ deleted: [stopped], reclaimedBytes: 42 });
+    expect(report).toEqual({ deleted: [stopped], reclaimedBytes: 8192 + 4096 });
     expect(new Set(engine.service.list().map(({ id }) => id))).toEqual(new Set([kept, running]));
     await expect(engine.service.prune(engine.ctx, { color: ["red"] })).rejects.toThrow("invalid filter 'color'");
   });

@@ -15,6 +15,7 @@ import { restartInstance, startInstance } from "./lifecycle.ts";
 import { LiveInstances } from "./live-instances.ts";
 import { instanceLogs } from "./logs/instance-logs.ts";
 import { LogRotation } from "./logs/rotation.ts";
+import { measureInstances } from "./disk-usage.ts";
 import { connectInstance, disconnectInstance } from "./networking.ts";
 import { cgroupParent, type InstanceDependencies, isThrowAway, logPath, type Parts } from "./parts.ts";
 import { pauseInstance, resumeInstance } from "./pause.ts";
@@ -49,7 +50,7 @@ export interface InstanceManager extends InstanceService {
 export function createInstanceService(dependencies: InstanceDependencies): InstanceManager {
   const parts = assemble(dependencies);
   const resolve = (nameOrId: string) => resolveInstance(parts.records, nameOrId);
-  return {
+  const service: InstanceManager = {
     recover: (ctx) => recoverInstances(parts, ctx),
     settled: () => parts.background.settled(),
     close: async () => {
@@ -103,6 +104,7 @@ export function createInstanceService(dependencies: InstanceDependencies): Insta
       const image = parts.images.list({ intermediate: true }).find((candidate) => candidate.id === imageId);
       return { rw, rootFs: rw + (image?.size ?? 0) };
     },
+    diskUsage: (ctx) => measureInstances(parts, ctx, service.list()),
     logPath: (nameOrId) => {
       const { id, spec } = resolve(nameOrId);
       return spec.log.driver === "none" ? "" : logPath(parts, id);
@@ -129,6 +131,7 @@ export function createInstanceService(dependencies: InstanceDependencies): Insta
         .filter((record) => record.imageId === imageId)
         .map(({ id, state }) => ({ instanceId: id, running: state.status === "running" || state.status === "paused" })),
   };
+  return service;
 }
 
 /** An engine without instances leaves no control group behind. */

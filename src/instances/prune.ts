@@ -1,6 +1,7 @@
 import { isBerthError, messageOf } from "../base/errors.ts";
 import type { OpContext } from "../base/op-context.ts";
 import type { InstanceRecord } from "../schema/instance.ts";
+import { measureInstances } from "./disk-usage.ts";
 import { instanceErrors } from "./errors.ts";
 import type { Filters } from "./instance-service.ts";
 import type { Parts } from "./parts.ts";
@@ -22,7 +23,7 @@ export async function pruneInstances(parts: Parts, ctx: OpContext, filters: Filt
     ctx.signal.throwIfAborted();
     if (record.spec.internal || isActive(record) || record.state.status === "removing" || !passes(record)) continue;
     try {
-      const bytes = await parts.snapshotter.usage(ctx, record.id);
+      const bytes = (await measureInstances(parts, ctx, [record])).get(record.id) ?? 0;
       await removeInstance(parts, ctx, record.id, { force: false, volumes: false });
       deleted.push(record.id);
       reclaimedBytes += bytes;

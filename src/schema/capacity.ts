@@ -1,11 +1,16 @@
 /** What the machine has, who reserves how much of it, and what is used now: the ledger's words, and the API's. */
 import { type Static, Type } from "typebox";
 
-/** In the order in which they are shown. */
-export const resourceNames = ["cpu", "memory", "pids", "disk"] as const;
+export const ResourceName = Type.Union([
+  Type.Literal("cpu"),
+  Type.Literal("memory"),
+  Type.Literal("pids"),
+  Type.Literal("disk"),
+]);
+export type ResourceName = Static<typeof ResourceName>;
 
-export const ResourceName = Type.Union(resourceNames.map((name) => Type.Literal(name)));
-export type ResourceName = (typeof resourceNames)[number];
+/** In the order in which they are shown. */
+export const resourceNames: readonly ResourceName[] = ["cpu", "memory", "pids", "disk"];
 
 /** One amount of each resource, in whole units. */
 export const Quantities = Type.Object({

@@ -15,6 +15,8 @@ const LayerRecord = Type.Object({
   parent: Type.String(),
   diffId: Type.String(),
   size: Type.Integer(),
+  /** Bytes on disk, once they were measured: after the sync, when the file system has its blocks. */
+  disk: Type.Optional(Type.Integer()),
   /** Boot in which its files were written, until they are known to be on the disk; then "". */
   unsyncedBoot: Type.String(),
 });
@@ -142,6 +144,21 @@ export class LayerCatalog {
     return [...this.#layers.values()]
       .filter(({ record }) => record.unsyncedBoot !== "")
       .map(({ record }) => record.chainId);
+  }
+
+  /** What is known of a layer's size on disk, and where it lies; undefined when there is no such layer. */
+  onDisk(chainId: string): { readonly short: string; readonly disk: number | undefined } | undefined {
+    const layer = this.#layers.get(chainId);
+    return layer === undefined ? undefined : { short: layer.short, disk: layer.record.disk };
+  }
+
+  /** Notes a layer's size on disk. One that is not synced yet is written when it is. The caller keeps it from being removed. */
+  async setDisk(chainId: string, disk: number): Promise<void> {
+    const layer = this.#layers.get(chainId);
+    if (layer === undefined) return;
+    const record = { ...layer.record, disk };
+    this.#layers.set(chainId, { ...layer, record });
+    if (record.unsyncedBoot === "") await writeMeta(join(this.#layout.layers, layer.short), record);
   }
 
   /** The file system was synced since these layers were published. */

@@ -67,7 +67,8 @@ export class OverlaySnapshotter implements Snapshotter, AsyncDisposable {
     this.#mounts = new OverlayMounts(options.host.kernel);
     this.#kernel = options.host.kernel;
     this.#roots = options.roots;
-    this.#sync = new SyncLater(options.host.processes, this.#layers, layout.root, options.log);
+    const measure = (ctx: OpContext, chainIds: readonly string[]) => this.layersOnDisk(ctx, chainIds);
+    this.#sync = new SyncLater(options.host.processes, this.#layers, layout.root, measure, options.log);
   }
 
   /** Opens what is under `root`, cleans up what a killed engine left half done, and finds the mounts that outlived it. */
@@ -88,6 +89,23 @@ export class OverlaySnapshotter implements Snapshotter, AsyncDisposable {
 
   async layers(): Promise<readonly LayerInfo[]> {
     return this.#layers.list();
+  }
+
+  async layersOnDisk(ctx: OpContext, chainIds: readonly string[]): Promise<readonly number[]> {
+    const unknown = chainIds.flatMap((chainId) => {
+      const layer = this.#layers.onDisk(chainId);
+      return layer === undefined || layer.disk !== undefined ? [] : [{ chainId, short: layer.short }];
+    });
+    const sizes = await this.#measure(
+      ctx,
+      this.#layout.layers,
+      unknown.map(({ short }) => short),
+    );
+    for (const [index, { chainId }] of unknown.entries()) {
+      using _lock = await this.#locks.acquire(`layer ${chainId}`);
+      await this.#layers.setDisk(chainId, sizes[index] ?? 0);
+    }
+    return chainIds.map((chainId) => this.#layers.onDisk(chainId)?.disk ?? 0);
   }
 
   async applyLayer(ctx: OpContext, request: ApplyLayerRequest): Promise<LayerInfo> {
@@ -249,9 +267,19 @@ export class OverlaySnapshotter implements Snapshotter, AsyncDisposable {
     }
   }
 
+  async diskUsage(ctx: OpContext, ids: readonly string[]): Promise<readonly number[]> {
+    return await this.#measure(ctx, this.#layout.active, ids);
+  }
+
   /** Waits until published layers are on the disk. Mounts stay: instances may be running on them. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#sync.flush();
+  }
+
+  async #measure(ctx: OpContext, directory: string, names: readonly string[]): Promise<readonly number[]> {
+    if (names.length === 0) return [];
+    await using root = await this.#roots.open(ctx, directory);
+    return await root.diskUsage(ctx, names);
   }
 
   async #recover(ctx: OpContext): Promise<void> {

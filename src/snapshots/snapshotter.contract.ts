@@ -206,6 +206,14 @@ export function snapshotterContract(name: string, create: () => Promise<Snapshot
       expect(await snapshotter.list()).toEqual(["c1", "c2"]);
       expect(await snapshotter.usage(ctx, "c1")).toBe(4);
       expect(await snapshotter.usage(ctx, "c2")).toBe(0);
+      writeFileSync(join(root, "big"), Buffer.alloc(1 << 20, 1));
+      const [first = 0, second = 0, missing] = await snapshotter.diskUsage(ctx, ["c1", "c2", "nobody"]);
+      expect(first - second).toBeGreaterThanOrEqual(1 << 20);
+      expect(missing).toBe(0);
+      const [onDisk = 0, none] = await snapshotter.layersOnDisk(ctx, [layer.chainId, "sha256:none"]);
+      expect(onDisk).toBeGreaterThanOrEqual(4096);
+      expect(await snapshotter.layersOnDisk(ctx, [layer.chainId])).toEqual([onDisk]);
+      expect(none).toBe(0);
       await snapshotter.remove(ctx, "c1");
       await snapshotter.remove(ctx, "c2");
       await snapshotter.remove(ctx, "c2");

@@ -13,6 +13,8 @@ export interface Snapshotter {
   applyLayer(ctx: OpContext, request: ApplyLayerRequest): Promise<LayerInfo>;
   layer(chainId: string): Promise<LayerInfo | undefined>;
   layers(): Promise<readonly LayerInfo[]>;
+  /** Bytes on disk of each layer, as du(1) counts; 0 for one that is not there. Measured once for each: layers never change. */
+  layersOnDisk(ctx: OpContext, chainIds: readonly string[]): Promise<readonly number[]>;
   /** `LAYER_IN_USE` while a layer or snapshot stands on it. */
   removeLayer(ctx: OpContext, chainId: string): Promise<void>;
 
@@ -37,8 +39,10 @@ export interface Snapshotter {
    * layer without unpacking it again. The snapshot stays usable, unless it is consumed. Pause or stop its writers first.
    */
   commit(ctx: OpContext, id: string, sink: LayerSink, options?: CommitOptions): Promise<CommittedLayer>;
-  /** Bytes that the snapshot itself holds. */
+  /** Bytes of the files that the snapshot itself holds, as Docker counts a container's size. */
   usage(ctx: OpContext, id: string): Promise<number>;
+  /** Bytes on disk of each snapshot, as du(1) counts; 0 for one that is not there. */
+  diskUsage(ctx: OpContext, ids: readonly string[]): Promise<readonly number[]>;
 }
 
 export interface MountOptions {

@@ -4,7 +4,7 @@
  */
 import { messageOf } from "../base/errors.ts";
 import type { Logger } from "../base/logger.ts";
-import { background, withTimeout } from "../base/op-context.ts";
+import { background, type OpContext, withTimeout } from "../base/op-context.ts";
 import type { Host } from "../host/host.ts";
 import type { LayerCatalog } from "./layer-catalog.ts";
 
@@ -12,15 +12,20 @@ import type { LayerCatalog } from "./layer-catalog.ts";
 const DELAY_MS = 5_000;
 const SYNC_TIMEOUT_MS = 300_000;
 
+/** Measures layers, for the catalog. */
+export type Measure = (ctx: OpContext, chainIds: readonly string[]) => Promise<unknown>;
+
 export class SyncLater {
   readonly #processes: Host["processes"];
   readonly #layers: LayerCatalog;
   readonly #path: string;
   readonly #log: Logger;
+  readonly #measure: Measure;
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> = Promise.resolve();
 
-  constructor(processes: Host["processes"], layers: LayerCatalog, path: string, log: Logger) {
+  constructor(processes: Host["processes"], layers: LayerCatalog, path: string, measure: Measure, log: Logger) {
+    this.#measure = measure;
     this.#processes = processes;
     this.#layers = layers;
     this.#path = path;
@@ -48,6 +53,8 @@ export class SyncLater {
       const argv = ["sync", "--file-system", this.#path] as const;
       const { code, stderr } = await this.#processes.run(ctx, { argv: [...argv], timeoutMs: SYNC_TIMEOUT_MS });
       if (code !== 0) throw new Error(stderr.trim());
+      // Now that the file system has given them their blocks; written down together with the sync.
+      await this.#measure(ctx, layers);
       await this.#layers.markSynced(layers);
     } catch (error) {
       this.#log.warn({ error: messageOf(error) }, "could not sync layers to the disk");

@@ -24,7 +24,6 @@ import type { Collection, Store } from "../state/store.ts";
 import { copyUp } from "./copy-up.ts";
 import { volumeErrors } from "./errors.ts";
 import { checkLocalOptions, deviceMount, hasDevice } from "./local-options.ts";
-import { treeSize } from "./tree-size.ts";
 import { prunable, type VolumeFilters } from "./volume-filters.ts";
 import { anonymousName, checkVolumeName } from "./volume-name.ts";
 import type { CreateVolumeRequest, MountDetails, VolumeService, VolumeUsers } from "./volume-service.ts";
@@ -150,7 +149,7 @@ class LocalVolumes implements VolumeService {
     for (const volume of this.#volumes.list().filter(prunable(filters))) {
       using _held = await this.#locks.acquire(volume.name);
       if (this.#volumes.get(volume.name) === undefined || this.#options.users(volume.name).length > 0) continue;
-      const bytes = hasDevice(volume) ? 0 : await treeSize(volume.mountpoint);
+      const [bytes = 0] = await this.diskUsage(ctx, [volume.name]);
       await this.#remove(ctx, volume);
       deleted.push(volume.name);
       reclaimedBytes += bytes;
@@ -198,8 +197,13 @@ class LocalVolumes implements VolumeService {
     }
   }
 
-  async usage(name: string): Promise<number> {
-    return treeSize(this.require(name).mountpoint);
+  async diskUsage(ctx: OpContext, names: readonly string[]): Promise<readonly number[]> {
+    const volumes = names.map((name) => this.#volumes.get(name));
+    const ours = volumes.flatMap((volume) => (volume === undefined || hasDevice(volume) ? [] : [volume.name]));
+    if (ours.length === 0) return names.map(() => 0);
+    await using root = await this.#options.roots.open(ctx, this.#root);
+    const sizes = new Map((await root.diskUsage(ctx, ours)).map((size, index) => [ours[index], size]));
+    return names.map((name) => sizes.get(name) ?? 0);
   }
 
   async #remove(ctx: OpContext, volume: VolumeRecord): Promise<void> {

@@ -25,8 +25,8 @@ export interface VolumeService {
   unmount(ctx: OpContext, name: string, instanceId: string): Promise<void>;
   /** Fills an empty volume from `sourceDir` (a directory of the image), with owners, modes and xattrs. Not empty: nothing. */
   copyUp(ctx: OpContext, name: string, sourceDir: string): Promise<void>;
-  /** Bytes on disk. */
-  usage(name: string): Promise<number>;
+  /** Bytes on disk of each volume, as du(1) counts. What a volume's own device holds is not ours: nothing. */
+  diskUsage(ctx: OpContext, names: readonly string[]): Promise<readonly number[]>;
 }
 
 export interface CreateVolumeRequest {

@@ -1,5 +1,6 @@
 /** What Docker's API has no words for. Served beside it, without a version in the path. */
-import { BootstrapBody } from "../../schema/docker/berth.ts";
+import { CapacityReport } from "../../schema/capacity.ts";
+import { BootstrapBody, CapacityQuery } from "../../schema/docker/berth.ts";
 import { ok, type Route, route, streamed } from "../docker/route.ts";
 import { streamProgress } from "../docker/streams/json-stream.ts";
 
@@ -9,6 +10,14 @@ export const berthRoutes: readonly Route[] = [
     path: "/berth/info",
     summary: "The engine: its tag, paths, runtime, control group mode and settings",
     handle: async ({ backend, ctx }) => ok(await backend.system.engineInfo(ctx)),
+  }),
+  route({
+    method: "GET",
+    path: "/berth/v1/capacity",
+    summary: "What the machine has, who reserves how much of it, what is shared, and what is used now",
+    query: CapacityQuery,
+    answer: CapacityReport,
+    handle: async ({ backend, ctx, query }) => ok(await backend.system.capacity(ctx, { verbose: query.verbose })),
   }),
   route({
     method: "POST",

@@ -34,6 +34,7 @@ function renderRoute(route: Route): string[] {
     "",
     ...renderFields("Query", route.query),
     ...renderFields(route.bodyOptional === true ? "Body (optional)" : "Body", route.body),
+    ...renderFields("Answer", route.answer),
   ];
 }
 

@@ -455,8 +455,13 @@ describe("networks, volumes, system, registries", () => {
     await create("web");
     const all = (await call("GET", "/system/df")).json;
     expect(all).toMatchObject({ LayersSize: 1234, Containers: [{ SizeRw: 5 }], Volumes: [], BuildCache: [] });
+    expect(all).toMatchObject({
+      ImageUsage: { TotalCount: 1, ActiveCount: 1, TotalSize: 1234, Reclaimable: 0 },
+      ContainerUsage: { TotalCount: 1, ActiveCount: 0, TotalSize: 5, Reclaimable: 5 },
+      BuildCacheUsage: { TotalSize: 66, Reclaimable: 66 },
+    });
     const images = await api.inject({ url: "/system/df?type=image" });
-    expect(Object.keys(images.json<object>())).toEqual(["LayersSize", "Images"]);
+    expect(Object.keys(images.json<object>())).toEqual(["LayersSize", "Images", "ImageUsage"]);
     expect((await call("GET", "/system/df?type=nope")).status).toBe(400);
   });
 

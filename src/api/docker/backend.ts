@@ -5,6 +5,7 @@ import type { ImageService, RegistryAuth } from "../../images/image-service.ts";
 import type { DriverFingerprint } from "../../instances/driver.ts";
 import type { InstanceService } from "../../instances/instance-service.ts";
 import type { NetworkService } from "../../network/network-service.ts";
+import type { CapacityReport } from "../../schema/capacity.ts";
 import type { EngineConfig } from "../../schema/config.ts";
 import type { Descriptor, Platform } from "../../schema/image.ts";
 import type { InstanceRecord } from "../../schema/instance.ts";
@@ -44,7 +45,8 @@ export interface SystemBackend {
   pathsOf(record: InstanceRecord): InstancePaths;
   /** Total CPU time of the machine and its online CPUs, for `docker stats`. */
   cpuClock(): Promise<CpuClock>;
-  buildCache(ctx: OpContext): Promise<readonly BuildCacheEntry[]>;
+  /** Who reserves how much of this machine: `GET /berth/v1/capacity`. */
+  capacity(ctx: OpContext, options: { readonly verbose: boolean }): Promise<CapacityReport>;
   /** What Docker's `info` has no place for: `GET /berth/info`. */
   engineInfo(ctx: OpContext): Promise<EngineInfo>;
 }
@@ -135,17 +137,4 @@ export interface CpuClock {
   /** Nanoseconds since boot, over all CPUs. */
   readonly totalNs: number;
   readonly online: number;
-}
-
-export interface BuildCacheEntry {
-  readonly id: string;
-  readonly parent: string;
-  readonly description: string;
-  readonly inUse: boolean;
-  readonly shared: boolean;
-  readonly size: number;
-  /** ISO 8601. */
-  readonly createdAt: string;
-  readonly lastUsedAt: string;
-  readonly usageCount: number;
 }

@@ -16,6 +16,8 @@ export interface Route {
   readonly since?: number;
   readonly query?: TObject;
   readonly body?: TObject;
+  /** What it answers, where that is Berth's own: for the reference. */
+  readonly answer?: TObject;
   /** Whether an absent body is taken as `{}`. */
   readonly bodyOptional?: boolean;
   /**

@@ -3,6 +3,7 @@ import { archiveRoutes } from "./routers/archive.ts";
 import { buildRoutes } from "./routers/build.ts";
 import { containerStreamRoutes } from "./routers/container-streams.ts";
 import { containerRoutes } from "./routers/containers.ts";
+import { diskUsageRoutes } from "./routers/disk-usage.ts";
 import { distributionRoutes } from "./routers/distribution.ts";
 import { eventRoutes } from "./routers/events.ts";
 import { execRoutes } from "./routers/exec.ts";
@@ -16,7 +17,7 @@ import { volumeRoutes } from "./routers/volumes.ts";
 
 /** The whole Docker Engine API, by subject: what is served, and what `docs/api.md` lists. */
 export const routeGroups: readonly { readonly title: string; readonly routes: readonly Route[] }[] = [
-  { title: "System", routes: [...systemRoutes, ...eventRoutes] },
+  { title: "System", routes: [...systemRoutes, ...diskUsageRoutes, ...eventRoutes] },
   { title: "Containers", routes: [...containerRoutes, ...containerStreamRoutes] },
   { title: "Exec", routes: execRoutes },
   { title: "Files in containers", routes: archiveRoutes },

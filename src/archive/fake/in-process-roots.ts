@@ -12,6 +12,7 @@ import { archiveErrors } from "../errors.ts";
 import { peek } from "../peek.ts";
 import { fsPath, type TarTime } from "../tar-entry.ts";
 import { TreeFiles, type TreeStat } from "../tree-files.ts";
+import { diskUsage } from "../tree-usage.ts";
 import {
   decompress,
   extractChunks,
@@ -101,6 +102,10 @@ class InProcessRoot implements ConfinedRoot {
 
   async list(_ctx: OpContext, path: string) {
     return listTree(this.#files, path);
+  }
+
+  async diskUsage(_ctx: OpContext, paths: readonly string[]) {
+    return paths.map((path) => diskUsage(this.#files, path));
   }
 
   async remove(_ctx: OpContext, path: string) {

@@ -137,7 +137,15 @@ export class BuildWorld implements AsyncDisposable {
         this.images.delete(id);
         return [{ deleted: id }];
       },
-      diskUsage: async () => ({ layersSize: this.images.size * 100 }),
+      diskUsage: async () => ({
+        total: this.images.size * 100,
+        imagesSize: 0,
+        imagesReclaimable: 0,
+        images: new Map(),
+        cacheSize: 0,
+        cacheReclaimable: 0,
+        cache: [],
+      }),
       layerSink: async () => {
         const hash = createHash("sha256");
         return {

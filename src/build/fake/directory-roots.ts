@@ -70,6 +70,10 @@ class DirectoryRoot implements ConfinedRoot {
     await rm(join(this.#directory, path), { recursive: true, force: true });
   }
 
+  async diskUsage(): Promise<never> {
+    throw new Error("not needed here");
+  }
+
   async list(): Promise<never> {
     throw new Error("no test needs it");
   }

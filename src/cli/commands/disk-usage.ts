@@ -4,8 +4,18 @@ import { printObject } from "../render/listing.ts";
 import { renderTable } from "../render/table.ts";
 import { decimalSize } from "../render/units.ts";
 
+interface Sums {
+  readonly TotalCount: number;
+  readonly ActiveCount: number;
+  readonly TotalSize: number;
+  readonly Reclaimable: number;
+}
+
 interface DiskUsage {
-  readonly LayersSize: number;
+  readonly ImageUsage: Sums;
+  readonly ContainerUsage: Sums;
+  readonly VolumeUsage: Sums;
+  readonly BuildCacheUsage: Sums;
   readonly Images:
     | readonly {
         readonly Id: string;
@@ -31,7 +41,15 @@ interface DiskUsage {
         readonly UsageData?: { readonly Size: number; readonly RefCount: number } | null;
       }[]
     | null;
-  readonly BuildCache: readonly { readonly Size: number; readonly InUse: boolean; readonly Shared: boolean }[] | null;
+  readonly BuildCache:
+    | readonly {
+        readonly ID: string;
+        readonly Description: string;
+        readonly Size: number;
+        readonly InUse: boolean;
+        readonly Shared: boolean;
+      }[]
+    | null;
 }
 
 export const df = defineCommand({
@@ -51,54 +69,23 @@ export const df = defineCommand({
       ctx.stdout.write(eachThing(usage));
       return;
     }
-    const images = usage.Images ?? [];
-    const containers = usage.Containers ?? [];
-    const volumes = (usage.Volumes ?? []).flatMap(({ UsageData }) => UsageData ?? []);
-    const cache = usage.BuildCache ?? [];
-    const sum = (values: readonly number[]) => values.reduce((total, value) => total + Math.max(0, value), 0);
-    const row = (type: string, total: number, active: number, size: number, free: number) => [
+    const row = (type: string, { TotalCount, ActiveCount, TotalSize, Reclaimable }: Sums) => [
       type,
-      String(total),
-      String(active),
-      decimalSize(size, 4),
-      size > 0 ? `${decimalSize(free, 4)} (${Math.round((free / size) * 100)}%)` : decimalSize(free, 4),
+      String(TotalCount),
+      String(ActiveCount),
+      decimalSize(TotalSize, 4),
+      TotalSize > 0
+        ? `${decimalSize(Reclaimable, 4)} (${Math.round((Reclaimable / TotalSize) * 100)}%)`
+        : decimalSize(Reclaimable, 4),
     ];
-    const running = containers.filter(
-      ({ State }) => State === "running" || State === "paused" || State === "restarting",
-    );
-    const used = images.filter(({ Containers }) => Containers > 0);
     ctx.stdout.write(
       renderTable(
         ["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"],
         [
-          row(
-            "Images",
-            images.length,
-            used.length,
-            usage.LayersSize,
-            Math.max(0, usage.LayersSize - sum(used.map(({ Size }) => Size))),
-          ),
-          row(
-            "Containers",
-            containers.length,
-            running.length,
-            sum(containers.map(({ SizeRw }) => SizeRw ?? 0)),
-            sum(containers.filter((container) => !running.includes(container)).map(({ SizeRw }) => SizeRw ?? 0)),
-          ),
-          row(
-            "Local Volumes",
-            volumes.length,
-            volumes.filter(({ RefCount }) => RefCount > 0).length,
-            sum(volumes.map(({ Size }) => Size)),
-            sum(volumes.filter(({ RefCount }) => RefCount <= 0).map(({ Size }) => Size)),
-          ),
-          row(
-            "Build Cache",
-            cache.length,
-            cache.filter(({ InUse }) => InUse).length,
-            sum(cache.map(({ Size }) => Size)),
-            sum(cache.filter(({ InUse, Shared }) => !InUse && !Shared).map(({ Size }) => Size)),
-          ),
+          row("Images", usage.ImageUsage),
+          row("Containers", usage.ContainerUsage),
+          row("Local Volumes", usage.VolumeUsage),
+          row("Build Cache", usage.BuildCacheUsage),
         ],
       ),
     );
@@ -106,7 +93,7 @@ export const df = defineCommand({
 });
 
 /** `-v`: a table of every kind. */
-function eachThing({ Images, Containers, Volumes }: DiskUsage): string {
+function eachThing({ Images, Containers, Volumes, BuildCache }: DiskUsage): string {
   const images = (Images ?? []).map(({ Id, RepoTags, Size, SharedSize, Containers: users }) => [
     (RepoTags ?? [])[0] ?? "<none>",
     shortId(Id),
@@ -127,9 +114,17 @@ function eachThing({ Images, Containers, Volumes }: DiskUsage): string {
     String(Math.max(0, UsageData?.RefCount ?? 0)),
     decimalSize(Math.max(0, UsageData?.Size ?? 0)),
   ]);
+  const cache = (BuildCache ?? []).map(({ ID, Description, Size, InUse, Shared }) => [
+    shortId(ID),
+    decimalSize(Size),
+    String(InUse),
+    String(Shared),
+    Description.length > 60 ? `${Description.slice(0, 59)}…` : Description,
+  ]);
   return [
     `Images:\n\n${renderTable(["IMAGE", "IMAGE ID", "SIZE", "SHARED SIZE", "UNIQUE SIZE", "CONTAINERS"], images)}`,
     `Containers:\n\n${renderTable(["CONTAINER ID", "IMAGE", "SIZE", "STATUS", "NAMES"], containers)}`,
     `Local Volumes:\n\n${renderTable(["VOLUME NAME", "LINKS", "SIZE"], volumes)}`,
+    `Build cache:\n\n${renderTable(["IMAGE ID", "SIZE", "IN USE", "SHARED", "STEP"], cache)}`,
   ].join("\n");
 }

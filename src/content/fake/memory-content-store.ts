@@ -123,6 +123,14 @@ export class MemoryContentStore implements ContentStore, AsyncDisposable {
     for (const [digest, bytes] of this.#blobs) yield { digest, size: bytes.length };
   }
 
+  async onDisk(digest: string): Promise<number> {
+    return this.#blobs.get(digest)?.length ?? 0;
+  }
+
+  async diskUsage(): Promise<number> {
+    return [...this.#blobs.values()].reduce((sum, { length }) => sum + length, 0);
+  }
+
   async removeStalePartials(_ctx: OpContext, olderThanMs: number): Promise<void> {
     for (const [ref, partial] of this.#partials) {
       if (!this.#open.has(ref) && partial.writtenAt <= Date.now() - olderThanMs) this.#partials.delete(ref);

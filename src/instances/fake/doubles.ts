@@ -127,6 +127,8 @@ export class SnapshotsDouble {
       view: async (_ctx, chainId) => ({ root: join(this.base, chainId), [Symbol.asyncDispose]: async () => {} }),
       changes: async () => [{ kind: "added", path: "/new" }],
       usage: async () => 42,
+      diskUsage: async (_ctx, ids) => ids.map(() => 8192),
+      layersOnDisk: async (_ctx, chainIds) => chainIds.map(() => 4096),
       commit: async (_ctx, id) => ({
         chainId: `chain-of-${id}`,
         parent: this.parents.get(id) ?? "",
@@ -281,7 +283,7 @@ export class VolumesDouble {
       unmount: async (_ctx, name, id) => void this.mounts.get(name)?.delete(id),
       copyUp: async (_ctx, name, from) => void this.copiedUp.push({ name, from }),
       prune: unused,
-      usage: async () => 0,
+      diskUsage: async (_ctx, names) => names.map(() => 0),
     };
   }
 }
@@ -299,6 +301,7 @@ function plainRoot(base: string): ConfinedRoot {
     extract: unused,
     pack: async () => Readable.from([]),
     list: unused,
+    diskUsage: async (_ctx, paths) => paths.map(() => 4096),
     remove: unused,
     [Symbol.asyncDispose]: async () => {},
   };

@@ -1,5 +1,9 @@
 import { Type } from "typebox";
-import { strings, text } from "./fields.ts";
+import { param, strings, text } from "./fields.ts";
+
+export const CapacityQuery = Type.Object({
+  verbose: param.flag("Also what each holder uses, and what the data root takes"),
+});
 
 /** Body of Berth's own `POST /berth/images/bootstrap`. */
 export const BootstrapBody = Type.Object({

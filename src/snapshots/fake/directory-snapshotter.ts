@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { mkdir, mkdtemp, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import type { ConfinedRoots, ListedFile } from "../../archive/confined-root.ts";
@@ -202,8 +202,30 @@ export class DirectorySnapshotter implements Snapshotter, AsyncDisposable {
     return [...sizes.values()].reduce((sum, size) => sum + size, 0);
   }
 
+  async layersOnDisk(ctx: OpContext, chainIds: readonly string[]): Promise<readonly number[]> {
+    return await this.#measure(
+      ctx,
+      chainIds.map((chainId) => this.#layers.get(chainId)?.directory),
+    );
+  }
+
+  async diskUsage(ctx: OpContext, ids: readonly string[]): Promise<readonly number[]> {
+    return await this.#measure(
+      ctx,
+      ids.map((id) => (this.#snapshots.has(id) ? this.#directory(id) : undefined)),
+    );
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await rm(this.root, { recursive: true, force: true });
+  }
+
+  async #measure(ctx: OpContext, directories: readonly (string | undefined)[]): Promise<readonly number[]> {
+    await using root = await this.roots.open(ctx, this.root);
+    return await root.diskUsage(
+      ctx,
+      directories.map((directory) => (directory === undefined ? "missing" : relative(this.root, directory))),
+    );
   }
 
   /** The layer's plain tar, after a dry run that refuses what the real one refuses. */

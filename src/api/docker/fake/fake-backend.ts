@@ -130,7 +130,7 @@ function fakeVolumes(): VolumeService {
     mount: () => unused("mounts"),
     unmount: () => unused("mounts"),
     copyUp: () => unused("copies"),
-    usage: () => Promise.resolve(4096),
+    diskUsage: (_ctx, names) => Promise.resolve(names.map(() => 4096)),
   };
 }
 
@@ -223,7 +223,7 @@ function fakeSystem(): SystemBackend {
       sandboxKey: record.state.pid === 0 ? "" : `/run/netns/${record.id}`,
     }),
     cpuClock: () => Promise.resolve({ totalNs: Math.round(performance.now() * 2_000_000), online: 2 }),
-    buildCache: () => Promise.resolve([]),
+    capacity: () => Promise.resolve({ resources: [], holders: [], shared: [] }),
     engineInfo: () =>
       Promise.resolve({
         tag: "000000",

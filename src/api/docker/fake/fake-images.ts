@@ -140,6 +140,15 @@ export class FakeImages implements ImageService {
   async release(): Promise<void> {}
 
   diskUsage() {
-    return Promise.resolve({ layersSize: 1234 });
+    const images = new Map(this.list().map(({ id, size }) => [id, { size, shared: 0 }]));
+    return Promise.resolve({
+      total: 1300,
+      imagesSize: 1234,
+      imagesReclaimable: 0,
+      images,
+      cacheSize: 66,
+      cacheReclaimable: 66,
+      cache: [],
+    });
   }
 }

@@ -332,6 +332,10 @@ export class FakeInstances implements InstanceService {
     };
   }
 
+  async diskUsage() {
+    return new Map(this.list().map(({ id }) => [id, 5]));
+  }
+
   async size() {
     return { rw: 5, rootFs: 1239 };
   }
