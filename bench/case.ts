@@ -16,6 +16,8 @@ export interface Bench {
   /** A scratch directory. */
   readonly directory: string;
   readonly signal: AbortSignal;
+  /** Whether the client has the buildx plug-in. */
+  readonly buildx: boolean;
 }
 
 /** Something measured on every engine in turn. What it leaves on an engine under {@link MeasuredEngine.prefix} is removed after it. */

@@ -45,17 +45,16 @@ export function rssMiB(pids: readonly number[]): number {
   return sumOfRollups(pids, "Rss");
 }
 
-/** Processor time that the processes have used so far, milliseconds. */
+/** Processor time that the processes have used so far, their ended threads included; milliseconds. */
 export function cpuMs(pids: readonly number[]): number {
   const ticksPerSecond = 100; // USER_HZ, the same on every Linux that Node runs on
-  let ticks = 0;
-  for (const pid of pids) {
+  const ticks = pids.map((pid) => {
     const fields = read(`/proc/${pid}/stat`)
       ?.replace(/^.*\) /s, "")
       .split(" ");
-    ticks += Number(fields?.[11] ?? 0) + Number(fields?.[12] ?? 0);
-  }
-  return (ticks * 1000) / ticksPerSecond;
+    return Number(fields?.[11] ?? 0) + Number(fields?.[12] ?? 0);
+  });
+  return (ticks.reduce((sum, value) => sum + value, 0) * 1000) / ticksPerSecond;
 }
 
 function sumOfRollups(pids: readonly number[], field: "Pss" | "Rss"): number {
@@ -95,14 +94,18 @@ function listeners(host: string): readonly number[] {
 }
 
 function descriptors(pid: number): readonly string[] {
+  return list(`/proc/${pid}/fd`).flatMap((fd) => {
+    try {
+      return [readlinkSync(`/proc/${pid}/fd/${fd}`)];
+    } catch {
+      return []; // Closed meanwhile.
+    }
+  });
+}
+
+function list(path: string): readonly string[] {
   try {
-    return readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
-      try {
-        return [readlinkSync(`/proc/${pid}/fd/${fd}`)];
-      } catch {
-        return []; // Closed meanwhile.
-      }
-    });
+    return readdirSync(path);
   } catch {
     return []; // It ended meanwhile.
   }

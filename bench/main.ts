@@ -52,7 +52,7 @@ async function benchmark(options: BenchOptions): Promise<void> {
     await engine.load(archive);
     cleanup.defer(async () => {
       await engine.removeContainers();
-      await engine.api.call("DELETE", `/images/${smallImage}`, { query: { force: 1 } });
+      await engine.removeImage(smallImage);
     });
   }
   const facts = {
@@ -69,7 +69,7 @@ async function benchmark(options: BenchOptions): Promise<void> {
       rounds: options.rounds,
       results,
       say,
-      bench: { berth, directory, signal: interrupted.signal },
+      bench: { berth, directory, signal: interrupted.signal, buildx: options.buildx !== undefined },
     });
   }
 

@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { Readable } from "node:stream";
+import { BerthError } from "../src/base/errors.ts";
 import { EngineClient, readAll } from "../src/client/engine-client.ts";
 import { enginePids } from "./engine-processes.ts";
 
@@ -45,20 +46,12 @@ export class MeasuredEngine implements Disposable {
 
   /** Runs the docker client to its end and answers what it printed. Throws what it said when it fails. */
   async docker(...words: readonly string[]): Promise<string> {
-    return (await this.#client(words, { keepOutput: true })).stdout;
-  }
-
-  /** As {@link docker}, with variables added to the environment or an input file (a descriptor). */
-  async dockerWith(
-    how: { readonly environment?: Readonly<Record<string, string>>; readonly stdin?: number; readonly stdout?: number },
-    ...words: readonly string[]
-  ): Promise<number> {
-    return (await this.#client(words, { ...how, keepOutput: false })).ms;
+    return (await this.#client(words, true)).stdout;
   }
 
   /** Runs the docker client and answers the milliseconds from before its start to its end. */
   async timeDocker(...words: readonly string[]): Promise<number> {
-    return (await this.#client(words, { keepOutput: false })).ms;
+    return (await this.#client(words, false)).ms;
   }
 
   /** Loads an archive of images through the API. */
@@ -86,11 +79,29 @@ export class MeasuredEngine implements Disposable {
     for (const { Id } of ours) await this.api.call("DELETE", `/containers/${Id}`, { query: { force: 1, v: 1 } });
   }
 
+  /** Berth's metrics, as Prometheus reads them. */
+  async scrape(): Promise<string> {
+    const { body } = await this.api.stream("GET", "/metrics");
+    return await readAll(body);
+  }
+
+  /** Takes an image's name off, and the image with it; one that is not there is no error. */
+  async removeImage(tag: string): Promise<void> {
+    try {
+      await this.api.call("DELETE", `/images/${tag}`, { query: { force: 1 } });
+    } catch (error) {
+      if (!(error instanceof BerthError && error.status === 404)) throw error;
+    }
+  }
+
   [Symbol.dispose](): void {
     this.api[Symbol.dispose]();
   }
 
-  async #client(words: readonly string[], how: ClientRun): Promise<{ readonly ms: number; readonly stdout: string }> {
+  async #client(
+    words: readonly string[],
+    keepOutput: boolean,
+  ): Promise<{ readonly ms: number; readonly stdout: string }> {
     const { promise, resolve, reject } = Promise.withResolvers<{ ms: number; stdout: string }>();
     const started = performance.now();
     const child = spawn("docker", [...words], {
@@ -100,9 +111,8 @@ export class MeasuredEngine implements Disposable {
         DOCKER_CONFIG: this.#options.dockerConfig,
         DOCKER_CLI_HINTS: "false",
         DOCKER_BUILDKIT: "0",
-        ...how.environment,
       },
-      stdio: [how.stdin ?? "ignore", how.keepOutput ? "pipe" : (how.stdout ?? "ignore"), "pipe"],
+      stdio: ["ignore", keepOutput ? "pipe" : "ignore", "pipe"],
     });
     let ms = 0;
     let stdout = "";
@@ -124,11 +134,4 @@ export class MeasuredEngine implements Disposable {
     });
     return await promise;
   }
-}
-
-interface ClientRun {
-  readonly keepOutput: boolean;
-  readonly environment?: Readonly<Record<string, string>>;
-  readonly stdin?: number;
-  readonly stdout?: number;
 }

@@ -5,6 +5,8 @@ import { messageOf } from "../base/errors.ts";
 import { createDockerApi } from "../api/docker/api.ts";
 import { listen, type ListenOptions } from "../api/docker/listen.ts";
 import { berthRoutes } from "../api/berth/routes.ts";
+import { RequestMetrics } from "../api/metrics/request-metrics.ts";
+import { metricsRoutes } from "../api/metrics/routes.ts";
 import { rm, writeFile } from "../host/files.ts";
 import { armFailpoints } from "../host/failpoints.ts";
 import type { EngineConfig } from "../schema/config.ts";
@@ -33,7 +35,13 @@ export async function serve(words: readonly string[]): Promise<number> {
 
   armFailpoints(process.env["BERTH_FAILPOINTS"], log);
   await using engine = await Engine.open({ ...config, log });
-  const api = createDockerApi({ backend: engine.backend, log, routes: berthRoutes });
+  const requests = new RequestMetrics();
+  const api = createDockerApi({
+    backend: engine.backend,
+    log,
+    routes: [...berthRoutes, ...metricsRoutes(requests)],
+    observe: (request) => requests.observe(request),
+  });
   await using listening = await listen(api, config.hosts, listenOptions(config));
   const pidFile = join(config.runRoot, "berth.pid");
   await writeFile(pidFile, `${process.pid}\n`);

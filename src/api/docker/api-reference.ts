@@ -1,11 +1,12 @@
 /** `docs/api.md`, rendered from the route tables and their schemas. `scripts/generate-docs.ts` writes it. */
 import { berthRoutes } from "../berth/routes.ts";
+import { documentedMetricsRoutes } from "../metrics/routes.ts";
 import { maximumApiVersion, minimumApiVersion } from "./api-version.ts";
 import type { Route } from "./route.ts";
 import { routeGroups } from "./routes.ts";
 
 export function renderApiReference(): string {
-  const groups = [...routeGroups, { title: "Berth's own", routes: berthRoutes }];
+  const groups = [...routeGroups, { title: "Berth's own", routes: [...berthRoutes, ...documentedMetricsRoutes] }];
   return [
     "# API",
     "",

@@ -4,6 +4,7 @@ import type { TSchema } from "typebox";
 import { BerthError, messageOf } from "../../base/errors.ts";
 import type { Logger } from "../../base/logger.ts";
 import { ApiVersion, maximumApiVersion } from "./api-version.ts";
+import type { ObservedRequest } from "../metrics/request-metrics.ts";
 import type { DockerBackend } from "./backend.ts";
 import { CallsInFlight } from "./calls-in-flight.ts";
 import { decodeQuery, type RawQuery } from "./codecs/query.ts";
@@ -19,6 +20,8 @@ export interface DockerApiOptions {
   readonly log: Logger;
   /** Served besides Docker's (Berth's own). */
   readonly routes?: readonly Route[];
+  /** Told of each request when it was answered. */
+  readonly observe?: (request: ObservedRequest) => void;
 }
 
 /** JSON bodies hold a seccomp profile at most; archives are streamed and not bound by this. */
@@ -28,7 +31,7 @@ const jsonBodyLimit = 16 * 1024 * 1024;
 const undoLimitMs = 10_000;
 
 /** The API, ready to be served by `listen.ts` or to be asked by `inject`. Closing it waits for the calls that it handles. */
-export function createDockerApi({ backend, log, routes = [] }: DockerApiOptions): FastifyInstance {
+export function createDockerApi({ backend, log, routes = [], observe }: DockerApiOptions): FastifyInstance {
   const versions = new WeakMap<object, string>();
   const app = Fastify({
     logger: false,
@@ -63,13 +66,21 @@ export function createDockerApi({ backend, log, routes = [] }: DockerApiOptions)
       url: route.path.replaceAll(/\{(\w+)\}/g, ":name"),
       handler: async (request, reply) => {
         const started = performance.now();
+        let kind: Answer["kind"] = "empty";
         try {
           reply.headers(headers);
-          await calls.track(serve(route, versions.get(request.raw), { backend, log, request, reply }));
+          kind = await calls.track(serve(route, versions.get(request.raw), { backend, log, request, reply }));
         } catch (error) {
           sendError(error, request, reply, log);
         } finally {
           logAccess(log, request, reply, started);
+          observe?.({
+            method: route.method,
+            route: route.path,
+            status: reply.statusCode,
+            seconds: (performance.now() - started) / 1000,
+            streamed: kind === "streamed",
+          });
         }
         return reply;
       },
@@ -97,7 +108,7 @@ interface Exchange {
   readonly reply: FastifyReply;
 }
 
-async function serve(route: Route, versionText: string | undefined, exchange: Exchange): Promise<void> {
+async function serve(route: Route, versionText: string | undefined, exchange: Exchange): Promise<Answer["kind"]> {
   const { backend, log, request, reply } = exchange;
   const version = ApiVersion.of(versionText);
   if (route.since !== undefined && !version.atLeast(route.since)) throw apiErrors.API_PAGE_NOT_FOUND({});
@@ -107,7 +118,9 @@ async function serve(route: Route, versionText: string | undefined, exchange: Ex
   const { name = "" } = request.params as { readonly name?: string };
   const signal = route.outlivesClient === true ? neverAborted : clientGone(reply);
   const call: Call = { backend, ctx: { signal, log }, version, name, query, body, request, reply };
-  send(await route.handle(call), reply);
+  const answer = await route.handle(call);
+  send(answer, reply);
+  return answer.kind;
 }
 
 const neverAborted = new AbortController().signal;

@@ -2,12 +2,12 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 /** The calls that are being handled. Closing an engine under them would cut their roll-back off as well. */
 export class CallsInFlight {
-  readonly #calls = new Set<Promise<void>>();
+  readonly #calls = new Set<Promise<unknown>>();
 
-  async track(call: Promise<void>): Promise<void> {
+  async track<T>(call: Promise<T>): Promise<T> {
     this.#calls.add(call);
     try {
-      await call;
+      return await call;
     } finally {
       this.#calls.delete(call);
     }
