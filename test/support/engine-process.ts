@@ -54,6 +54,20 @@ export class EngineProcess {
     return this.#child?.pid ?? 0;
   }
 
+  get alive(): boolean {
+    return this.#child !== undefined && this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
+  /** Whether it ends by itself within this time. */
+  async ended(timeoutMs: number): Promise<boolean> {
+    const child = this.#child;
+    if (child === undefined || !this.alive) return true;
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    const timer = setTimeout(() => resolve(false), timeoutMs);
+    child.once("exit", () => resolve(true));
+    return await promise.finally(() => clearTimeout(timer));
+  }
+
   log(): string {
     return readFileSync(join(this.directory, "engine.log"), "utf8");
   }
@@ -77,10 +91,10 @@ export class EngineProcess {
       env: { ...process.env, ...this.#options.environment },
     });
     closeSync(log);
-    for (let tries = 0; tries < 1200; tries++) {
-      if (this.#child.exitCode !== null || this.#child.signalCode !== null) break;
+    for (let tries = 0; tries < 3000; tries++) {
+      if (!this.alive) break;
       if (await this.#answers()) return;
-      await new Promise((resolve) => setTimeout(resolve, 50));
+      await new Promise((resolve) => setTimeout(resolve, 20));
     }
     throw new Error(`the engine did not start:\n${this.log().slice(-2000)}`);
   }

@@ -1,0 +1,72 @@
+/**
+ * Walks the failpoints: `npm run failpoints -- [--operation NAME]... [--point NAME[#K]]... [--mode die|fail] [--engines N]`.
+ * A line for each step and a summary; exit code 1 when there was a fault.
+ */
+import { parseArgs } from "node:util";
+import { messageOf } from "../src/base/errors.ts";
+import { type Mode, operations, type Step, walkOperation } from "../test/support/failpoint-walk/walk.ts";
+import type { Hit } from "../test/support/failpoint-walk/world.ts";
+
+const { values } = parseArgs({
+  options: {
+    operation: { type: "string", multiple: true, default: [] },
+    point: { type: "string", multiple: true, default: [] },
+    mode: { type: "string", multiple: true, default: ["die", "fail"] },
+    engines: { type: "string", default: "2" },
+    list: { type: "boolean", default: false },
+  },
+});
+
+const modes = values.mode.map((mode): Mode => {
+  if (mode === "die" || mode === "fail") return mode;
+  throw new Error(`--mode is die or fail, not ${mode}`);
+});
+const known = operations.map(({ name }) => name);
+for (const name of values.operation) {
+  if (!known.includes(name)) throw new Error(`--operation is one of ${known.join(", ")}, not ${name}`);
+}
+
+const queue = operations.filter(({ name }) => values.operation.length === 0 || values.operation.includes(name));
+const steps: Step[] = [];
+const broken: string[] = [];
+const begun = performance.now();
+
+async function work(): Promise<void> {
+  for (let operation = queue.shift(); operation !== undefined; operation = queue.shift()) {
+    try {
+      await walkOperation(operation, { modes, choose: (_operation, _mode, hits) => hits.filter(isChosen), report });
+    } catch (error) {
+      broken.push(`${operation.name}: ${messageOf(error)}`);
+      process.stdout.write(`FAULT ${broken.at(-1)}\n`);
+    }
+  }
+}
+
+function isChosen({ point, number }: Hit): boolean {
+  return values.point.length === 0 || values.point.includes(point) || values.point.includes(`${point}#${number}`);
+}
+
+function report(step: Step): void {
+  steps.push(step);
+  const { operation, mode, hit, faults, reached, ms } = step;
+  const mark = faults.length > 0 ? "FAULT" : reached ? "ok   " : "later";
+  process.stdout.write(
+    `${mark} ${operation} ${mode} ${hit.point}#${hit.number} ${hit.detail.slice(0, 110)} (${ms} ms)\n`,
+  );
+  for (const fault of faults) process.stdout.write(`      ${fault}\n`);
+}
+
+await Promise.all(Array.from({ length: Number(values.engines) }, work));
+
+const faulty = steps.filter(({ faults }) => faults.length > 0);
+const points = new Set(steps.map(({ hit }) => hit.point));
+const seconds = Math.round((performance.now() - begun) / 1000);
+process.stdout.write(
+  `\n${steps.length} steps at ${points.size} failpoints in ${seconds} s: ${steps.filter(({ reached }) => !reached).length} not reached, ${faulty.length + broken.length} faults\n`,
+);
+for (const { operation, mode, hit } of faulty) {
+  process.stdout.write(
+    `  npm run failpoints -- --operation ${operation} --mode ${mode} --point ${hit.point}#${hit.number}\n`,
+  );
+}
+process.exitCode = faulty.length + broken.length === 0 ? 0 : 1;
