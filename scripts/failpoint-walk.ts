@@ -26,15 +26,24 @@ for (const name of values.operation) {
   if (!known.includes(name)) throw new Error(`--operation is one of ${known.join(", ")}, not ${name}`);
 }
 
+// Ends after the present steps, and cleans up.
+let interrupted = false;
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => (interrupted = true));
+
 const queue = operations.filter(({ name }) => values.operation.length === 0 || values.operation.includes(name));
 const steps: Step[] = [];
 const broken: string[] = [];
 const begun = performance.now();
 
 async function work(): Promise<void> {
-  for (let operation = queue.shift(); operation !== undefined; operation = queue.shift()) {
+  for (let operation = queue.shift(); operation !== undefined && !interrupted; operation = queue.shift()) {
     try {
-      await walkOperation(operation, { modes, choose: (_operation, _mode, hits) => hits.filter(isChosen), report });
+      await walkOperation(operation, {
+        modes,
+        choose: (_operation, _mode, hits) => hits.filter(isChosen),
+        go: () => !interrupted,
+        report,
+      });
     } catch (error) {
       broken.push(`${operation.name}: ${messageOf(error)}`);
       process.stdout.write(`FAULT ${broken.at(-1)}\n`);

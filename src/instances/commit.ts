@@ -6,6 +6,7 @@ import type { InstanceRecord } from "../schema/instance.ts";
 import { instanceErrors } from "./errors.ts";
 import type { CommitRequest } from "./instance-service.ts";
 import { mergeHealthcheck } from "./merge-image.ts";
+import { beginOperation } from "./open-operations.ts";
 import { pauseInstance, resumeInstance } from "./pause.ts";
 import type { Parts } from "./parts.ts";
 import { resolveInstance } from "./resolve.ts";
@@ -24,8 +25,9 @@ export async function commitInstance(
   const parent = parentImage(parts, record);
   const ownConfig = runConfigOf(record);
   const config = mergeRunConfig(applyChanges(request.config ?? ownConfig, request.changes), ownConfig);
-  const resume = request.pause ? await pauseForCommit(parts, ctx, record.id) : undefined;
-  const image = await commitLayer(parts, ctx, record, parent, config, request).finally(async () => await resume?.());
+  const image = await whilePaused(parts, ctx, record.id, request.pause, () =>
+    commitLayer(parts, ctx, record, parent, config, request),
+  );
   parts.publish(record, "commit", {
     comment: request.comment,
     imageID: image.id,
@@ -81,22 +83,30 @@ function parentImage(parts: Parts, { id, imageId, chainId }: InstanceRecord): Im
   return undefined;
 }
 
-/** Pauses a running instance; returns how to undo that. One that is not running, or paused already, needs nothing. */
-async function pauseForCommit(parts: Parts, ctx: OpContext, id: string): Promise<(() => Promise<void>) | undefined> {
+/** Does `work` while a running instance is paused. One that is not running, or paused already, needs nothing. */
+async function whilePaused<T>(
+  parts: Parts,
+  ctx: OpContext,
+  id: string,
+  pause: boolean,
+  work: () => Promise<T>,
+): Promise<T> {
+  if (!pause || parts.records.get(id)?.state.status !== "running") return await work();
+  using _operation = beginOperation(parts, "instance.commit", id);
   try {
     await pauseInstance(parts, ctx, id);
   } catch (error) {
-    if (isBerthError(error, "NOT_RUNNING", "ALREADY_PAUSED", "RESTARTING")) return undefined;
+    if (isBerthError(error, "NOT_RUNNING", "ALREADY_PAUSED", "RESTARTING")) return await work();
     throw error;
   }
-  return async () => {
+  return await work().finally(async () => {
     try {
       await resumeInstance(parts, background(ctx.log), id);
     } catch (error) {
       // Killed, or resumed by someone else, meanwhile.
       if (!isBerthError(error, "NOT_PAUSED", "INSTANCE_NOT_FOUND")) throw error;
     }
-  };
+  });
 }
 
 function runConfigOf({ spec }: InstanceRecord): ImageRunConfig {

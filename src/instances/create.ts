@@ -14,7 +14,6 @@ import type {
   InstanceState,
   MountSpec,
 } from "../schema/instance.ts";
-import { anonymousVolumes } from "./anonymous-volumes.ts";
 import { instanceErrors } from "./errors.ts";
 import type { InstanceRequest } from "./instance-service.ts";
 import { mergeImage } from "./merge-image.ts";
@@ -65,7 +64,8 @@ export async function createInstance(
 
   const chainId = request.rootfsChainId ?? (image === undefined ? "" : await parts.images.unpack(ctx, image));
   const spec = nameAnonymousVolumes(adaptSpec(parts, id, { ...merged, name }));
-  const journal = beginJournal(parts, id, spec);
+  const volumes = volumesToMake(parts, spec);
+  const journal = volumes.length === 0 ? undefined : parts.store.journal.begin(createJournalKind, id, { volumes });
   reverter.add("end the journal entry", () => journal?.end());
 
   await parts.snapshotter.prepare(ctx, id, chainId);
@@ -73,7 +73,7 @@ export async function createInstance(
   const dir = dataDir(parts, id);
   await mkdir(dir, { recursive: true, mode: 0o700 });
   reverter.add("remove the directory", () => rm(dir, { recursive: true, force: true }));
-  await createVolumes(parts, ctx, spec, chainId, reverter);
+  await createVolumes(parts, ctx, id, spec, chainId, reverter);
 
   const record: InstanceRecord = {
     id,
@@ -197,31 +197,38 @@ function nameAnonymousVolumes(spec: InstanceSpec): InstanceSpec {
   return { ...spec, mounts: spec.mounts.map(named) };
 }
 
-function beginJournal(parts: Parts, id: string, spec: InstanceSpec) {
-  const volumes = anonymousVolumes(spec);
-  return volumes.length === 0 ? undefined : parts.store.journal.begin(createJournalKind, id, { volumes });
+function volumesToMake(parts: Parts, spec: InstanceSpec): readonly string[] {
+  return spec.mounts.flatMap((mount) =>
+    mount.type === "volume" && parts.volumes.get(mount.name) === undefined ? [mount.name] : [],
+  );
 }
 
 async function createVolumes(
   parts: Parts,
   ctx: OpContext,
+  id: string,
   spec: InstanceSpec,
   chainId: string,
   reverter: Reverter,
 ): Promise<void> {
   for (const mount of spec.mounts) {
     if (mount.type !== "volume") continue;
-    const known = parts.volumes.get(mount.name) !== undefined;
     await parts.volumes.create(ctx, {
       name: mount.name,
       driver: "local",
       options: mount.driverOptions ?? {},
       labels: mount.labels ?? {},
       anonymous: mount.anonymous,
+      madeFor: id,
     });
-    if (!known) reverter.add(`remove the volume ${mount.name}`, (ctx) => parts.volumes.remove(ctx, mount.name, true));
+    reverter.add(`remove the volume ${mount.name}`, (ctx) => removeOwnVolume(parts, ctx, id, mount.name));
     if (!mount.noCopy && (mount.subpath ?? "") === "") await copyUp(parts, ctx, mount.name, mount.target, chainId);
   }
+}
+
+/** A volume that a creation made goes with it when it fails, unless somebody else has asked for it since. */
+export async function removeOwnVolume(parts: Parts, ctx: OpContext, id: string, name: string): Promise<void> {
+  if (parts.volumes.get(name)?.madeFor === id) await parts.volumes.remove(ctx, name, true);
 }
 
 /** Fills an empty volume with what the image has at the mount's target; links on the way are followed inside the image. */

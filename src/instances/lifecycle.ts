@@ -1,3 +1,4 @@
+import { backoffDelay } from "../base/backoff.ts";
 import { BerthError, messageOf } from "../base/errors.ts";
 import { background, type OpContext } from "../base/op-context.ts";
 import type { InstanceRecord, InstanceState } from "../schema/instance.ts";
@@ -6,6 +7,7 @@ import { instanceErrors } from "./errors.ts";
 import { endRun, type Outcome } from "./exit.ts";
 import { watchHealth } from "./health.ts";
 import type { Run } from "./live-instances.ts";
+import { beginOperation } from "./open-operations.ts";
 import type { Parts } from "./parts.ts";
 import { removeStopped } from "./remove.ts";
 import { claimOf } from "./request.ts";
@@ -49,9 +51,10 @@ export async function restartInstance(
   const signal = stopSignal(record, options.signal);
   const own = background(ctx.log);
   const live = parts.lives.of(record.id);
-  live.restarting = true;
   // Nobody takes its place while it is stopped.
   using _held = isActive(record) ? parts.ledger.admit(claimOf(record)) : undefined;
+  using _operation = beginOperation(parts, "instance.restart", record.id);
+  live.restarting = true;
   try {
     if (isActive(record)) await stopAndWait(parts, own, record, signal, options.timeoutSeconds, nameOrId);
     await startInstance(parts, own, record.id);
@@ -123,15 +126,34 @@ async function recordFailedStart(parts: Parts, ctx: OpContext, id: string, error
   if (record.spec.autoRemove) await removeStopped(parts, ctx, record, { volumes: true });
 }
 
+/** An end that can't be recorded now (a full disk) is so later: until then the instance would be told as running. */
+const recordAgain = { initialMs: 100, maxMs: 5000, factor: 2 };
+
 async function onExit(parts: Parts, id: string, run: Run, exit: TaskExit): Promise<void> {
+  const ranMs = parts.clock.now() - run.startedAtMs;
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return await recordExit(parts, id, run, exit, ranMs);
+    } catch (error) {
+      parts.log.error({ instance: id, error: messageOf(error) }, "cannot record its end: trying again");
+    }
+    try {
+      await parts.clock.sleep(backoffDelay(recordAgain, attempt), parts.background.closing);
+    } catch {
+      return; // The engine closes; its next start finds the end by itself.
+    }
+  }
+}
+
+async function recordExit(parts: Parts, id: string, run: Run, exit: TaskExit, ranMs: number): Promise<void> {
   using _ = await parts.locks.acquire(id);
   const live = parts.lives.of(id);
   const record = parts.records.get(id);
   if (record === undefined || live.run !== run) return;
-  live.run = undefined;
   run.ended.abort(new Error("the run has ended"));
-  const ranMs = parts.clock.now() - run.startedAtMs;
-  afterRun(parts, id, await endRun(parts, background(parts.log), record, exit, ranMs));
+  const outcome = await endRun(parts, background(parts.log), record, exit, ranMs);
+  live.run = undefined;
+  afterRun(parts, id, outcome);
 }
 
 function afterRun(parts: Parts, id: string, outcome: Outcome): void {

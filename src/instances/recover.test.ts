@@ -135,12 +135,14 @@ describe("an engine that was killed", () => {
     const internal = await engine.run(["sleep", "100"], { internal: true });
     expect(engine.service.list()).toEqual([]);
     const orphan = "f".repeat(64);
+    const half = { driver: "local", options: {}, labels: {} };
     await engine.snapshots.service().prepare(engine.ctx, orphan, "");
     mkdirSync(join(engine.dir, "data", "instances", orphan), { recursive: true });
     mkdirSync(join(engine.dir, "run", "instances", orphan), { recursive: true });
     await engine.host.cgroups.create(engine.ctx, `/berth-abc123/${orphan}`);
-    await engine.volumes.service().create(engine.ctx, { name: "half", driver: "local", options: {}, labels: {} });
-    engine.store.journal.begin("instance.create", orphan, { volumes: ["half"] });
+    await engine.volumes.service().create(engine.ctx, { ...half, name: "half", madeFor: orphan });
+    await engine.volumes.service().create(engine.ctx, { ...half, name: "shared" });
+    engine.store.journal.begin("instance.create", orphan, { volumes: ["half", "shared"] });
     await engine.restart();
     expect(() => engine.service.resolve(internal)).toThrow("No such container");
     expect(engine.machine.tasks.size).toBe(0);
@@ -148,7 +150,7 @@ describe("an engine that was killed", () => {
     expect(existsSync(join(engine.dir, "data", "instances", orphan))).toBe(false);
     expect(existsSync(join(engine.dir, "run", "instances", orphan))).toBe(false);
     expect(await engine.host.cgroups.children("/berth-abc123")).toEqual([]);
-    expect(engine.volumes.volumes.size).toBe(0);
+    expect([...engine.volumes.volumes.keys()]).toEqual(["shared"]);
     expect(engine.store.journal.open()).toEqual([]);
     expect(engine.events.filter(({ actorId }) => actorId === internal)).toEqual([]);
   });

@@ -9,9 +9,10 @@ import type { OpContext } from "../base/op-context.ts";
 import { rm } from "../host/files.ts";
 import type { SandboxRecord } from "../network/network-service.ts";
 import type { InstanceRecord } from "../schema/instance.ts";
-import { createJournalKind } from "./create.ts";
+import { createJournalKind, removeOwnVolume } from "./create.ts";
 import type { Recovered, TaskExit } from "./driver.ts";
 import { recordMissedExit, resumeRun, startByPolicy } from "./lifecycle.ts";
+import { endInterruptedRestarts, endOperations, finishOperations, interruptedRestarts } from "./open-operations.ts";
 import { cgroupParent, driverOf, isThrowAway, type Parts } from "./parts.ts";
 import { isActive } from "./resolve.ts";
 import { removeStopped } from "./remove.ts";
@@ -37,9 +38,11 @@ type Fate =
 
 export async function recoverInstances(parts: Parts, ctx: OpContext): Promise<void> {
   await undoHalfMade(parts, ctx);
+  const restarting = interruptedRestarts(parts);
   const found = await inParallel(parts.records.all(), async (record): Promise<Found> => {
     return { record, fate: await fateOf(parts, ctx, record) };
   });
+  endOperations(parts);
   const running = found.filter(({ fate }) => fate.kind === "runs").map(({ record }) => record);
   // One that has ended lets go of its volumes when that is recorded.
   const holding = new Set(found.filter(({ fate }) => fate.kind !== "rests").map(({ record }) => record.id));
@@ -51,7 +54,7 @@ export async function recoverInstances(parts: Parts, ctx: OpContext): Promise<vo
     if (fate.kind === "ended") await recordMissedExit(parts, ctx, record.id, fate.exit);
     if (fate.kind === "goes") await tryTo(ctx, record.id, "remove", () => finishRemoval(parts, ctx, record));
   }
-  await settleResting(parts, ctx, found);
+  await settleResting(parts, ctx, found, restarting);
 }
 
 /** Volumes of a create that never came to its record. */
@@ -61,8 +64,10 @@ async function undoHalfMade(parts: Parts, ctx: OpContext): Promise<void> {
     const { volumes } = entry.details;
     const names = parts.records.get(entry.subject) === undefined && Array.isArray(volumes) ? volumes : [];
     for (const name of names) {
-      if (typeof name !== "string" || parts.volumes.get(name) === undefined) continue;
-      await tryTo(ctx, entry.subject, `remove the volume ${name}`, () => parts.volumes.remove(ctx, name, true));
+      if (typeof name !== "string") continue;
+      await tryTo(ctx, entry.subject, `remove the volume ${name}`, () =>
+        removeOwnVolume(parts, ctx, entry.subject, name),
+      );
     }
     entry.end();
   }
@@ -80,7 +85,7 @@ async function fateOf(parts: Parts, ctx: OpContext, record: InstanceRecord): Pro
   switch (recovered.status) {
     case "running":
     case "paused":
-      return acknowledge(parts, record, recovered);
+      return acknowledge(parts, record, await finishOperations(parts, ctx, record, recovered));
     case "exited":
       return { kind: "ended", exit: recovered.exit };
     case "lost":
@@ -210,11 +215,21 @@ async function finishRemoval(parts: Parts, ctx: OpContext, record: InstanceRecor
 }
 
 /** `--rm` instances that no engine will end any more go; those whose policy says so are started, dependants last. */
-async function settleResting(parts: Parts, ctx: OpContext, found: readonly Found[]): Promise<void> {
+async function settleResting(
+  parts: Parts,
+  ctx: OpContext,
+  found: readonly Found[],
+  restarting: ReadonlySet<string>,
+): Promise<void> {
   const wanted: InstanceRecord[] = [];
   for (const { record: before, fate } of found) {
     const record = parts.records.get(before.id);
-    if (record === undefined || fate.kind !== "rests") continue;
+    if (record === undefined || fate.kind === "runs" || fate.kind === "goes") continue;
+    if (restarting.has(record.id)) {
+      wanted.push(record);
+      continue;
+    }
+    if (fate.kind !== "rests") continue;
     if (record.spec.autoRemove) {
       await tryTo(ctx, record.id, "remove", () => removeStopped(parts, ctx, record, { volumes: true }));
     } else if (isWantedAtStart(record)) {
@@ -223,7 +238,7 @@ async function settleResting(parts: Parts, ctx: OpContext, found: readonly Found
       parts.records.setState(record.id, { status: "exited" }, { durable: false });
     }
   }
-  if (wanted.length === 0) return;
+  if (wanted.length === 0) return endInterruptedRestarts(parts, restarting);
   parts.background.run("start by policy", async () => {
     const joins = ({ spec }: InstanceRecord) => joinedInstance(spec.network.mode) !== undefined;
     await startAll(
@@ -232,6 +247,7 @@ async function settleResting(parts: Parts, ctx: OpContext, found: readonly Found
       wanted.filter((record) => !joins(record)),
     );
     await startAll(parts, ctx, wanted.filter(joins));
+    if (!parts.background.closing.aborted) endInterruptedRestarts(parts, restarting);
   });
 }
 

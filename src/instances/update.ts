@@ -3,6 +3,7 @@ import type { OpContext } from "../base/op-context.ts";
 import type { InstanceRecord, RestartPolicy } from "../schema/instance.ts";
 import { type ResourceSpec, unlimited } from "../schema/resources.ts";
 import { instanceErrors } from "./errors.ts";
+import { beginOperation } from "./open-operations.ts";
 import { driverOf, type Parts } from "./parts.ts";
 import { claimOf } from "./request.ts";
 import { isActive, resolveInstance } from "./resolve.ts";
@@ -38,11 +39,22 @@ export async function updateInstance(
   using _held = isActive(record)
     ? parts.ledger.admit(claimOf({ ...record, spec: { ...record.spec, resources } }))
     : undefined;
-  await applyToRun(parts, ctx, record, resources);
-  const updated = parts.records.update(id, (present) => ({
-    ...present,
-    spec: { ...present.spec, resources, restartPolicy: changes.restartPolicy ?? present.spec.restartPolicy },
+  const restartPolicy = changes.restartPolicy ?? record.spec.restartPolicy;
+  // The record first, in one commit with the journal: a start that finds them applies what the record says.
+  const { updated, operation } = parts.store.transaction(() => ({
+    operation: beginOperation(parts, "instance.update", id),
+    updated: parts.records.update(id, (present) => ({
+      ...present,
+      spec: { ...present.spec, resources, restartPolicy },
+    })),
   }));
+  using _operation = operation;
+  try {
+    await applyToRun(parts, ctx, record, resources);
+  } catch (error) {
+    parts.records.update(id, (present) => ({ ...present, spec: record.spec }));
+    throw error;
+  }
   parts.publish(updated, "update");
   return [...warnings, ...able.warnings];
 }

@@ -153,7 +153,11 @@ export class NetworkCatalog {
     this.#leaving.add(network.id);
     try {
       const entry = store.journal.begin("network.remove", network.id, {});
+      await using reverter = new Reverter(ctx);
+      // It stays, and is raised again by its next use: the next start must not take it from those who use it then.
+      reverter.add("journal", () => entry.end());
       await this.#takeAway(ctx, network);
+      reverter.commit();
       store.transaction(() => {
         records.networks.delete(network.id);
         entry.end();

@@ -117,13 +117,19 @@ export class PortAllocator {
     request: PortRequest,
     ports: readonly PublishedPort[],
   ): Promise<ReturnType<typeof failed> | undefined> {
-    for (const [index, port] of ports.entries()) {
-      const problem = await this.#take(request, port);
-      if (problem === undefined) continue;
-      this.release(request.instanceId, ports.slice(0, index));
-      return problem;
+    const taken: PublishedPort[] = [];
+    let all = false;
+    try {
+      for (const port of ports) {
+        const problem = await this.#take(request, port);
+        if (problem !== undefined) return problem;
+        taken.push(port);
+      }
+      all = true;
+      return undefined;
+    } finally {
+      if (!all) this.release(request.instanceId, taken);
     }
-    return undefined;
   }
 
   async #take(request: PortRequest, port: PublishedPort): Promise<ReturnType<typeof failed> | undefined> {
@@ -137,11 +143,16 @@ export class PortAllocator {
       });
     if (holder !== undefined) return allocated(`container ${holder.instanceName}`);
     this.#hold(port, { instanceId: request.instanceId, instanceName: request.instanceName, hostIp: port.hostIp });
-    const problem = this.#leases.take(port, request.netnsPath)
-      ? await this.#refusedByHost(request, port)
-      : allocated("another engine of this host");
-    if (problem !== undefined) this.#drop(request.instanceId, port);
-    return problem;
+    let taken = false;
+    try {
+      const problem = this.#leases.take(port, request.netnsPath)
+        ? await this.#refusedByHost(request, port)
+        : allocated("another engine of this host");
+      taken = problem === undefined;
+      return problem;
+    } finally {
+      if (!taken) this.#drop(request.instanceId, port);
+    }
   }
 
   async #refusedByHost(request: PortRequest, port: PublishedPort): Promise<ReturnType<typeof failed> | undefined> {
@@ -168,9 +179,10 @@ export class PortAllocator {
     const holders = this.#holders.get(keyOf(port)) ?? [];
     const rest = holders.filter((holder) => holder.instanceId !== instanceId || holder.hostIp !== port.hostIp);
     if (rest.length === holders.length) return;
+    // First: a port whose lease can't be given back stays held, so that it is tried again.
+    this.#leases.release(port);
     if (rest.length === 0) this.#holders.delete(keyOf(port));
     else this.#holders.set(keyOf(port), rest);
-    this.#leases.release(port);
   }
 }
 

@@ -55,7 +55,7 @@ export class Sandboxes {
     const attachments = this.#attachments.attachAll(request, networks);
     let sandbox = this.#record(request, attachments, []);
     const view = this.#checkedView(sandbox, attachments, attachments, host, true);
-    this.#save(sandbox);
+    this.#saveWith(sandbox, attachments);
     reverter.add("sandbox", (ctx) => this.#takeDown(ctx, request.instanceId, { quiet: true }));
 
     const gateway = defaultGateway(attachments);
@@ -100,7 +100,7 @@ export class Sandboxes {
     };
     const host = await readHostResolvConf();
     const view = this.#checkedView(connected, after, [attachment], host, false);
-    this.#save(connected);
+    this.#saveWith(connected, [attachment]);
     reverter.add("endpoint", async (ctx) => {
       await this.#parts.host.kernel.apply(ctx, linkDown(sandbox, attachment.endpoint));
       await this.#parts.names.withdraw(instanceId, network.id);
@@ -353,6 +353,16 @@ export class Sandboxes {
     const sandbox = this.#parts.records.sandboxes.get(instanceId);
     if (sandbox === undefined) throw networkErrors.SANDBOX_NOT_FOUND({ instance: instanceId });
     return sandbox;
+  }
+
+  /** The addresses that were `taken` for it are free again when it can't be recorded. */
+  #saveWith(sandbox: StoredSandbox, taken: readonly Attachment[]): void {
+    try {
+      this.#save(sandbox);
+    } catch (error) {
+      for (const { endpoint } of taken) this.#parts.addresses.release(endpoint);
+      throw error;
+    }
   }
 
   #save(sandbox: StoredSandbox): void {

@@ -13,5 +13,7 @@ export const VolumeRecord = Type.Object({
   createdAt: Type.String(),
   /** Made without a name by `-v /path` or an image's VOLUME; removed with `rm -v` and by `prune`. */
   anonymous: Type.Boolean(),
+  /** The instance whose creation made it, until somebody else asks for it: with a creation that fails it goes. */
+  madeFor: Type.Optional(Type.String()),
 });
 export type VolumeRecord = Static<typeof VolumeRecord>;

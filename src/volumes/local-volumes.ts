@@ -16,6 +16,7 @@ import { messageOf } from "../base/errors.ts";
 import { KeyedMutex } from "../base/keyed-mutex.ts";
 import type { Logger } from "../base/logger.ts";
 import type { OpContext } from "../base/op-context.ts";
+import { Reverter } from "../base/reverter.ts";
 import { mkdir, rename, rm, rmdir } from "../host/files.ts";
 import type { Host } from "../host/host.ts";
 import { VolumeRecord } from "../schema/volume.ts";
@@ -81,7 +82,7 @@ class LocalVolumes implements VolumeService {
     await this.#sweep();
   }
 
-  async create(_ctx: OpContext, request: CreateVolumeRequest): Promise<VolumeRecord> {
+  async create(ctx: OpContext, request: CreateVolumeRequest): Promise<VolumeRecord> {
     const anonymous = request.name === "" || request.anonymous === true;
     const name = request.name === "" ? anonymousName() : request.name;
     checkVolumeName(name);
@@ -97,10 +98,12 @@ class LocalVolumes implements VolumeService {
       if (asked.length > 0 && !(same && asked.every(([option, value]) => existing.options[option] === value))) {
         throw volumeErrors.VOLUME_CONFLICT({ name });
       }
-      return existing;
+      return existing.madeFor === request.madeFor ? existing : this.#shared(existing);
     }
     checkLocalOptions(name, request.options);
     const mountpoint = join(this.#root, name, "_data");
+    await using reverter = new Reverter(ctx);
+    reverter.add("directories", () => removeIfEmpty(join(this.#root, name)));
     await mkdir(this.#root, { recursive: true, mode: 0o711 });
     await mkdir(mountpoint, { recursive: true, mode: 0o755 });
     const volume: VolumeRecord = {
@@ -111,8 +114,10 @@ class LocalVolumes implements VolumeService {
       options: { ...request.options },
       createdAt: new Date().toISOString(),
       anonymous,
+      ...(request.madeFor === undefined ? {} : { madeFor: request.madeFor }),
     };
     this.#options.store.transaction(() => this.#volumes.put(name, volume));
+    reverter.commit();
     this.#announce("create", name, {});
     return volume;
   }
@@ -206,6 +211,13 @@ class LocalVolumes implements VolumeService {
     return names.map((name) => sizes.get(name) ?? 0);
   }
 
+  /** It has a second user from now on: no failed creation of the first takes it away. */
+  #shared(volume: VolumeRecord): VolumeRecord {
+    const { madeFor: _madeFor, ...shared } = volume;
+    this.#options.store.transaction(() => this.#volumes.put(volume.name, shared));
+    return shared;
+  }
+
   async #remove(ctx: OpContext, volume: VolumeRecord): Promise<void> {
     const { name } = volume;
     // Never through a mount: a device's files are not ours to delete.
@@ -291,7 +303,7 @@ class LocalVolumes implements VolumeService {
 async function removeIfEmpty(path: string): Promise<void> {
   try {
     await ignoringMissing(rmdir(join(path, "_data")));
-    await rmdir(path);
+    await ignoringMissing(rmdir(path));
   } catch (error) {
     if (!(error instanceof Error && "code" in error && error.code === "ENOTEMPTY")) throw error;
   }

@@ -34,6 +34,8 @@ export interface CreateVolumeRequest {
   readonly name: string;
   /** Marks it anonymous though the caller chose the (random) name, to have it in its journal first. */
   readonly anonymous?: boolean;
+  /** The instance that is being created, which alone knows of it so far. */
+  readonly madeFor?: string;
   readonly driver: string;
   readonly options: Readonly<Record<string, string>>;
   readonly labels: Readonly<Record<string, string>>;

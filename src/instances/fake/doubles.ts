@@ -262,6 +262,7 @@ export class VolumesDouble {
           options: { ...request.options },
           createdAt: "2026-01-01T00:00:00.000Z",
           anonymous: request.anonymous === true,
+          ...(request.madeFor === undefined ? {} : { madeFor: request.madeFor }),
         };
         mkdirSync(volume.mountpoint, { recursive: true });
         this.volumes.set(request.name, volume);

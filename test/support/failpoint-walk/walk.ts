@@ -35,6 +35,8 @@ export interface WalkOptions {
   readonly modes: readonly Mode[];
   /** Which of an operation's hits are walked. */
   readonly choose: (operation: string, mode: Mode, hits: readonly Hit[]) => readonly Hit[];
+  /** Asked before each step. */
+  readonly go: () => boolean;
   readonly report: (step: Step) => void;
 }
 
@@ -46,6 +48,7 @@ export async function walkOperation(operation: Operation, options: WalkOptions):
     const hits = await walker.enumerate();
     for (const mode of options.modes) {
       for (const hit of options.choose(operation.name, mode, hits)) {
+        if (!options.go()) return steps;
         const step = await walker.step(mode, hit);
         steps.push(step);
         options.report(step);
@@ -65,6 +68,7 @@ class Walker {
   readonly #operation: Operation;
   readonly #world: World;
   #baseline: Inventory = [];
+  #closed = false;
 
   private constructor(operation: Operation, world: World) {
     this.#operation = operation;
@@ -85,6 +89,8 @@ class Walker {
   }
 
   async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
     await this.#world[Symbol.asyncDispose]();
     await assertNothingLeft(this.#world.engine);
   }

@@ -37,6 +37,7 @@ export class World implements AsyncDisposable {
   readonly #directory: string;
   readonly #keeperPort: number;
   #keeperPid = 0;
+  #traces = 0;
 
   private constructor(parts: {
     engine: EngineProcess;
@@ -99,6 +100,8 @@ export class World implements AsyncDisposable {
 
   /** Arms these failpoints in the running engine, and begins a new trace. */
   async arm(spec: string): Promise<void> {
+    // A file of its own: what is still going on writes to the last one.
+    this.#traces++;
     writeFileSync(this.#trace, "");
     writeFileSync(join(this.#directory, "spec"), `${spec};trace=${this.#trace}`);
     process.kill(this.engine.pid, "SIGUSR2");
@@ -180,7 +183,7 @@ export class World implements AsyncDisposable {
   }
 
   get #trace(): string {
-    return join(this.#directory, "trace");
+    return join(this.#directory, `trace-${this.#traces}`);
   }
 
   async #settleIn(): Promise<void> {

@@ -1,0 +1,74 @@
+/**
+ * Operations on an instance that a kill of the engine may cut in two: noted in the journal before their first effect, and finished
+ * or undone by the next start.
+ */
+import { messageOf } from "../base/errors.ts";
+import type { OpContext } from "../base/op-context.ts";
+import type { InstanceRecord } from "../schema/instance.ts";
+import type { JournalEntry } from "../state/store.ts";
+import type { Recovered } from "./driver.ts";
+import { driverOf, type Parts } from "./parts.ts";
+
+/** What the next start does about one that is open. */
+export type OpenOperation =
+  /** Starts it again, when it was stopped already. */
+  | "instance.restart"
+  /** Applies the limits of its record. */
+  | "instance.update"
+  /** Thaws it. */
+  | "instance.commit";
+
+/** Notes the operation. Nothing of it outlives a power cut, which takes all that runs: no need to wait for the disk. */
+export function beginOperation(parts: Parts, kind: OpenOperation, id: string): Disposable {
+  const entry = parts.store.transaction(() => parts.store.journal.begin(kind, id, {}), { durable: false });
+  return { [Symbol.dispose]: () => endEntry(parts, entry) };
+}
+
+/** Ids of the instances that an engine was killed in the middle of restarting: they don't count as stopped. */
+export function interruptedRestarts(parts: Parts): ReadonlySet<string> {
+  const ids = new Set(openEntries(parts, "instance.restart").map(({ subject }) => subject));
+  for (const id of ids) parts.lives.of(id).restarting = parts.records.get(id) !== undefined;
+  return ids;
+}
+
+/** They have been started again, or can't be. */
+export function endInterruptedRestarts(parts: Parts, ids: ReadonlySet<string>): void {
+  for (const id of ids) if (parts.records.get(id) !== undefined) parts.lives.of(id).restarting = false;
+  for (const entry of openEntries(parts, "instance.restart")) if (ids.has(entry.subject)) endEntry(parts, entry);
+}
+
+/** Of one that is found running or frozen: finishes an update, thaws what was frozen for a commit. Returns how it is then. */
+export async function finishOperations(
+  parts: Parts,
+  ctx: OpContext,
+  { id, spec, state: { handle } }: InstanceRecord,
+  found: Extract<Recovered, { status: "running" | "paused" }>,
+): Promise<typeof found> {
+  const ofIt = (kind: OpenOperation) => openEntries(parts, kind).some(({ subject }) => subject === id);
+  if (handle === null) return found;
+  const driver = driverOf(parts, spec);
+  try {
+    if (ofIt("instance.update")) await driver.update(ctx, handle, spec.resources);
+    if (!ofIt("instance.commit") || found.status !== "paused") return found;
+    await driver.resume(ctx, handle);
+    return { ...found, status: "running" };
+  } catch (error) {
+    ctx.log.error({ instance: id, error: messageOf(error) }, "cannot finish what the last engine was doing with it");
+    return found;
+  }
+}
+
+/** Once every instance has been looked at. */
+export function endOperations(parts: Parts): void {
+  for (const kind of ["instance.update", "instance.commit"] as const) {
+    for (const entry of openEntries(parts, kind)) endEntry(parts, entry);
+  }
+}
+
+function openEntries(parts: Parts, kind: OpenOperation) {
+  return parts.store.journal.open().filter((entry) => entry.kind === kind);
+}
+
+function endEntry(parts: Parts, entry: JournalEntry): void {
+  parts.store.transaction(() => entry.end(), { durable: false });
+}

@@ -1,0 +1,47 @@
+/**
+ * A sample of the failpoint walk (`npm run failpoints` does all of it): at effects chosen by a seed the engine dies, or the effect
+ * fails, and everything must be whole again. WALK_SEED repeats a choice, WALK_SECONDS makes it longer.
+ */
+import { expect, it } from "vitest";
+import { seededRandom } from "../support/kill-model.ts";
+import { type Mode, operations, type Step, walkOperation } from "../support/failpoint-walk/walk.ts";
+import type { Hit } from "../support/failpoint-walk/world.ts";
+
+const seed = Number(process.env["WALK_SEED"] ?? Math.floor(Math.random() * 1_000_000));
+const seconds = Number(process.env["WALK_SECONDS"] ?? 90);
+/** Of each operation and mode. */
+const stepsEach = 4;
+
+it("is whole again whichever effect the engine died in front of", { timeout: (seconds + 180) * 1000 }, async () => {
+  const random = seededRandom(seed);
+  const pick = <T>(items: readonly T[], count: number): readonly T[] =>
+    items
+      .map((item) => ({ item, place: random() }))
+      .sort((a, b) => a.place - b.place)
+      .slice(0, count)
+      .map(({ item }) => item);
+  const queue = [...pick(operations, operations.length)];
+  const deadline = Date.now() + seconds * 1000;
+  const steps: Step[] = [];
+  const options = {
+    modes: ["die", "fail"] as readonly Mode[],
+    choose: (_operation: string, _mode: Mode, hits: readonly Hit[]) => pick(hits, stepsEach),
+    go: () => Date.now() < deadline,
+    report: (step: Step) => void steps.push(step),
+  };
+  const work = async () => {
+    for (let operation = queue.shift(); operation !== undefined && options.go(); operation = queue.shift()) {
+      await walkOperation(operation, options);
+    }
+  };
+  const broken = (await Promise.allSettled([work(), work()])).filter((result) => result.status === "rejected");
+  const found = [
+    ...broken.map(({ reason }) => String(reason)),
+    ...steps.flatMap(({ operation, mode, hit, faults }) =>
+      faults.map((fault) => `--operation ${operation} --mode ${mode} --point ${hit.point}#${hit.number}: ${fault}`),
+    ),
+  ];
+  process.stdout.write(`walked ${steps.length} failpoints with WALK_SEED=${seed}\n`);
+  expect(found, `WALK_SEED=${seed}`).toEqual([]);
+  expect(steps.length).toBeGreaterThan(10);
+});
