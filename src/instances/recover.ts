@@ -155,6 +155,10 @@ async function takeUp(parts: Parts, ctx: OpContext, id: string): Promise<void> {
   }
   const sandbox = parts.networks.sandbox(id);
   if (sandbox !== undefined) {
+    // Renamed in DNS, but not yet in its record.
+    if (sandbox.instanceName !== record.name) {
+      await tryTo(ctx, id, "give it its name", () => parts.networks.rename(ctx, id, record.name));
+    }
     const network = { endpoints: [...sandbox.endpoints], ports: [...sandbox.ports] };
     parts.records.setState(id, network, { durable: false });
   }

@@ -1,4 +1,5 @@
 /** An engine whose failpoints can be armed while it runs, with a container on it that must never notice anything. */
+import { randomInt } from "node:crypto";
 import { mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -61,7 +62,10 @@ export class World implements AsyncDisposable {
       ["1", "2"].map((text) => busyboxArchive({ tags: ["op-image:1"], files: { "etc/unique": text } })),
     );
     const ports: [number, number] = [await freePort(), await freePort()];
-    const engine = await EngineProcess.start({ environment: { BERTH_FAILPOINTS: `@${join(directory, "spec")}` } });
+    // Engines side by side must not choose the same subnet at the same time.
+    const pool = `base=10.${randomInt(100, 250)}.0.0/16,size=24`;
+    const environment = { BERTH_FAILPOINTS: `@${join(directory, "spec")}` };
+    const engine = await EngineProcess.start({ flags: ["--default-address-pool", pool], environment });
     const [first, second] = archives;
     if (first === undefined || second === undefined) throw new Error("no archives");
     const world = new World({ engine, directory, registry, ports, archives: [first, second] });
