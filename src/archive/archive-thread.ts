@@ -14,8 +14,16 @@ export interface CallListener {
 }
 
 interface Pending extends CallListener {
+  readonly root: string;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: Error) => void;
+}
+
+/** Open as long as calls use it. */
+export interface RootDirectory {
+  readonly fd: number;
+  /** For errors. */
+  readonly path: string;
 }
 
 export interface StartedCall<T> {
@@ -27,7 +35,6 @@ export class ArchiveThread implements ReusableThread {
   readonly #worker: Worker;
   readonly #pending = new Map<number, Pending>();
   #nextId = 1;
-  #root = "";
   #dead: string | undefined;
 
   constructor() {
@@ -47,22 +54,23 @@ export class ArchiveThread implements ReusableThread {
     return this.#pending.size === 0;
   }
 
-  /** Confines the thread to `root`, also when it was confined elsewhere before. */
-  async enter(root: string): Promise<void> {
-    this.#root = root;
-    try {
-      await this.#start<undefined>((id) => ({ kind: "enter", id, root }), {}).result;
-    } catch (error) {
-      throw archiveErrors.CONFINEMENT_FAILED({ root, reason: messageOf(error) }, { cause: error });
-    }
-  }
-
+  /** Does `call` inside the directory `root`; one at a time. `CONFINEMENT_FAILED`, `ARCHIVE_WORKER_LOST`, or the call's own. */
   call<C extends WorkerCall>(
+    root: RootDirectory,
     call: C,
     listener: CallListener = {},
     transfer: readonly Transferable[] = [],
   ): StartedCall<WorkerResults[C["method"]]> {
-    return this.#start((id) => ({ kind: "call", id, call }), listener, transfer);
+    const id = this.#nextId++;
+    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+    if (this.#dead !== undefined) {
+      reject(archiveErrors.ARCHIVE_WORKER_LOST({ root: root.path, reason: this.#dead }));
+    } else {
+      this.#pending.set(id, { ...listener, root: root.path, resolve, reject });
+      this.#worker.ref();
+      this.send({ kind: "call", id, root: root.fd, rootPath: root.path, call }, transfer);
+    }
+    return { id, result: promise as Promise<WorkerResults[C["method"]]> };
   }
 
   send(message: ToWorker, transfer: readonly Transferable[] = []): void {
@@ -71,23 +79,6 @@ export class ArchiveThread implements ReusableThread {
 
   async terminate(): Promise<void> {
     await this.#worker.terminate();
-  }
-
-  #start<T>(
-    message: (id: number) => ToWorker,
-    listener: CallListener,
-    transfer: readonly Transferable[] = [],
-  ): StartedCall<T> {
-    const id = this.#nextId++;
-    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
-    if (this.#dead !== undefined) {
-      reject(archiveErrors.ARCHIVE_WORKER_LOST({ root: this.#root, reason: this.#dead }));
-    } else {
-      this.#pending.set(id, { ...listener, resolve, reject });
-      this.#worker.ref();
-      this.send(message(id), transfer);
-    }
-    return { id, result: promise as Promise<T> };
   }
 
   #received(message: FromWorker): void {
@@ -117,8 +108,9 @@ export class ArchiveThread implements ReusableThread {
 
   #lost(reason: string): void {
     this.#dead ??= reason;
-    const error = archiveErrors.ARCHIVE_WORKER_LOST({ root: this.#root, reason: this.#dead });
-    for (const pending of this.#pending.values()) pending.reject(error);
+    for (const { root, reject: fail } of this.#pending.values()) {
+      fail(archiveErrors.ARCHIVE_WORKER_LOST({ root, reason: this.#dead }));
+    }
     this.#pending.clear();
   }
 }

@@ -2,7 +2,7 @@
  * The archive worker's thread: goes behind the wall, then serves calls. Everything it needs is imported before, since
  * afterwards no path of the host exists for it. Descriptors are the process's and are opened by the engine's thread.
  */
-import { readSync } from "node:fs";
+import { openSync, readSync } from "node:fs";
 import { Readable } from "node:stream";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { parentPort } from "node:worker_threads";
@@ -14,6 +14,7 @@ import { PortSource } from "./port-source.ts";
 import { TreeFiles } from "./tree-files.ts";
 import {
   decompress,
+  digestPath,
   extractChunks,
   listTree,
   makeDirectories,
@@ -24,6 +25,12 @@ import {
 } from "./tree-operations.ts";
 import { diskUsage } from "./tree-usage.ts";
 import { type FromWorker, type ToWorker, toFailure, WINDOW, type WorkerCall } from "./worker-protocol.ts";
+
+/** Root of an idle worker: holds no files. A directory that stayed some thread's root could not be unmounted. */
+const PARKING = "/proc/self/fdinfo";
+
+/** Between so many files the thread looks at its messages. */
+const STEPS_OF_A_TURN = 32;
 
 /** Bytes of one read of a source file. */
 const READ_CHUNK = 1 << 20;
@@ -39,20 +46,15 @@ interface Running {
 const port = parentPort;
 if (port === null) throw new Error("archive-worker runs as a worker thread only");
 
+const parking = openSync(PARKING, "r");
 const files = new TreeFiles(linuxFileCalls());
 const running = new Map<number, Running>();
 let thread: ReturnType<typeof confineThread> | undefined;
 
 port.on("message", (message: ToWorker) => {
   switch (message.kind) {
-    case "enter":
-      answer(message.id, () => {
-        thread ??= confineThread();
-        thread.enter(message.root);
-      });
-      break;
     case "call":
-      void serve(message.id, message.call);
+      void serve(message);
       break;
     case "chunk":
       running.get(message.id)?.onChunk?.(message.chunk);
@@ -70,24 +72,29 @@ function send(message: FromWorker, transfer: ArrayBuffer[] = []): void {
   port?.postMessage(message, transfer);
 }
 
-function answer(id: number, work: () => unknown): void {
-  try {
-    send({ kind: "result", id, value: work() });
-  } catch (error) {
-    send({ kind: "failure", id, error: toFailure(error) });
-  }
-}
-
-async function serve(id: number, call: WorkerCall): Promise<void> {
+async function serve({ id, root, rootPath, call }: Extract<ToWorker, { kind: "call" }>): Promise<void> {
   const entry: Running = { abort: new AbortController() };
   running.set(id, entry);
+  let answer: FromWorker;
   try {
-    send({ kind: "result", id, value: await perform(id, call, entry) });
+    enter(root, rootPath);
+    answer = { kind: "result", id, value: await perform(id, call, entry) };
   } catch (error) {
     const named = error instanceof BerthError || !("path" in call) ? error : operationFailed(call.path, error);
-    send({ kind: "failure", id, error: toFailure(named) });
-  } finally {
-    running.delete(id);
+    answer = { kind: "failure", id, error: toFailure(named) };
+  }
+  running.delete(id);
+  // First: whoever has the answer may unmount the directory.
+  thread?.enter(parking);
+  send(answer);
+}
+
+function enter(root: number, path: string): void {
+  try {
+    thread ??= confineThread();
+    thread.enter(root);
+  } catch (error) {
+    throw archiveErrors.CONFINEMENT_FAILED({ root: path, reason: messageOf(error) }, { cause: error });
   }
 }
 
@@ -103,6 +110,8 @@ async function perform(id: number, call: WorkerCall, entry: Running): Promise<un
       return listTree(files, call.path);
     case "diskUsage":
       return await diskUsages(call.paths, entry.abort.signal);
+    case "digest":
+      return await digest(call, entry.abort.signal);
     case "remove":
       return removePath(files, call.path);
     case "pack":
@@ -121,6 +130,17 @@ async function diskUsages(paths: readonly string[], signal: AbortSignal): Promis
     signal.throwIfAborted();
   }
   return sizes;
+}
+
+async function digest(call: Extract<WorkerCall, { method: "digest" }>, signal: AbortSignal): Promise<string> {
+  const digesting = digestPath(files, call.request);
+  let step = digesting.next();
+  for (let steps = 1; step.done !== true; steps++) {
+    if (steps % STEPS_OF_A_TURN === 0) await nextTurn();
+    signal.throwIfAborted();
+    step = digesting.next();
+  }
+  return step.value;
 }
 
 async function extract(id: number, call: Extract<WorkerCall, { method: "extract" }>, entry: Running): Promise<unknown> {

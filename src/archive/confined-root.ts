@@ -30,6 +30,8 @@ export interface ConfinedRoot extends AsyncDisposable {
   list(ctx: OpContext, path: string): Promise<readonly ListedFile[]>;
   /** Bytes that each of these trees takes on its file system, as `du -x` counts; 0 for one that is not there. */
   diskUsage(ctx: OpContext, paths: readonly string[]): Promise<readonly number[]>;
+  /** Digest of a file or of everything below a directory, see {@link DigestRequest}; hexadecimal. */
+  digest(ctx: OpContext, request: DigestRequest): Promise<string>;
   /** Removes a file or a whole tree; missing is no error. */
   remove(ctx: OpContext, path: string): Promise<void>;
 }
@@ -103,6 +105,15 @@ export interface ExtractResult {
   /** Bytes of regular files written, and of the targets of symbolic links. */
   readonly size: number;
   readonly entries: number;
+}
+
+/** What {@link ConfinedRoot.pack} would take of `path`: names, types, modes, links, attributes and contents; never times. */
+export interface DigestRequest {
+  readonly path: string;
+  /** Paths relative to `path` to leave out, and all below them. */
+  readonly exclude?: readonly string[];
+  /** Whether owners count. */
+  readonly owners: boolean;
 }
 
 export interface PackRequest {

@@ -1,14 +1,18 @@
 /** What every {@link ConfinedRoots} does: unpacking, packing, and above all refusing. */
 import {
   chmodSync,
+  chownSync,
   linkSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
+  rmdirSync,
   rmSync,
   symlinkSync,
   truncateSync,
+  utimesSync,
   writeFileSync,
 } from "node:fs";
 import { execFileSync } from "node:child_process";
@@ -700,6 +704,53 @@ export function confinedRootsContract(
         expect(await file("a/b/new/er")).toMatchObject({ kind: "directory", mode: 0o1777, uid: 5, gid: 6 });
         await expect(root.makeDirectories(ctx, "/a/b/file/x", { mode: 0o755, uid: 0, gid: 0 })).rejects.toMatchObject({
           code: "PATH_NOT_DIRECTORY",
+        });
+      });
+
+      it("digests what a copy of a tree would hold: no times, owners only when asked, links not followed", async () => {
+        const digest = (path = "/a", exclude: readonly string[] = [], owners = false) =>
+          root.digest(ctx, { path, exclude, owners });
+        const before = await digest();
+        expect(before).toMatch(/^[0-9a-f]{64}$/);
+        const withOwners = await digest("/a", [], true);
+        utimesSync(inRoot("a/b/file"), 1, 1);
+        expect(await digest()).toBe(before);
+        chownSync(inRoot("a/b/file"), process.getuid?.() ?? 0, process.getgid?.() ?? 0);
+        expect(await digest("/a", [], true)).toBe(withOwners);
+        const changes: readonly (readonly [() => void, () => void])[] = [
+          [() => writeFileSync(inRoot("a/b/file"), "CONTENT"), () => writeFileSync(inRoot("a/b/file"), "content")],
+          [() => chmodSync(inRoot("a/b/file"), 0o600), () => chmodSync(inRoot("a/b/file"), 0o640)],
+          [
+            () => renameSync(inRoot("a/b/file"), inRoot("a/b/f")),
+            () => renameSync(inRoot("a/b/f"), inRoot("a/b/file")),
+          ],
+          [() => symlinkSync("file", inRoot("a/b/s")), () => rmSync(inRoot("a/b/s"))],
+          [() => linkSync(inRoot("a/b/file"), inRoot("a/b/z")), () => rmSync(inRoot("a/b/z"))],
+          [() => mkdirSync(inRoot("a/empty")), () => rmdirSync(inRoot("a/empty"))],
+        ];
+        const seen = new Set([before]);
+        for (const [change, undo] of changes) {
+          change();
+          seen.add(await digest());
+          undo();
+          expect(await digest()).toBe(before);
+        }
+        expect(seen.size).toBe(changes.length + 1);
+        mkdirSync(inRoot("a/b/c"));
+        writeFileSync(inRoot("a/b/c/more"), "more");
+        expect(await digest("/a", ["b/c"])).toBe(before);
+        expect(await digest("/absolute", ["c"])).not.toBe(await digest("/a/b", ["c"]));
+      });
+
+      it("digests a file without its name, however large", async () => {
+        writeFileSync(inRoot("one"), Buffer.alloc(700_001, "x"), { mode: 0o644 });
+        writeFileSync(inRoot("two"), Buffer.alloc(700_001, "x"), { mode: 0o644 });
+        const one = await root.digest(ctx, { path: "/one", owners: false });
+        expect(await root.digest(ctx, { path: "/two", owners: false })).toBe(one);
+        writeFileSync(inRoot("two"), Buffer.alloc(700_000, "x"));
+        expect(await root.digest(ctx, { path: "/two", owners: false })).not.toBe(one);
+        await expect(root.digest(ctx, { path: "/nothing", owners: false })).rejects.toMatchObject({
+          code: "PATH_NOT_FOUND",
         });
       });
 

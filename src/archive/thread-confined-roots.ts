@@ -1,29 +1,29 @@
-import { open } from "node:fs/promises";
+import { constants } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
 import { Readable } from "node:stream";
 import type { Transferable } from "node:worker_threads";
+import { messageOf } from "../base/errors.ts";
 import type { OpContext } from "../base/op-context.ts";
 import { startThreadPool } from "../host/confinement.ts";
 import { failpoints } from "../host/failpoints.ts";
-import { ArchiveThread } from "./archive-thread.ts";
+import type { ArchiveThread } from "./archive-thread.ts";
 import { detectCompression, MAGIC_BYTES, type Compression } from "./compression.ts";
 import { CreditWindow } from "./credit-window.ts";
 import type {
   ConfinedRoot,
   ConfinedRoots,
+  DigestRequest,
   ExtractRequest,
   ExtractResult,
   FileStat,
   ListedFile,
   PackRequest,
 } from "./confined-root.ts";
+import { archiveErrors } from "./errors.ts";
 import { type Filters, filterThrough } from "./external-decompressor.ts";
-import { IdleThreads } from "./idle-threads.ts";
 import { peek } from "./peek.ts";
-import { SourceThread } from "./source-thread.ts";
+import { type PooledThread, WorkerPool } from "./worker-pool.ts";
 import { WINDOW, type WorkerCall, type WorkerResults } from "./worker-protocol.ts";
-
-/** Root of idle workers: holds no files. A directory that stayed some thread's root could not be unmounted. */
-const PARKING = "/proc/self/fdinfo";
 
 /** From so many bytes on an archive is read, decompressed and hashed by a thread of its own. */
 const OWN_SOURCE_THREAD_BYTES = 16 << 20;
@@ -36,8 +36,7 @@ export interface ThreadConfinedRootsOptions {
 /** {@link ConfinedRoots} by worker threads that change their root. Needs root. */
 export class ThreadConfinedRoots implements ConfinedRoots, AsyncDisposable {
   readonly #filters: Filters | undefined;
-  readonly #idle = new IdleThreads<ArchiveThread>(2);
-  readonly #idleSources = new IdleThreads<SourceThread>(1);
+  readonly #pool = new WorkerPool();
 
   constructor(options: ThreadConfinedRootsOptions = {}) {
     this.#filters = options.processes;
@@ -46,45 +45,49 @@ export class ThreadConfinedRoots implements ConfinedRoots, AsyncDisposable {
   async open(ctx: OpContext, root: string): Promise<ConfinedRoot> {
     ctx.signal.throwIfAborted();
     await startThreadPool();
-    const thread = this.#idle.take() ?? new ArchiveThread();
+    let directory: FileHandle;
     try {
-      await thread.enter(root);
+      directory = await open(root, constants.O_RDONLY | constants.O_DIRECTORY);
     } catch (error) {
-      await thread.terminate();
-      throw error;
+      throw archiveErrors.CONFINEMENT_FAILED({ root, reason: messageOf(error) }, { cause: error });
     }
-    return new ThreadConfinedRoot(thread, {
-      filters: this.#filters,
-      sources: this.#idleSources,
-      release: () => this.#release(thread),
-    });
+    return new ThreadConfinedRoot(directory, { path: root, filters: this.#filters, pool: this.#pool });
   }
 
   /** Ends the idle workers. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#idle[Symbol.asyncDispose]();
-    await this.#idleSources[Symbol.asyncDispose]();
-  }
-
-  async #release(thread: ArchiveThread): Promise<void> {
-    if (thread.alive && thread.idle) await thread.enter(PARKING);
-    await this.#idle.giveBack(thread);
+    await this.#pool[Symbol.asyncDispose]();
   }
 }
 
 interface RootParts {
+  /** For errors. */
+  readonly path: string;
   readonly filters: Filters | undefined;
-  readonly sources: IdleThreads<SourceThread>;
-  readonly release: () => Promise<void>;
+  readonly pool: WorkerPool;
 }
 
+type Listener = Parameters<ArchiveThread["call"]>[2];
+
+/** A call under way. */
+interface Running<T> {
+  readonly result: Promise<T>;
+  send(
+    message: { readonly kind: "chunk"; readonly chunk: Uint8Array | null },
+    transfer?: readonly Transferable[],
+  ): void;
+  send(message: { readonly kind: "credit" | "cancel" }): void;
+}
+
+/** Its directory stays open, so that every call meets the same one; a call has a thread of the pool as long as it lasts. */
 class ThreadConfinedRoot implements ConfinedRoot {
-  readonly #thread: ArchiveThread;
+  readonly #directory: FileHandle;
   readonly #parts: RootParts;
+  readonly #running = new Map<ArchiveThread, Promise<unknown>>();
   #disposed = false;
 
-  constructor(thread: ArchiveThread, parts: RootParts) {
-    this.#thread = thread;
+  constructor(directory: FileHandle, parts: RootParts) {
+    this.#directory = directory;
     this.#parts = parts;
   }
 
@@ -102,6 +105,10 @@ class ThreadConfinedRoot implements ConfinedRoot {
     options: { readonly mode: number; readonly uid: number; readonly gid: number },
   ): Promise<void> {
     await this.#call(ctx, { method: "makeDirectories", path, ...options });
+  }
+
+  async digest(ctx: OpContext, request: DigestRequest): Promise<string> {
+    return await this.#call(ctx, { method: "digest", request });
   }
 
   async list(ctx: OpContext, path: string): Promise<readonly ListedFile[]> {
@@ -128,6 +135,7 @@ class ThreadConfinedRoot implements ConfinedRoot {
       return await this.#extractStream(ctx, request, stream, found);
     }
     if ((await file.stat()).size >= OWN_SOURCE_THREAD_BYTES) {
+      if (failpoints.on) failpoints.beforeSync("archive.extract", request.into);
       return await this.#extractWithSourceThread(ctx, request, file.fd, found);
     }
     // The positional read above left the file's own offset at 0, where the worker reads on.
@@ -141,9 +149,19 @@ class ThreadConfinedRoot implements ConfinedRoot {
   }
 
   async pack(ctx: OpContext, request: PackRequest): Promise<Readable> {
-    ctx.signal.throwIfAborted();
     const first = Promise.withResolvers<void>();
-    const { id, result } = this.#thread.call(
+    let taken = 0;
+    const stream = new Readable({
+      highWaterMark: 1,
+      // The first read asks for the first piece, which the worker sends by itself.
+      read: () => void (taken++ > 0 && running.send({ kind: "credit" })),
+      destroy: (error, done) => {
+        running.send({ kind: "cancel" });
+        done(error);
+      },
+    });
+    const running = await this.#begin(
+      ctx,
       { method: "pack", request },
       {
         onChunk: (chunk) => {
@@ -152,20 +170,9 @@ class ThreadConfinedRoot implements ConfinedRoot {
         },
       },
     );
-    const cancel = () => this.#thread.send({ kind: "cancel", id });
-    let taken = 0;
-    const stream = new Readable({
-      highWaterMark: 1,
-      // The first read asks for the first piece, which the worker sends by itself.
-      read: () => void (taken++ > 0 && this.#thread.send({ kind: "credit", id })),
-      destroy: (error, done) => {
-        cancel();
-        done(error);
-      },
-    });
     const onAbort = () => stream.destroy(asError(ctx.signal.reason));
     ctx.signal.addEventListener("abort", onAbort, { once: true });
-    result
+    running.result
       .then(
         () => stream.push(null),
         (error: unknown) => {
@@ -180,10 +187,17 @@ class ThreadConfinedRoot implements ConfinedRoot {
     return stream;
   }
 
+  /** Ends what is still running. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#disposed) return;
     this.#disposed = true;
-    await this.#parts.release();
+    const ended = [...this.#running].map(async ([thread, result]) => {
+      await thread.terminate();
+      // Its caller has the failure.
+      await result.catch(() => {});
+    });
+    await Promise.all(ended);
+    await this.#directory.close();
   }
 
   async #extractWithSourceThread(
@@ -193,20 +207,20 @@ class ThreadConfinedRoot implements ConfinedRoot {
     compression: "none" | "gzip" | "zstd",
   ): Promise<ExtractResult> {
     const { source: _source, onProgress, ...rest } = request;
-    const thread = this.#parts.sources.take() ?? new SourceThread();
-    const { port, ended } = thread.start(fd, compression);
+    const lease = await this.#parts.pool.take(ctx, "extract");
+    await using source = this.#parts.pool.takeSource();
+    const { port, ended } = source.thread.start(fd, compression);
     const call: WorkerCall = {
       method: "extract",
       source: { kind: "port", port },
       request: { ...rest, compression: "none" },
     };
     try {
-      const listener = onProgress === undefined ? {} : { onProgress };
-      return this.#logged(ctx, await this.#begin(ctx, call, listener, [port]).result);
+      const running = await this.#on(lease, ctx, call, onProgress === undefined ? {} : { onProgress }, [port]);
+      return this.#logged(ctx, await running.result);
     } finally {
       port.close();
       await ended;
-      await this.#parts.sources.giveBack(thread);
     }
   }
 
@@ -227,8 +241,8 @@ class ThreadConfinedRoot implements ConfinedRoot {
       request: { ...rest, compression: external ? "none" : found },
     };
     const window = new CreditWindow(WINDOW);
-    const started = this.#begin(ctx, call, { onCredit: () => window.give() });
-    const ended = started.result.finally(() => window.close());
+    const running = await this.#begin(ctx, call, { onCredit: () => window.give() });
+    const ended = running.result.finally(() => window.close());
     const pump = async () => {
       let bytes = 0;
       for await (const chunk of chunks) {
@@ -236,13 +250,13 @@ class ThreadConfinedRoot implements ConfinedRoot {
         bytes += chunk.length;
         // A copy of its own, so that it can be moved instead of cloned.
         const owned = new Uint8Array(chunk);
-        this.#thread.send({ kind: "chunk", id: started.id, chunk: owned }, [owned.buffer]);
+        running.send({ kind: "chunk", chunk: owned }, [owned.buffer]);
         onProgress?.(bytes);
       }
-      this.#thread.send({ kind: "chunk", id: started.id, chunk: null });
+      running.send({ kind: "chunk", chunk: null });
     };
     const pumped = pump().catch((error: unknown) => {
-      this.#thread.send({ kind: "cancel", id: started.id });
+      running.send({ kind: "cancel" });
       throw error;
     });
     const [result, pumping] = await Promise.allSettled([ended, pumped]);
@@ -257,21 +271,42 @@ class ThreadConfinedRoot implements ConfinedRoot {
     call: C,
     onProgress?: (bytes: number) => void,
   ): Promise<WorkerResults[C["method"]]> {
-    return await this.#begin(ctx, call, onProgress === undefined ? {} : { onProgress }).result;
+    const listener = onProgress === undefined ? {} : { onProgress };
+    return await (await this.#begin(ctx, call, listener)).result;
   }
 
-  /** Starts a call that ends with the signal's reason when the context is aborted, after the worker has stopped. */
-  #begin<C extends WorkerCall>(
+  /** Starts a call when its turn has come. */
+  async #begin<C extends WorkerCall>(
     ctx: OpContext,
     call: C,
-    listener: { readonly onProgress?: (bytes: number) => void; readonly onCredit?: () => void },
-    transfer: readonly Transferable[] = [],
-  ): { readonly id: number; readonly result: Promise<WorkerResults[C["method"]]> } {
-    ctx.signal.throwIfAborted();
+    listener: Listener,
+  ): Promise<Running<WorkerResults[C["method"]]>> {
     if (failpoints.on) reach(call);
-    const { id, result } = this.#thread.call(call, listener, transfer);
-    const onAbort = () => this.#thread.send({ kind: "cancel", id });
+    return await this.#on(await this.#parts.pool.take(ctx, call.method), ctx, call, listener);
+  }
+
+  /**
+   * Starts a call on a thread, which is given back after it. When the context is aborted the call ends with the signal's
+   * reason, after the worker has stopped.
+   */
+  async #on<C extends WorkerCall>(
+    lease: PooledThread<ArchiveThread>,
+    ctx: OpContext,
+    call: C,
+    listener: Listener,
+    transfer: readonly Transferable[] = [],
+  ): Promise<Running<WorkerResults[C["method"]]>> {
+    if (this.#disposed || ctx.signal.aborted) {
+      await lease[Symbol.asyncDispose]();
+      ctx.signal.throwIfAborted();
+      throw archiveErrors.ARCHIVE_WORKER_LOST({ root: this.#parts.path, reason: "the root was closed" });
+    }
+    const { thread } = lease;
+    const root = { fd: this.#directory.fd, path: this.#parts.path };
+    const { id, result } = thread.call(root, call, listener, transfer);
+    const onAbort = () => thread.send({ kind: "cancel", id });
     ctx.signal.addEventListener("abort", onAbort, { once: true });
+    let over = false;
     const guarded = async () => {
       try {
         return await result;
@@ -280,9 +315,20 @@ class ThreadConfinedRoot implements ConfinedRoot {
         throw error;
       } finally {
         ctx.signal.removeEventListener("abort", onAbort);
+        this.#running.delete(thread);
+        over = true;
+        await lease[Symbol.asyncDispose]();
       }
     };
-    return { id, result: guarded() };
+    const running = guarded();
+    this.#running.set(thread, running);
+    return {
+      result: running,
+      // The thread may be another call's by then.
+      send: (message, moved: readonly Transferable[] = []) => {
+        if (!over) thread.send({ ...message, id }, moved);
+      },
+    };
   }
 
   #logged(ctx: OpContext, result: WorkerResults["extract"]): ExtractResult {

@@ -4,11 +4,19 @@ import { closeSync, readSync } from "node:fs";
 import { finished, type Readable } from "node:stream";
 import { BerthError, messageOf } from "../base/errors.ts";
 import { createDecompressor } from "./compression.ts";
-import type { ExtractRequest, ExtractResult, FileStat, ListedFile, PackRequest } from "./confined-root.ts";
+import type {
+  DigestRequest,
+  ExtractRequest,
+  ExtractResult,
+  FileStat,
+  ListedFile,
+  PackRequest,
+} from "./confined-root.ts";
 import { archiveErrors } from "./errors.ts";
 import { components, resolvePath, walkDirectory } from "./path-walker.ts";
 import { fromBinary, NO_XATTRS, toBinary } from "./tar-entry.ts";
 import { TarParser } from "./tar-parser.ts";
+import { digestTree } from "./tree-digest.ts";
 import { type PackOptions, packTree } from "./tree-packer.ts";
 import { removeTree, type TreeFiles, type TreeStat } from "./tree-files.ts";
 import { TreeWriter } from "./tree-writer.ts";
@@ -123,6 +131,11 @@ export function packOptions(files: TreeFiles, request: PackRequest): PackOptions
     semantics: request.semantics,
     exclude: new Set(request.exclude?.map((each) => components(toBinary(each)).join("/"))),
   };
+}
+
+export function digestPath(files: TreeFiles, request: DigestRequest): Generator<void, string, void> {
+  const { path, exclude } = packOptions(files, { ...request, semantics: "plain" });
+  return digestTree(files, { path, exclude, owners: request.owners });
 }
 
 export function packPath(files: TreeFiles, request: PackRequest): Generator<Buffer, void, void> {

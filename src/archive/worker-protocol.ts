@@ -1,7 +1,14 @@
 /** What the engine's thread and an archive worker say to each other. Plain data, cloned by the message port. */
 import type { MessagePort } from "node:worker_threads";
 import { BerthError, messageOf } from "../base/errors.ts";
-import type { ExtractRequest, ExtractResult, FileStat, ListedFile, PackRequest } from "./confined-root.ts";
+import type {
+  DigestRequest,
+  ExtractRequest,
+  ExtractResult,
+  FileStat,
+  ListedFile,
+  PackRequest,
+} from "./confined-root.ts";
 
 /**
  * An extraction's source as the worker sees it: an open descriptor, pieces that arrive as messages, or the port of a
@@ -32,6 +39,7 @@ export type WorkerCall =
   | { readonly method: "pack"; readonly request: PackRequest }
   | { readonly method: "list"; readonly path: string }
   | { readonly method: "diskUsage"; readonly paths: readonly string[] }
+  | { readonly method: "digest"; readonly request: DigestRequest }
   | { readonly method: "remove"; readonly path: string };
 
 export interface WorkerResults {
@@ -43,12 +51,19 @@ export interface WorkerResults {
   readonly pack: undefined;
   readonly list: readonly ListedFile[];
   readonly diskUsage: readonly number[];
+  readonly digest: string;
   readonly remove: undefined;
 }
 
 export type ToWorker =
-  | { readonly kind: "enter"; readonly id: number; readonly root: string }
-  | { readonly kind: "call"; readonly id: number; readonly call: WorkerCall }
+  /** To be done inside the directory `root`, an open descriptor; `rootPath` is for errors. One at a time. */
+  | {
+      readonly kind: "call";
+      readonly id: number;
+      readonly root: number;
+      readonly rootPath: string;
+      readonly call: WorkerCall;
+    }
   /** A piece of a streamed source; null is its end. */
   | { readonly kind: "chunk"; readonly id: number; readonly chunk: Uint8Array | null }
   /** The consumer of a pack took a piece. */

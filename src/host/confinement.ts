@@ -4,7 +4,6 @@
  *
  * Paths are "binary strings": each UTF-16 unit is one byte, so that file names need not be UTF-8.
  */
-import { closeSync, openSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { bind, checked, lastErrno } from "./libc.ts";
 
@@ -24,8 +23,8 @@ const KEPT_CAPABILITIES = [0, 1, 3, 4, 18, 21, 27, 31];
 
 /** A thread behind the wall. Only for a worker thread that does nothing but synchronous file calls. */
 export interface ConfinedThread {
-  /** Makes the directory `root` of the host this thread's root, also when it was confined elsewhere before. */
-  enter(root: string): void;
+  /** Makes an open directory this thread's root, also when it was confined elsewhere before. */
+  enter(directory: number): void;
 }
 
 /** Calls that take and return plain values; failures throw an Error with `code`, as Node's do. None follows a final symbolic link. */
@@ -49,21 +48,13 @@ export async function startThreadPool(): Promise<void> {
 
 /** Gives the calling thread its own root directory, working directory and umask (0), and drops capabilities that it does not need. */
 export function confineThread(): ConfinedThread {
-  const hostRoot = openSync("/", "r");
-  try {
-    checked("unshare", unshare(CLONE_FS));
-    umask(0);
-    dropCapabilities();
-  } catch (error) {
-    closeSync(hostRoot);
-    throw error;
-  }
+  checked("unshare", unshare(CLONE_FS));
+  umask(0);
+  dropCapabilities();
   return {
-    enter(root) {
-      checked("fchdir", fchdir(hostRoot));
+    enter(directory) {
+      checked("fchdir", fchdir(directory));
       checked("chroot", chroot(cString(".")));
-      checked("chroot", chroot(cString(Buffer.from(root, "utf8").toString("latin1"))));
-      checked("chdir", chdir(cString("/")));
     },
   };
 }
@@ -115,7 +106,6 @@ type Bytes = Buffer | Uint8Array;
 
 const unshare = bind<(flags: number) => number>("int unshare(int flags)");
 const chroot = bind<(path: Bytes) => number>("int chroot(const void *path)");
-const chdir = bind<(path: Bytes) => number>("int chdir(const void *path)");
 const fchdir = bind<(fd: number) => number>("int fchdir(int fd)");
 const umask = bind<(mask: number) => number>("uint32_t umask(uint32_t mask)");
 const capget = bind<(header: Uint32Array, data: Uint32Array) => number>("int capget(void *header, void *data)");

@@ -7,7 +7,7 @@ import { Readable } from "node:stream";
 import type { OpContext } from "../../base/op-context.ts";
 import type { FileCalls } from "../../host/confinement.ts";
 import { detectCompression, MAGIC_BYTES } from "../compression.ts";
-import type { ConfinedRoot, ConfinedRoots, ExtractRequest, PackRequest } from "../confined-root.ts";
+import type { ConfinedRoot, ConfinedRoots, DigestRequest, ExtractRequest, PackRequest } from "../confined-root.ts";
 import { archiveErrors } from "../errors.ts";
 import { peek } from "../peek.ts";
 import { fsPath, type TarTime } from "../tar-entry.ts";
@@ -15,6 +15,7 @@ import { TreeFiles, type TreeStat } from "../tree-files.ts";
 import { diskUsage } from "../tree-usage.ts";
 import {
   decompress,
+  digestPath,
   extractChunks,
   listTree,
   makeDirectories,
@@ -106,6 +107,13 @@ class InProcessRoot implements ConfinedRoot {
 
   async diskUsage(_ctx: OpContext, paths: readonly string[]) {
     return paths.map((path) => diskUsage(this.#files, path));
+  }
+
+  async digest(_ctx: OpContext, request: DigestRequest) {
+    const digesting = digestPath(this.#files, request);
+    let step = digesting.next();
+    while (step.done !== true) step = digesting.next();
+    return step.value;
   }
 
   async remove(_ctx: OpContext, path: string) {

@@ -8,7 +8,6 @@ import type { CopyInstruction } from "../../dockerfile/instruction.ts";
 import { download, isUrl } from "../context/download.ts";
 import { buildErrors } from "../errors.ts";
 import type { SourceTree } from "../source-trees.ts";
-import { digestTree } from "../tree-digest.ts";
 import { excludedPaths, hasWildcards, matchWildcards, resolvePath } from "../tree-paths.ts";
 import { chainOf } from "../step-state.ts";
 import { resolveImage } from "./from.ts";
@@ -86,7 +85,7 @@ async function findIn(
   const paths = hasWildcards(cleaned) ? await matchWildcards(tree.directory, cleaned) : [cleaned];
   const depth = pivot < 0 ? 0 : posix.normalize(source.slice(0, pivot)).split("/").filter(Boolean).length;
   const found: CopySource[] = [];
-  // One after the other: each is packed for its digest, and there may be thousands.
+  // One after the other: each is read for its digest, and there may be thousands.
   for (const path of paths) found.push(await describeSource(ctx, instruction, tree, path, depth));
   return found;
 }
@@ -113,7 +112,7 @@ async function describeSource(
     .filter((word) => word !== "" && word !== ".");
   // A directory's own name is kept as well, since its contents are what is copied.
   const parent = instruction.parents ? parentWords.slice(parentsFrom, isDirectory ? undefined : -1).join("/") : "";
-  const digest = await digestTree(ctx, tree.root, path, { isDirectory, exclude, owners: keepsOwners(instruction) });
+  const digest = await tree.root.digest(ctx, { path, exclude, owners: keepsOwners(instruction) });
   return {
     tree,
     path,
@@ -144,7 +143,7 @@ async function downloadSource(ctx: OpContext, input: StepInput<CopyInstruction>,
   });
   const { path, stat } = await resolvePath(ctx, tree.root, name === "" ? unnamed : name);
   if (stat === undefined) throw failed(instruction, `${url} was not stored`);
-  const digest = await digestTree(ctx, tree.root, path, { isDirectory: false, exclude: [], owners: false });
+  const digest = await tree.root.digest(ctx, { path, owners: false });
   return {
     tree,
     path,

@@ -20,12 +20,15 @@ import { extract, pack } from "tar-stream";
 import type {
   ConfinedRoot,
   ConfinedRoots,
+  DigestRequest,
   ExtractRequest,
   ExtractResult,
   FileStat,
   PackRequest,
 } from "../../archive/confined-root.ts";
+import type { OpContext } from "../../base/op-context.ts";
 import { archiveErrors } from "../../archive/errors.ts";
+import { InProcessRoots } from "../../archive/fake/in-process-roots.ts";
 
 export const directoryRoots: ConfinedRoots = {
   open: async (_ctx, directory) => new DirectoryRoot(await realpath(directory)),
@@ -72,6 +75,11 @@ class DirectoryRoot implements ConfinedRoot {
 
   async diskUsage(): Promise<never> {
     throw new Error("not needed here");
+  }
+
+  async digest(ctx: OpContext, request: DigestRequest): Promise<string> {
+    await using root = await new InProcessRoots().open(ctx, this.#directory);
+    return await root.digest(ctx, request);
   }
 
   async list(): Promise<never> {

@@ -303,6 +303,7 @@ function plainRoot(base: string): ConfinedRoot {
     pack: async () => Readable.from([]),
     list: unused,
     diskUsage: async (_ctx, paths) => paths.map(() => 4096),
+    digest: unused,
     remove: unused,
     [Symbol.asyncDispose]: async () => {},
   };

@@ -1,10 +1,22 @@
 import { execFile, execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { once } from "node:events";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
+import { readlink } from "node:fs/promises";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Readable } from "node:stream";
+import { buffer } from "node:stream/consumers";
 import { promisify } from "node:util";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { afterAll, describe, expect, it } from "vitest";
@@ -100,6 +112,53 @@ describe("ThreadConfinedRoots", () => {
     }
   });
 
+  it("has so many threads at a time, however much is asked of it and given up on, and gives them back", async () => {
+    await using own = new ThreadConfinedRoots();
+    const directory = mkdtempSync(join(tmpdir(), "berth-archive-"));
+    try {
+      writeFileSync(join(directory, "file"), Buffer.alloc(8 << 20, "x"));
+      const before = threads();
+      const abort = new AbortController();
+      const given = await Promise.all(Array.from({ length: 40 }, () => own.open(ctx, directory)));
+      const streams = given.map((root) => root.pack({ ...ctx, signal: abort.signal }, packAll));
+      const settled = Promise.allSettled(streams);
+      // Nobody reads them: they keep their turns.
+      await Promise.race(streams);
+      expect(await given[0]?.readFile(ctx, "/file", 1 << 24)).toHaveLength(8 << 20);
+      await expect.poll(() => threads() - before).toBeGreaterThan(4);
+      // Each of Node's own threads for a worker is its only one.
+      expect(threads() - before).toBeLessThanOrEqual(2 * Math.max(6, 2 * availableParallelism()));
+      abort.abort(new Error("client gone"));
+      await settled;
+      const root = await own.open(ctx, directory);
+      expect((await buffer(await root.pack(ctx, packAll))).length).toBeGreaterThan(8 << 20);
+      for (const each of [...given, root]) await each[Symbol.asyncDispose]();
+      await expect.poll(() => threads() - before).toBeLessThanOrEqual(2);
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  });
+
+  it("ends what a root has not finished when it is closed, and keeps no directory busy", async () => {
+    const directory = mkdtempSync(join(tmpdir(), "berth-archive-"));
+    try {
+      writeFileSync(join(directory, "file"), Buffer.alloc(32 << 20, "x"));
+      const root = await roots.open(ctx, directory);
+      const stream = await root.pack(ctx, packAll);
+      const failed = once(stream, "error");
+      await root[Symbol.asyncDispose]();
+      expect((await failed)[0]).toMatchObject({ code: "ARCHIVE_WORKER_LOST" });
+      await expect(root.stat(ctx, "/")).rejects.toMatchObject({ code: "ARCHIVE_WORKER_LOST" });
+      for (const fd of readdirSync("/proc/self/fd")) {
+        const target = await readlink(`/proc/self/fd/${fd}`).catch(() => "");
+        expect(target).not.toBe(directory);
+      }
+      await expect(roots.open(ctx, join(directory, "missing"))).rejects.toMatchObject({ code: "CONFINEMENT_FAILED" });
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  });
+
   it.each(["xz", "bzip2"])("unpacks %s through its program, and says when that is not there", async (program) => {
     const host = await createLinuxHost({ log: silentLogger });
     await using withPrograms = new ThreadConfinedRoots({ processes: host.processes });
@@ -136,3 +195,9 @@ describe("ThreadConfinedRoots", () => {
     expect(JSON.parse(stdout)).toEqual({ unpacked: "content", synchronous: true, asynchronous: true });
   });
 });
+
+const packAll = { path: "/", rename: "", semantics: "plain" } as const;
+
+function threads(): number {
+  return readdirSync("/proc/self/task").length;
+}
