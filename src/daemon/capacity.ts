@@ -4,7 +4,6 @@
  */
 import { statfs } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
-import { isBerthError } from "../base/errors.ts";
 import type { OpContext } from "../base/op-context.ts";
 import type { CgroupDriver } from "../host/cgroup.ts";
 import { type MachineUsage, readMachineUsage } from "../host/machine-usage.ts";
@@ -102,9 +101,9 @@ async function usedNow(
   ctx: OpContext,
   claims: readonly Claim[],
 ): Promise<{ readonly machine: Rates; readonly engine: Rates; readonly holders: ReadonlyMap<string, Rates> }> {
-  const before = await read(parts, ctx, claims);
+  const before = await read(parts, claims);
   await delay(sampleMs, undefined, { signal: ctx.signal });
-  const after = await read(parts, ctx, claims);
+  const after = await read(parts, claims);
   const elapsedNs = (after.atMs - before.atMs) * 1e6;
   const cpu = (fromNs: number, toNs: number) => Math.max(0, Math.round(((toNs - fromNs) / elapsedNs) * 1e9));
   const rates = (from: ResourceUsage, to: ResourceUsage): Rates => ({
@@ -124,29 +123,19 @@ async function usedNow(
   };
 }
 
-async function read(parts: CapacityParts, ctx: OpContext, claims: readonly Claim[]): Promise<Reading> {
+async function read(parts: CapacityParts, claims: readonly Claim[]): Promise<Reading> {
   const [machine, engine, holders] = await Promise.all([
     readMachineUsage(),
-    // Zeros while there is no group: nothing was ever started.
+    // A group that is not there, because nothing runs in it, uses nothing.
     parts.cgroups.usage(parts.cgroupParent),
-    Promise.all(
-      claims.map(async ({ owner }) => {
-        const usage = await usageOf(parts, ctx, owner.id);
-        return usage === undefined ? [] : [[owner.id, usage] as const];
-      }),
-    ),
+    Promise.all(claims.map(({ owner }) => parts.cgroups.usage(`${parts.cgroupParent}/${owner.id}`))),
   ]);
-  return { atMs: performance.now(), machine, engine, holders: new Map(holders.flat()) };
-}
-
-/** Undefined for one that has ended meanwhile. */
-async function usageOf({ instances }: CapacityParts, ctx: OpContext, id: string): Promise<ResourceUsage | undefined> {
-  try {
-    return (await instances.usage(ctx, id)).resources;
-  } catch (error) {
-    if (isBerthError(error)) return undefined;
-    throw error;
-  }
+  return {
+    atMs: performance.now(),
+    machine,
+    engine,
+    holders: new Map(holders.map((usage, index) => [claims[index]?.owner.id ?? "", usage])),
+  };
 }
 
 interface DiskUse {

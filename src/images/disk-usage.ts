@@ -31,7 +31,7 @@ export async function measureImages(
     total,
     imagesSize: total - cacheSize,
     imagesReclaimable: bytesOf(free.filter((piece) => !isOnlyCached(piece))),
-    images: new Map(images.filter(({ intermediate }) => !intermediate).map(({ id }) => [id, imageOnDisk(id, pieces)])),
+    images: imagesOnDisk(images, pieces),
     cacheSize,
     cacheReclaimable: bytesOf(free.filter(isOnlyCached)),
     cache: cacheEntries(images, cached, used),
@@ -53,34 +53,42 @@ async function piecesOf(
     for (const digest of new Set([...digests, ...conversions.resultsOf(digests)])) push(blobs, digest, image);
   }
   const onDisk = await snapshotter.layersOnDisk(ctx, [...layers.keys()]);
-  const pieces: Piece[] = [...layers.values()].map((images, index) => ({ bytes: onDisk[index] ?? 0, images }));
-  for (const [digest, images] of blobs) pieces.push({ bytes: await content.onDisk(digest), images });
-  return pieces;
+  const pieces = [...layers.values()].map((images, index) => ({ bytes: onDisk[index] ?? 0, images }));
+  const stored = [...blobs].map(async ([digest, images]) => ({ bytes: await content.onDisk(digest), images }));
+  return [...pieces, ...(await Promise.all(stored))];
 }
 
-function imageOnDisk(id: string, pieces: readonly Piece[]): ImageOnDisk {
-  const own = pieces.filter(({ images }) => images.some((image) => image.id === id));
-  // A build's steps are part of its image, not images that share with it.
-  const shared = own.filter(({ images }) => images.filter(({ intermediate }) => !intermediate).length > 1);
-  return { size: bytesOf(own), shared: bytesOf(shared) };
+/** In one pass over the pieces: there may be thousands of both. A build's steps are part of its image, they don't share with it. */
+function imagesOnDisk(images: readonly ImageRecord[], pieces: readonly Piece[]): ReadonlyMap<string, ImageOnDisk> {
+  const listed = images.filter(({ intermediate }) => !intermediate);
+  const sizes = new Map(listed.map(({ id }) => [id, { size: 0, shared: 0 }]));
+  for (const { bytes, images } of pieces) {
+    const owners = images.flatMap(({ id }) => sizes.get(id) ?? []);
+    for (const owner of owners) {
+      owner.size += bytes;
+      if (owners.length > 1) owner.shared += bytes;
+    }
+  }
+  return sizes;
 }
 
-/** Each piece is told of the oldest image that has it: the step that made it. */
+/** Each piece is told of the image with the fewest layers that has it: the step that made it. */
 function cacheEntries(
   images: readonly ImageRecord[],
   cached: readonly Piece[],
   used: ReadonlySet<string>,
 ): readonly CacheOnDisk[] {
-  const told = new Set<Piece>();
+  const depth = ({ config }: ImageRecord) => config.rootfs.diff_ids.length;
+  const own = new Map<string, number>();
+  const unshared = new Set<string>();
+  for (const { bytes, images } of cached) {
+    for (const { id } of images) unshared.add(id);
+    const maker = images.reduce((least, image) => (depth(image) < depth(least) ? image : least));
+    own.set(maker.id, (own.get(maker.id) ?? 0) + bytes);
+  }
   return images
     .filter(({ intermediate }) => intermediate)
-    .toSorted((a, b) => a.config.rootfs.diff_ids.length - b.config.rootfs.diff_ids.length)
-    .map((image) => {
-      const has = cached.filter((piece) => piece.images.includes(image));
-      const own = has.filter((piece) => !told.has(piece));
-      for (const piece of own) told.add(piece);
-      return { imageId: image.id, size: bytesOf(own), shared: has.length === 0, inUse: used.has(image.id) };
-    });
+    .map(({ id }) => ({ imageId: id, size: own.get(id) ?? 0, shared: !unshared.has(id), inUse: used.has(id) }));
 }
 
 function isOnlyCached({ images }: Piece): boolean {

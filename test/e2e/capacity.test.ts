@@ -111,6 +111,10 @@ describe("capacity", () => {
       for (const { inUse } of after.holders) expect(inUse?.pids).toBeGreaterThan(0);
       expect(row(after, "pids").inUse).toBeGreaterThanOrEqual(2);
       expect(row(after, "disk").inUse).toBeGreaterThan(MiB);
+      const table = (await engine.berth("capacity")).stdout;
+      expect(table).toMatch(/^CPU +\S+ +0 +x2 +0.5 /m);
+      expect(table).toMatch(/^cap-two +container +unbounded +16MiB +unbounded +1GiB$/m);
+      expect((await engine.berth("capacity", "-v")).stdout).toMatch(/^cap-one +container +\S+ \/ 0.5 /m);
       expect(after.shared).toMatchObject([{ kind: "layer", users: 2 }]);
     } finally {
       await engine.docker("rm", "-f", "cap-one", "cap-two");

@@ -33,6 +33,14 @@ it("opens, works and closes in this process, and leaves nothing", async () => {
     );
     expect(image?.tags).toEqual(["docker.io/library/library:1"]);
     expect(engine.images.resolve("library:1").id).toBe(image?.id);
+    const { resources, holders } = await engine.capacity(ctx, { verbose: true });
+    expect(resources.map(({ resource, allocated }) => [resource, allocated])).toEqual([
+      ["cpu", 0],
+      ["memory", 0],
+      ["pids", 0],
+      ["disk", 0],
+    ]);
+    expect(holders).toEqual([]);
     await expect(
       Engine.open({ dataRoot: join(directory, "data"), runRoot: join(directory, "run") }),
     ).rejects.toMatchObject({ code: "DATA_ROOT_LOCKED" });
