@@ -85,7 +85,7 @@ describe("capacity", () => {
     const names = ["cap-a", "cap-b", "cap-c"];
     try {
       const starts = await Promise.all(names.map((name) => run(name, most)));
-      expect(starts.map(({ code }) => code).sort()).toEqual([0, 125, 125]);
+      expect(starts.map(({ code }) => code).toSorted((a, b) => a - b)).toEqual([0, 125, 125]);
       expect(row(await report(), "memory").allocated).toBe(most);
     } finally {
       await engine.docker("rm", "-f", ...names);
