@@ -56,6 +56,7 @@ const otherPoints = {
   "process.signal": "send a signal to a process",
   "process.sync": "run sync on the layers' file system",
   "state.commit": "commit a transaction of the records",
+  "state.sync": "wait until the records that were committed are on the disk",
 } as const satisfies Readonly<Record<string, string>>;
 
 type KernelPoint = `kernel.${KernelOp["op"]}`;

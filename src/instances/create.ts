@@ -84,7 +84,9 @@ export async function createInstance(
     spec,
     state: initialState,
   };
-  parts.records.insert(record, { durable: !isThrowAway(spec) });
+  parts.records.insert(record, { durable: false });
+  reverter.add("forget the record", () => parts.records.delete(id, { durable: false }));
+  if (!isThrowAway(spec)) await parts.store.flush();
   reverter.commit();
   journal?.end();
   parts.publish(record, "create");

@@ -81,7 +81,10 @@ async function cleanUpRun(
     await attempt(ctx, "unmount the shared memory", () => unmountSharedMemory(parts, ctx, id));
   }
   await attempt(ctx, "unmount the volumes", () => unmountVolumes(parts, ctx, record));
-  await attempt(ctx, "unmount the root", () => parts.rootMounts.release(ctx, id));
+  // Not waited for: it syncs the file system. A next start, or the removal, comes after it in any case.
+  parts.background.run(`unmount the root of ${id}`, () =>
+    attempt(ctx, "unmount the root", () => parts.rootMounts.release(ctx, id)),
+  );
   await attempt(ctx, "remove the run directory", () => rm(runDir(parts, id), { recursive: true, force: true }));
 }
 

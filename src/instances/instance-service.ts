@@ -47,10 +47,11 @@ export interface InstanceService {
   pause(ctx: OpContext, nameOrId: string): Promise<void>;
   resume(ctx: OpContext, nameOrId: string): Promise<void>;
   rename(ctx: OpContext, nameOrId: string, newName: string): Promise<void>;
+  /** `filesLater`: resolves when the removal is certain; its files go meanwhile. */
   remove(
     ctx: OpContext,
     nameOrId: string,
-    options: { readonly force: boolean; readonly volumes: boolean },
+    options: { readonly force: boolean; readonly volumes: boolean; readonly filesLater?: boolean },
   ): Promise<void>;
   prune(
     ctx: OpContext,

@@ -13,12 +13,19 @@ import { killAndWait } from "./stop.ts";
 /** Restarts that a forced removal outlives before it gives up. */
 const maxKills = 5;
 
+export interface RemovalOptions {
+  /** Its anonymous volumes, too. */
+  readonly volumes: boolean;
+  /** Whether it may be over before the files are gone. */
+  readonly filesLater?: boolean;
+}
+
 /** See {@link InstanceService.remove}. */
 export async function removeInstance(
   parts: Parts,
   ctx: OpContext,
   nameOrId: string,
-  options: { readonly force: boolean; readonly volumes: boolean },
+  options: RemovalOptions & { readonly force: boolean },
 ): Promise<void> {
   const { id, name } = resolveInstance(parts.records, nameOrId);
   // A removal that has begun is finished, whether or not the client stays to hear of it.
@@ -35,24 +42,31 @@ export async function removeInstance(
     const stopped = parts.records.get(id);
     if (stopped === undefined) return;
     if (isActive(stopped)) continue;
-    await removeStopped(parts, own, stopped, { volumes: options.volumes || stopped.spec.autoRemove });
+    await removeStopped(parts, own, stopped, { ...options, volumes: options.volumes || stopped.spec.autoRemove });
     return;
   }
   throw instanceErrors.REMOVE_FAILED({ name, reason: "it is started again whenever it is killed" });
 }
 
 /**
- * Removes a stopped instance, whose lock is held. The status "removing" is on disk before the first effect, so that recovery
- * finishes what a killed engine began. A failure leaves it "dead": another removal tries again.
+ * Removes a stopped instance, whose lock is held. Where nothing but its own files is to go, the record goes first, and recovery collects
+ * what no record owns. Else the status "removing" is on disk before the first effect, so that recovery finishes what a killed engine
+ * began; a failure then leaves it "dead", and another removal tries again.
  */
 export async function removeStopped(
   parts: Parts,
   ctx: OpContext,
   record: InstanceRecord,
-  options: { readonly volumes: boolean },
+  options: RemovalOptions,
 ): Promise<void> {
   const { id, spec, state } = record;
   const durability = { durable: !isThrowAway(spec) };
+  if (options.filesLater === true && !(options.volumes && anonymousVolumes(spec).length > 0)) {
+    forgetInstance(parts, record, { exitCode: state.exitCode, error: "" }, { durable: false });
+    parts.background.run(`remove the files of ${id}`, () => removeFiles(parts, ctx, record));
+    if (durability.durable) await parts.store.flush();
+    return;
+  }
   parts.records.setState(id, { status: "removing" }, durability);
   try {
     await removeFiles(parts, ctx, record);

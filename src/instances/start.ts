@@ -1,7 +1,7 @@
 import { messageOf } from "../base/errors.ts";
 import { type OpContext, withLog } from "../base/op-context.ts";
 import { Reverter } from "../base/reverter.ts";
-import { mkdir, rm } from "../host/files.ts";
+import { makeSmallDirectory, rm } from "../host/files.ts";
 import type { DriverHandle, InstanceRecord, InstanceState } from "../schema/instance.ts";
 import type { EndpointRecord, PortSpec, PublishedPort } from "../schema/network.ts";
 import type { Driver, PrepareRequest, TaskExit } from "./driver.ts";
@@ -31,7 +31,7 @@ export async function launch(
   driver.expectStart();
   await using reverter = new Reverter(ctx);
   const dir = runDir(parts, id);
-  await mkdir(dir, { recursive: true, mode: 0o700 });
+  await makeSmallDirectory(dir, 0o700);
   reverter.add("remove the run directory", () => rm(dir, { recursive: true, force: true }));
 
   const { rootfs, network } = await mountAndConnect(parts, ctx, record, reverter);
@@ -41,11 +41,15 @@ export async function launch(
     await driver.destroy(ctx, handle);
     parts.records.setState(id, { handle: null, pid: 0 }, { durable: false });
   });
-  parts.records.setState(id, { handle, pid }, { durable: !isThrowAway(spec) });
+  parts.records.setState(id, { handle, pid }, { durable: false });
+  // A power cut takes what runs along: the disk is waited for beside the start, and before it is acknowledged.
+  const recorded = isThrowAway(spec) ? Promise.resolve() : parts.store.flush();
+  recorded.catch(() => {});
 
   await connectWaitingSessions(parts, ctx, driver, id, handle);
   const startedAtMs = parts.clock.now();
   await driver.start(ctx, handle);
+  await recorded;
   reverter.commit();
 
   const started = parts.records.setState(

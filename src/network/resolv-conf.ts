@@ -1,5 +1,5 @@
 /** What an instance finds in /etc/resolv.conf, by Docker's rules. Pure but for the reading of the host's. */
-import { readFile } from "node:fs/promises";
+import { readFileSync } from "node:fs";
 
 export interface ResolvConf {
   readonly nameservers: readonly string[];
@@ -25,9 +25,9 @@ export interface HostResolvConf {
 const publicServers = ["8.8.8.8", "8.8.4.4"];
 
 export async function readHostResolvConf(): Promise<HostResolvConf> {
-  const direct = parseResolvConf(await readOrEmpty("/etc/resolv.conf"));
+  const direct = parseResolvConf(readOrEmpty("/etc/resolv.conf"));
   const stubOnly = direct.nameservers.length > 0 && direct.nameservers.every((server) => server === "127.0.0.53");
-  const behindStub = stubOnly ? parseResolvConf(await readOrEmpty("/run/systemd/resolve/resolv.conf")) : direct;
+  const behindStub = stubOnly ? parseResolvConf(readOrEmpty("/run/systemd/resolve/resolv.conf")) : direct;
   const nameservers = behindStub.nameservers.filter((server) => !isLoopback(server));
   return {
     direct,
@@ -96,9 +96,9 @@ function isLoopback(server: string): boolean {
   return server.startsWith("127.") || server === "::1";
 }
 
-async function readOrEmpty(path: string): Promise<string> {
+function readOrEmpty(path: string): string {
   try {
-    return await readFile(path, "utf8");
+    return readFileSync(path, "utf8");
   } catch {
     // A host without the file has no resolver of its own: the fallback speaks.
     return "";

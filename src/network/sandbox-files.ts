@@ -1,7 +1,7 @@
 /** The files that are bound over an instance's /etc/resolv.conf, /etc/hosts and /etc/hostname. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { mkdir, rm, writeFile } from "../host/files.ts";
+import { makeSmallDirectory, removeSmallDirectory, writeSmallFile } from "../host/files.ts";
 import type { SandboxRequest } from "./network-service.ts";
 import { addressOf } from "./address-book.ts";
 import { gatewayOf } from "./bridge-plan.ts";
@@ -50,16 +50,14 @@ export function sandboxFilePaths(paths: NetworkPaths, instanceId: string): Sandb
 export async function writeSandboxFiles(paths: NetworkPaths, view: SandboxView, config: NetworkConfig): Promise<void> {
   const { request } = view;
   const files = sandboxFilePaths(paths, request.instanceId);
-  await mkdir(paths.sandbox(request.instanceId), { recursive: true, mode: 0o711 });
-  await Promise.all([
-    writeFile(files.resolvConfPath, renderResolvConf(resolvConfOf(view, config)), { mode: 0o644 }),
-    writeFile(files.hostsPath, await hostsOf(view), { mode: 0o644 }),
-    writeFile(files.hostnamePath, `${request.hostname}\n`, { mode: 0o644 }),
-  ]);
+  await makeSmallDirectory(paths.sandbox(request.instanceId), 0o711);
+  await writeSmallFile(files.resolvConfPath, renderResolvConf(resolvConfOf(view, config)), { mode: 0o644 });
+  await writeSmallFile(files.hostsPath, await hostsOf(view), { mode: 0o644 });
+  await writeSmallFile(files.hostnamePath, `${request.hostname}\n`, { mode: 0o644 });
 }
 
 export async function removeSandboxFiles(paths: NetworkPaths, instanceId: string): Promise<void> {
-  await rm(paths.sandbox(instanceId), { recursive: true, force: true });
+  await removeSmallDirectory(paths.sandbox(instanceId));
 }
 
 /** The instance's own settings, else the engine's. */

@@ -5,6 +5,7 @@ import { messageOf } from "../base/errors.ts";
 import { failpoints } from "../host/failpoints.ts";
 import { DiskReserve } from "./disk-reserve.ts";
 import { stateErrors } from "./errors.ts";
+import { LogFlusher } from "./log-flusher.ts";
 import { migrations } from "./migrations.ts";
 import type { Collection, Journal, OpenJournalEntry, Store } from "./store.ts";
 
@@ -31,12 +32,14 @@ class SqliteStore implements Store {
   readonly #put: StatementSync;
   readonly #delete: StatementSync;
   readonly #reserve: DiskReserve;
+  readonly #flusher: LogFlusher;
   readonly #path: string;
   #depth = 0;
 
   constructor(path: string, reserve: DiskReserve) {
     this.#reserve = reserve;
     this.#path = path;
+    this.#flusher = new LogFlusher(`${path}-wal`);
     this.#db = new DatabaseSync(path, { timeout: 5000 });
     this.#db.exec("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=1000;");
     this.#migrate(path);
@@ -94,7 +97,12 @@ class SqliteStore implements Store {
     }
   }
 
+  flush(): Promise<void> {
+    return this.#flusher.flush();
+  }
+
   [Symbol.dispose](): void {
+    this.#flusher[Symbol.dispose]();
     if (this.#db.isOpen) this.#db.close();
   }
 

@@ -25,6 +25,18 @@ export function storeContract(name: string, make: () => { readonly store: Store;
       expect(store.collection<Animal>("b", Animal).get("1")).toBeUndefined();
     });
 
+    it("has on the disk what was committed before a flush, for all who wait", async () => {
+      const { store, reopen } = make();
+      const animals = store.collection<Animal>("animals", Animal);
+      const flushes = [1, 2, 3].map((legs) => {
+        store.transaction(() => animals.put(`${legs}`, { name: "odd", legs }), { durable: false });
+        return store.flush();
+      });
+      await Promise.all(flushes);
+      expect(reopen().collection<Animal>("animals", Animal).list()).toHaveLength(3);
+      await store.flush();
+    });
+
     it("undoes every change of a transaction that throws", () => {
       const { store, reopen } = make();
       const animals = store.collection<Animal>("animals", Animal);

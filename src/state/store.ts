@@ -16,6 +16,11 @@ export interface Store extends Disposable {
   collection<T>(name: string, schema: TSchema): Collection<T>;
   /** All changes of `work` in one commit, or none when it throws. `durable` (default true) waits for the disk. */
   transaction<T>(work: () => T, options?: { readonly durable?: boolean }): T;
+  /**
+   * Resolves when everything that was committed before is on the disk. Not on the main thread, and once for all who wait: what an
+   * operation commits with `durable: false` and flushes before it answers is as safe as a durable commit, which blocks.
+   */
+  flush(): Promise<void>;
   readonly journal: Journal;
 }
 

@@ -1,7 +1,6 @@
 import { readFileSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { mkdir, rm, writeFile } from "../../host/files.ts";
+import { makeSmallDirectory, removeSmallDirectory, writeSmallFile } from "../../host/files.ts";
 import type { ProcessIdentity } from "../../host/host.ts";
 import type { OciSpec } from "./spec/oci-spec.ts";
 
@@ -27,8 +26,8 @@ export function bundleFiles(dir: string, id: string) {
 
 /** Writes the bundle. No rename is needed: nobody looks for it before it is complete. */
 export async function writeBundle(dir: string, id: string, spec: OciSpec): Promise<void> {
-  await mkdir(dir, { recursive: true, mode: 0o700 });
-  await writeFile(bundleFiles(dir, id).config, JSON.stringify(spec), { mode: 0o600 });
+  await makeSmallDirectory(dir, 0o700);
+  await writeSmallFile(bundleFiles(dir, id).config, JSON.stringify(spec), { mode: 0o600 });
 }
 
 /** The specification that the instance was made with; undefined when its bundle is gone. */
@@ -43,7 +42,7 @@ export function readBundle(dir: string, id: string): OciSpec | undefined {
 
 /** Notes which process is the monitor, for an engine that finds the bundle without a handle. */
 export async function writeMonitor(dir: string, id: string, monitor: ProcessIdentity): Promise<void> {
-  await writeFile(bundleFiles(dir, id).monitor, JSON.stringify(monitor), { mode: 0o600 });
+  await writeSmallFile(bundleFiles(dir, id).monitor, JSON.stringify(monitor), { mode: 0o600 });
 }
 
 /** The monitor that was noted; undefined when none was, or when the engine was killed while it wrote. */
@@ -56,7 +55,7 @@ export async function readMonitor(dir: string, id: string): Promise<ProcessIdent
 /** Text of a small file; undefined when there is none. */
 export async function readIfThere(path: string): Promise<string | undefined> {
   try {
-    return await readFile(path, "utf8");
+    return readFileSync(path, "utf8");
   } catch (error) {
     if (isMissing(error)) return undefined;
     throw error;
@@ -65,7 +64,7 @@ export async function readIfThere(path: string): Promise<string | undefined> {
 
 /** Removes a directory that only the driver writes to. Missing is no error. */
 export async function removeDirectory(dir: string): Promise<void> {
-  await rm(dir, { recursive: true, force: true });
+  await removeSmallDirectory(dir);
 }
 
 export function isMissing(error: unknown): boolean {

@@ -34,23 +34,31 @@ export interface MonitorContainer {
   readonly command: string;
 }
 
-/** Runs `create` under a new conmon. Resolves when the container waits to be started: with its first process. */
+/**
+ * Runs `create` under a new conmon, which gets ready while `bundle` is being written. Resolves when the container waits to be started:
+ * with its first process.
+ */
 export async function monitorContainer(
   ctx: OpContext,
   monitors: Monitors,
   request: MonitorContainer,
+  bundle: Promise<void>,
 ): Promise<{ readonly monitor: Child; readonly pid: number }> {
+  bundle.catch(() => {});
   const { id, dir } = request;
   const files = bundleFiles(dir, id);
   using runtime = await runtimeCommand(ctx, monitors.host, monitors.runtime);
   const monitor = await spawnConmon(ctx, monitors, {
     argv: [...commonArguments(monitors, runtime, request, dir), "-p", files.pid, "--exit-dir", dir],
-    fds: { 3: { kind: "pipe", parent: "reads" } },
-    env: { _OCI_SYNCPIPE: "3" },
+    fds: { 3: { kind: "pipe", parent: "reads" }, 4: { kind: "pipe", parent: "writes" } },
+    env: { _OCI_SYNCPIPE: "3", _OCI_STARTPIPE: "4" },
   });
   try {
     using reports = new ReportReader(pipeOf(monitor, 3));
+    using start = new GoPipe(pipeOf(monitor, 4));
     await writeMonitor(dir, id, monitor.identity);
+    await bundle;
+    start.go();
     const report = await reports.next(ctx);
     if (report !== undefined && report.data > 0) return { monitor, pid: report.data };
     const text = report?.message ?? (await readIfThere(files.runtimeLog)) ?? "";

@@ -9,7 +9,10 @@ import { runtimeFailure } from "./runtime-failure.ts";
 import { directCommand } from "./runtimes.ts";
 
 const SIGKILL = 9;
-const pollMs = 1;
+/** Looks at the pid file: the first after what a runtime takes at the least, then often, then as becomes a machine that is busy. */
+const firstLookMs = 4;
+const looksOften = 16;
+const looksSeldomMs = 5;
 
 export type DirectExec = Pick<MonitorExec, "id" | "execDir" | "processFile" | "command"> & {
   readonly stdin: boolean;
@@ -62,13 +65,14 @@ async function startedPid(ctx: OpContext, child: Child, file: string): Promise<n
   const end = child.exited.finally(() => {
     ended = true;
   });
-  for (;;) {
+  for (let look = 0; ; look++) {
     // In this order: it may have written the pid and ended since.
     const last = ended;
     const pid = pidIn(file);
     if (pid !== undefined || last) return pid;
     ctx.signal.throwIfAborted();
-    await Promise.race([end, delay(pollMs)]);
+    const waitMs = look === 0 ? firstLookMs : look < looksOften ? 1 : looksSeldomMs;
+    await Promise.race([end, delay(waitMs)]);
   }
 }
 

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { OpContext } from "../../base/op-context.ts";
-import { mkdirSync, writeFileSync } from "../../host/files.ts";
+import { makeSmallDirectory, writeSmallFile } from "../../host/files.ts";
 import type { Host, ProcessIdentity } from "../../host/host.ts";
 import type { ExecRequest, ExecTask, TaskIo, TerminalSize } from "../driver.ts";
 import { driverErrors } from "../driver-errors.ts";
@@ -36,9 +36,9 @@ export async function startExec(
   const process = await execProcess(ctx, host, container, request);
   const execDir = join(task.dir, execName(request));
   const processFile = join(execDir, "process.json");
-  mkdirSync(execDir, { mode: 0o700 });
+  await makeSmallDirectory(execDir, 0o700);
   try {
-    writeFileSync(processFile, JSON.stringify(process), { mode: 0o600 });
+    await writeSmallFile(processFile, JSON.stringify(process), { mode: 0o600 });
     const at = { id: task.id, dir: task.dir, execDir, processFile, command: request.argv[0] ?? "" };
     const running =
       request.tty || request.detached

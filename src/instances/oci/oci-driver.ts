@@ -98,14 +98,10 @@ class OciDriver implements Driver {
   async prepare(ctx: OpContext, request: PrepareRequest): Promise<{ handle: DriverHandle; pid: number }> {
     const monitors = this.#monitors();
     const { id, dir } = request;
-    const facts = await specFacts(ctx, this.#host, request, this.#facts);
-    const spec = runtimeSpec(request, facts);
-    const bundle = monitors.runtime.name === "crun" ? await this.#filters.attach(ctx, spec) : spec;
     await using reverter = new Reverter(ctx);
     reverter.add("remove container", (undo) => this.#remove(undo, request));
-    await writeBundle(dir, id, bundle);
     const { process } = request.spec;
-    const { monitor, pid } = await monitorContainer(ctx, monitors, {
+    const monitored = {
       id,
       dir,
       streams: {
@@ -115,7 +111,13 @@ class OciDriver implements Driver {
         logPath: request.logPath,
       },
       command: [...process.entrypoint, ...process.cmd][0] ?? "",
-    });
+    };
+    const { monitor, pid } = await monitorContainer(
+      ctx,
+      monitors,
+      monitored,
+      this.#writeBundle(ctx, monitors, request),
+    );
     this.#exits.forget(id);
     const init = this.#host.processes.identify(pid);
     if (init === undefined) {
@@ -217,8 +219,11 @@ class OciDriver implements Driver {
 
   async destroy(ctx: OpContext, handle: DriverHandle): Promise<void> {
     const task = taskOf(handle);
-    await this.#host.cgroups.kill(ctx, task.cgroupPath);
-    this.#host.processes.signal(task.init, SIGKILL);
+    // What is left of one whose first process has ended is killed when its group is removed.
+    if (this.#host.processes.isAlive(task.init)) {
+      await this.#host.cgroups.kill(ctx, task.cgroupPath);
+      this.#host.processes.signal(task.init, SIGKILL);
+    }
     // The exit code is read before its file goes, for those who wait for it.
     if (existsSync(task.dir)) await orAborted(this.#exits.of(task), ctx.signal);
     await awaitMonitor(ctx, this.#host, task.monitor);
@@ -249,6 +254,13 @@ class OciDriver implements Driver {
       removed.push(id);
     }
     return removed;
+  }
+
+  async #writeBundle(ctx: OpContext, { runtime }: Monitors, request: PrepareRequest): Promise<void> {
+    const facts = await specFacts(ctx, this.#host, request, this.#facts);
+    const spec = runtimeSpec(request, facts);
+    const complete = runtime.name === "crun" ? await this.#filters.attach(ctx, spec) : spec;
+    await writeBundle(request.dir, request.id, complete);
   }
 
   #monitors(): Monitors {

@@ -1,4 +1,4 @@
-import { stat } from "node:fs/promises";
+import { statSync } from "node:fs";
 import { background } from "../../base/op-context.ts";
 import type { Host } from "../../host/host.ts";
 import type { TaskExit } from "../driver.ts";
@@ -32,7 +32,7 @@ export class TaskExits {
     const path = bundleFiles(task.dir, task.id).exit;
     const text = await readIfThere(path);
     if (text === undefined) return undefined;
-    const { mtime } = await stat(path);
+    const { mtime } = statSync(path);
     return { exitCode: Number(text), oomKilled: await this.#oomKilled(task), finishedAt: mtime.toISOString() };
   }
 

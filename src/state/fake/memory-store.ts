@@ -50,5 +50,7 @@ export class MemoryStore implements Store {
     }
   }
 
+  async flush(): Promise<void> {}
+
   [Symbol.dispose](): void {}
 }

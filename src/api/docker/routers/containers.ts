@@ -212,7 +212,7 @@ export const containerRoutes: readonly Route[] = [
     handle: async ({ backend, ctx, name, query }) => {
       if (query.link)
         throw apiErrors.API_UNSUPPORTED({ what: "removing a link", hint: "links belong to the container" });
-      await backend.instances.remove(ctx, name, { force: query.force, volumes: query.v });
+      await backend.instances.remove(ctx, name, { force: query.force, volumes: query.v, filesLater: true });
       return noContent;
     },
   }),
