@@ -68,7 +68,7 @@ export async function createInstance(
   const journal = volumes.length === 0 ? undefined : parts.store.journal.begin(createJournalKind, id, { volumes });
   reverter.add("end the journal entry", () => journal?.end());
 
-  await parts.snapshotter.prepare(ctx, id, chainId);
+  await parts.snapshotter.prepare(ctx, id, chainId, { durable: !isThrowAway(spec) });
   reverter.add("remove the snapshot", (ctx) => parts.snapshotter.remove(ctx, id));
   const dir = dataDir(parts, id);
   await mkdir(dir, { recursive: true, mode: 0o700 });

@@ -71,10 +71,10 @@ export class Layout {
 /** Name of the record beside a layer's or snapshot's files. */
 export const META = "meta.json";
 
-/** Writes a record so that it is there whole or in its old form. */
-export async function writeMeta(directory: string, record: object): Promise<void> {
+/** Writes a record so that it is there whole or in its old form; `durable`: also after a power cut. */
+export async function writeMeta(directory: string, record: object, durable = true): Promise<void> {
   const draft = join(directory, `${META}.${randomBytes(4).toString("hex")}`);
-  await writeFile(draft, JSON.stringify(record), { mode: 0o600, flush: true });
+  await writeFile(draft, JSON.stringify(record), { mode: 0o600, flush: durable });
   await rename(draft, join(directory, META));
 }
 

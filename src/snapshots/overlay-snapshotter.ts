@@ -24,6 +24,7 @@ import type {
   LayerInfo,
   LayerSink,
   MountOptions,
+  PrepareOptions,
   Snapshotter,
   SnapshotView,
 } from "./snapshotter.ts";
@@ -145,10 +146,10 @@ export class OverlaySnapshotter implements Snapshotter, AsyncDisposable {
     await this.#layers.remove(chainId, (each) => this.#snapshots.on(each));
   }
 
-  async prepare(_ctx: OpContext, id: string, parent: string): Promise<void> {
+  async prepare(_ctx: OpContext, id: string, parent: string, options: PrepareOptions = {}): Promise<void> {
     using _lock = await this.#locks.acquire(`snapshot ${id}`);
     using _pin = this.#layers.pin(parent);
-    await this.#snapshots.create(id, parent);
+    await this.#snapshots.create(id, parent, options.durable ?? true);
   }
 
   async mount(ctx: OpContext, id: string, options: MountOptions = {}): Promise<string> {

@@ -72,14 +72,14 @@ export class SnapshotCatalog {
    * Makes the directories. A root of one's own is 0755 and the superuser's whatever the image's layers say, as Docker's is: tars made of
    * a private directory carry 0700, which would keep every other user out of the container's own root.
    */
-  async create(id: string, parent: string): Promise<void> {
+  async create(id: string, parent: string, durable: boolean): Promise<void> {
     if (!/^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/.test(id)) throw snapshotErrors.SNAPSHOT_ID_INVALID({ id });
     if (this.#snapshots.has(id)) throw snapshotErrors.SNAPSHOT_EXISTS({ id });
     const record: SnapshotRecord = { version: 1, id, parent };
     const draft = await this.#layout.newDraft();
     try {
       for (const name of ["upper", "work", "merged"]) await mkdir(join(draft, name), { mode: 0o755 });
-      await writeMeta(draft, record);
+      await writeMeta(draft, record, durable);
       await rename(draft, this.paths(id).directory);
     } catch (error) {
       await this.#layout.discard(draft);

@@ -19,7 +19,7 @@ export interface Snapshotter {
   removeLayer(ctx: OpContext, chainId: string): Promise<void>;
 
   /** Makes the writable snapshot `id` on top of `parent`. */
-  prepare(ctx: OpContext, id: string, parent: string): Promise<void>;
+  prepare(ctx: OpContext, id: string, parent: string, options?: PrepareOptions): Promise<void>;
   /** Mounts it (no error when it already is) and returns the root directory. */
   mount(ctx: OpContext, id: string, options?: MountOptions): Promise<string>;
   unmount(ctx: OpContext, id: string): Promise<void>;
@@ -43,6 +43,11 @@ export interface Snapshotter {
   usage(ctx: OpContext, id: string): Promise<number>;
   /** Bytes on disk of each snapshot, as du(1) counts; 0 for one that is not there. */
   diskUsage(ctx: OpContext, ids: readonly string[]): Promise<readonly number[]>;
+}
+
+export interface PrepareOptions {
+  /** Whether a power cut may not take it; true unless said otherwise. */
+  readonly durable?: boolean;
 }
 
 export interface MountOptions {
