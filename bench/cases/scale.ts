@@ -70,7 +70,7 @@ async function startAll(engine: MeasuredEngine, names: readonly string[]): Promi
   });
 }
 
-async function askAll({ engine, record }: Turn, names: readonly string[], { berth }: Bench): Promise<void> {
+async function askAll({ engine, record }: Turn, names: readonly string[], { berth, signal }: Bench): Promise<void> {
   const [first = ""] = names;
   await memoryOf(engine, berth, record);
   const lists = await times(40, async () => await list(engine, { all: 1 }));
@@ -84,7 +84,7 @@ async function askAll({ engine, record }: Turn, names: readonly string[], { bert
   record(metrics.statsOne, await median(async () => await stats(first)));
   record(metrics.statsAll, await time(async () => await inParallel(names, width, stats)));
   record(metrics.metrics, await median(async () => await engine.scrape()));
-  record(metrics.event, await eventLatency(engine, first));
+  record(metrics.event, await eventLatency(engine, first, signal));
 }
 
 async function memoryOf(engine: MeasuredEngine, berth: BerthEngine, record: Turn["record"]): Promise<void> {
@@ -148,23 +148,25 @@ async function times(count: number, work: () => Promise<unknown>): Promise<reado
   return measured.toSorted((a, b) => a - b);
 }
 
-/** From the request of a rename to its event at a client that watches. */
-async function eventLatency(engine: MeasuredEngine, name: string): Promise<number> {
-  const filters = JSON.stringify({ container: [name], event: ["rename"] });
+/** From the request of a rename to its event at a client that watches. Filtered by id: a filter by name loses what is renamed. */
+async function eventLatency(engine: MeasuredEngine, name: string, signal: AbortSignal): Promise<number> {
+  const { Id } = await engine.api.call<{ readonly Id: string }>("GET", `/containers/${name}/json`);
+  const filters = JSON.stringify({ container: [Id], event: ["rename"] });
   const controller = new AbortController();
-  const { body } = await engine.api.stream("GET", "/events", { query: { filters }, signal: controller.signal });
-  const lines = createInterface({ input: body })[Symbol.asyncIterator]();
+  const limit = AbortSignal.any([controller.signal, signal, AbortSignal.timeout(30_000)]);
+  const { body } = await engine.api.stream("GET", "/events", { query: { filters }, signal: limit });
   const measured: number[] = [];
-  let current = name;
   try {
+    const lines = createInterface({ input: body })[Symbol.asyncIterator]();
     for (let at = 0; at < 10; at++) {
-      const next = at % 2 === 0 ? `${name}-renamed` : name;
       const started = performance.now();
       const arrived = lines.next();
-      await engine.api.call("POST", `/containers/${current}/rename`, { query: { name: next } });
-      await arrived;
+      await engine.api.call("POST", `/containers/${Id}/rename`, {
+        query: { name: at % 2 === 0 ? `${name}-renamed` : name },
+      });
+      if ((await arrived).done === true)
+        throw new Error("the stream of events ended before the event of a rename came");
       measured.push(performance.now() - started);
-      current = next;
     }
   } finally {
     body.on("error", () => {}); // Aborted by us.
