@@ -2,6 +2,7 @@ import type { Quantities } from "../schema/capacity.ts";
 import { type Claim, mergeClaims, shortfalls } from "./account.ts";
 import { ledgerErrors } from "./errors.ts";
 import { limitsOf, type Policy } from "./policy.ts";
+import { isNothing } from "./quantities.ts";
 
 export interface LedgerOptions {
   /** What the machine has; asked at every admission, so cheap. */
@@ -50,7 +51,8 @@ export class Ledger {
    * what its owner holds already, of which it can't be short. `CAPACITY_SHORT` says what is short, who holds it, and what would fit.
    */
   admit(claim: Claim): Disposable {
-    const short = shortfalls(this.limits(), this.claims(), claim);
+    // Most state nothing: they are not to wait for the sum of all others.
+    const short = isNothing(claim.request) ? [] : shortfalls(this.limits(), this.claims(), claim);
     if (short.length > 0) throw ledgerErrors.CAPACITY_SHORT({ owner: claim.owner, short, ratio: this.policy.ratio });
     const hold = { ...claim };
     this.#holds.add(hold);

@@ -17,3 +17,7 @@ export function sum(all: Iterable<Quantities>): Quantities {
 export function greater(a: Quantities, b: Quantities): Quantities {
   return eachResource((resource) => Math.max(a[resource], b[resource]));
 }
+
+export function isNothing(quantities: Quantities): boolean {
+  return resourceNames.every((resource) => quantities[resource] === 0);
+}

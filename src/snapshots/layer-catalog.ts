@@ -147,26 +147,29 @@ export class LayerCatalog {
   }
 
   /** What is known of a layer's size on disk, and where it lies; undefined when there is no such layer. */
-  onDisk(chainId: string): { readonly short: string; readonly disk: number | undefined } | undefined {
+  onDisk(
+    chainId: string,
+  ): { readonly short: string; readonly disk: number | undefined; readonly synced: boolean } | undefined {
     const layer = this.#layers.get(chainId);
-    return layer === undefined ? undefined : { short: layer.short, disk: layer.record.disk };
+    if (layer === undefined) return undefined;
+    return { short: layer.short, disk: layer.record.disk, synced: layer.record.unsyncedBoot === "" };
   }
 
-  /** Notes a layer's size on disk. One that is not synced yet is written when it is. The caller keeps it from being removed. */
+  /** Notes the size on disk of a synced layer, which the caller keeps from being removed. */
   async setDisk(chainId: string, disk: number): Promise<void> {
     const layer = this.#layers.get(chainId);
     if (layer === undefined) return;
     const record = { ...layer.record, disk };
+    await writeMeta(join(this.#layout.layers, layer.short), record);
     this.#layers.set(chainId, { ...layer, record });
-    if (record.unsyncedBoot === "") await writeMeta(join(this.#layout.layers, layer.short), record);
   }
 
-  /** The file system was synced since these layers were published. */
-  async markSynced(chainIds: readonly string[]): Promise<void> {
-    for (const chainId of chainIds) {
+  /** The file system was synced since these layers were published; what each takes on it is now final. */
+  async markSynced(sizes: ReadonlyMap<string, number>): Promise<void> {
+    for (const [chainId, disk] of sizes) {
       const layer = this.#layers.get(chainId);
       if (layer === undefined) continue;
-      const record = { ...layer.record, unsyncedBoot: "" };
+      const record = { ...layer.record, disk, unsyncedBoot: "" };
       await writeMeta(join(this.#layout.layers, layer.short), record);
       this.#layers.set(chainId, { ...layer, record });
     }

@@ -68,7 +68,7 @@ export class OverlaySnapshotter implements Snapshotter, AsyncDisposable {
     this.#mounts = new OverlayMounts(options.host.kernel);
     this.#kernel = options.host.kernel;
     this.#roots = options.roots;
-    const measure = (ctx: OpContext, chainIds: readonly string[]) => this.layersOnDisk(ctx, chainIds);
+    const measure = (ctx: OpContext, chainIds: readonly string[]) => this.#measureLayers(ctx, chainIds);
     this.#sync = new SyncLater(options.host.processes, this.#layers, layout.root, measure, options.log);
   }
 
@@ -93,20 +93,14 @@ export class OverlaySnapshotter implements Snapshotter, AsyncDisposable {
   }
 
   async layersOnDisk(ctx: OpContext, chainIds: readonly string[]): Promise<readonly number[]> {
-    const unknown = chainIds.flatMap((chainId) => {
-      const layer = this.#layers.onDisk(chainId);
-      return layer === undefined || layer.disk !== undefined ? [] : [{ chainId, short: layer.short }];
-    });
-    const sizes = await this.#measure(
-      ctx,
-      this.#layout.layers,
-      unknown.map(({ short }) => short),
-    );
-    for (const [index, { chainId }] of unknown.entries()) {
+    const unknown = chainIds.filter((chainId) => this.#layers.onDisk(chainId)?.disk === undefined);
+    const measured = await this.#measureLayers(ctx, unknown);
+    for (const [chainId, disk] of measured) {
       using _lock = await this.#locks.acquire(`layer ${chainId}`);
-      await this.#layers.setDisk(chainId, sizes[index] ?? 0);
+      // One that is not synced yet may still get other blocks: the sync notes it.
+      if (this.#layers.onDisk(chainId)?.synced === true) await this.#layers.setDisk(chainId, disk);
     }
-    return chainIds.map((chainId) => this.#layers.onDisk(chainId)?.disk ?? 0);
+    return chainIds.map((chainId) => measured.get(chainId) ?? this.#layers.onDisk(chainId)?.disk ?? 0);
   }
 
   async applyLayer(ctx: OpContext, request: ApplyLayerRequest): Promise<LayerInfo> {
@@ -275,6 +269,19 @@ export class OverlaySnapshotter implements Snapshotter, AsyncDisposable {
   /** Waits until published layers are on the disk. Mounts stay: instances may be running on them. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#sync.flush();
+  }
+
+  async #measureLayers(ctx: OpContext, chainIds: readonly string[]): Promise<ReadonlyMap<string, number>> {
+    const found = chainIds.flatMap((chainId) => {
+      const layer = this.#layers.onDisk(chainId);
+      return layer === undefined ? [] : [{ chainId, short: layer.short }];
+    });
+    const sizes = await this.#measure(
+      ctx,
+      this.#layout.layers,
+      found.map(({ short }) => short),
+    );
+    return new Map(found.map(({ chainId }, index) => [chainId, sizes[index] ?? 0]));
   }
 
   async #measure(ctx: OpContext, directory: string, names: readonly string[]): Promise<readonly number[]> {

@@ -12,8 +12,8 @@ import type { LayerCatalog } from "./layer-catalog.ts";
 const DELAY_MS = 5_000;
 const SYNC_TIMEOUT_MS = 300_000;
 
-/** Measures layers, for the catalog. */
-export type Measure = (ctx: OpContext, chainIds: readonly string[]) => Promise<unknown>;
+/** Bytes on disk of layers, by chain id, without those that are not there any more. */
+export type Measure = (ctx: OpContext, chainIds: readonly string[]) => Promise<ReadonlyMap<string, number>>;
 
 export class SyncLater {
   readonly #processes: Host["processes"];
@@ -53,9 +53,7 @@ export class SyncLater {
       const argv = ["sync", "--file-system", this.#path] as const;
       const { code, stderr } = await this.#processes.run(ctx, { argv: [...argv], timeoutMs: SYNC_TIMEOUT_MS });
       if (code !== 0) throw new Error(stderr.trim());
-      // Now that the file system has given them their blocks; written down together with the sync.
-      await this.#measure(ctx, layers);
-      await this.#layers.markSynced(layers);
+      await this.#layers.markSynced(await this.#measure(ctx, layers));
     } catch (error) {
       this.#log.warn({ error: messageOf(error) }, "could not sync layers to the disk");
     }
