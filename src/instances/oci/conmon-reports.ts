@@ -21,6 +21,8 @@ export class ReportReader implements Disposable {
 
   constructor(fd: number) {
     this.#socket = new Socket({ fd, readable: true, writable: false });
+    // A command that goes on must not keep a closing engine.
+    this.#socket.unref();
     this.#socket.setEncoding("utf8");
     this.#socket.on("data", (chunk: string) => {
       this.#text += chunk;
