@@ -50,8 +50,6 @@ export async function launch(
   const startedAtMs = parts.clock.now();
   await driver.start(ctx, handle);
   await recorded;
-  reverter.commit();
-
   const started = parts.records.setState(
     id,
     {
@@ -67,6 +65,8 @@ export async function launch(
     },
     { durable: false },
   );
+  // Not before: what runs and can't be recorded (the disk is full) would be nobody's.
+  reverter.commit();
   parts.publish(started, "start");
   followRun(parts, started, handle, startedAtMs, onExit);
   return started;

@@ -185,7 +185,8 @@ async function readJson(route: Route, request: FastifyRequest): Promise<unknown>
 }
 
 /** Every error of the API leaves here: Docker's `{"message"}`, with Berth's code and hint beside it. */
-function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply, log: Logger): void {
+function sendError(thrown: unknown, request: FastifyRequest, reply: FastifyReply, log: Logger): void {
+  const error = isDiskFull(thrown) ? apiErrors.API_DISK_FULL({ reason: messageOf(thrown) }, { cause: thrown }) : thrown;
   const known = error instanceof BerthError ? error : undefined;
   const status = known?.status ?? statusOf(error);
   const fields = { method: request.method, url: request.originalUrl, error: messageOf(error), cause: causes(error) };
@@ -207,6 +208,12 @@ function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply,
   const extra =
     known === undefined ? {} : { code: known.code, ...(known.hint === undefined ? {} : { hint: known.hint }) };
   sendJson(reply, { message: messageOf(error), ...extra });
+}
+
+/** A plain error of the file system: a full disk can be met wherever a file or a directory is made. */
+function isDiskFull(error: unknown): boolean {
+  if (error instanceof BerthError || !(error instanceof Error) || !("code" in error)) return false;
+  return error.code === "ENOSPC" || error.code === "EDQUOT";
 }
 
 /** Whether the work was given up because nobody waits for its answer any more. */

@@ -12,6 +12,12 @@ export const apiErrors = defineErrors({
     message: (p: { version: string; maximum: string }) =>
       `client version ${p.version} is too new. Maximum supported API version is ${p.maximum}`,
   },
+  /** Wherever the disk was full that no room has an error of its own for. */
+  API_DISK_FULL: {
+    status: 507,
+    message: (p: { reason: string }) => p.reason,
+    hint: () => "free some space, e.g. by removing unused images, and try again; containers run on meanwhile",
+  },
   API_PAGE_NOT_FOUND: { status: 404, message: () => "page not found" },
   API_INVALID_PARAMETER: {
     status: 400,

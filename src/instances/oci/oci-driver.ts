@@ -196,6 +196,9 @@ class OciDriver implements Driver {
       return exec;
     } catch (error) {
       this.#execs.delete(name);
+      // Ended under it, with all that an exec needs: that is the reason, not what the runtime made of it.
+      if (!this.#host.processes.isAlive(task.init))
+        throw driverErrors.TASK_NOT_RUNNING({ id: task.id }, { cause: error });
       throw error;
     }
   }
