@@ -142,7 +142,10 @@ async function change(
 ): Promise<void> {
   const key = `container ${name}`;
   const began = performance.now();
-  await client.become(key, states, () => client.call("POST", `/containers/${name}/${verb}`, { query }), between);
+  const post = () => client.call("POST", `/containers/${name}/${verb}`, { query });
+  // A network is not kept by a container that does not run, in Docker neither: it may have been pruned or removed.
+  const refusals = states.includes("running") && client.specs.get(name)?.network === true ? [404] : [];
+  if (!(await client.attempt(refusals, () => client.become(key, states, post, between)))) return;
   // A monitor that dies as soon as it has done its work takes its container along.
   const isFragile = states.includes("running") && client.world.conditions.since(began).has("runtime fails");
   if (isFragile) client.facts.doubt(key, "stopped:*");
