@@ -7,6 +7,7 @@ import { DiskReserve } from "./disk-reserve.ts";
 import { stateErrors } from "./errors.ts";
 import { LogFlusher } from "./log-flusher.ts";
 import { migrations } from "./migrations.ts";
+import { preallocate } from "./preallocate.ts";
 import type { Collection, Journal, OpenJournalEntry, Store } from "./store.ts";
 
 /**
@@ -47,6 +48,7 @@ class SqliteStore implements Store {
     this.#delete = this.#db.prepare("DELETE FROM records WHERE collection = ? AND id = ?");
     this.journal = new SqliteJournal(this.#db, (work) => this.transaction(work));
     reserve.fill();
+    preallocate(this.#db, path);
   }
 
   collection<T>(name: string, schema: TSchema): Collection<T> {

@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Logger } from "../../base/logger.ts";
 import { background, type OpContext, withTimeout } from "../../base/op-context.ts";
@@ -256,6 +257,7 @@ class OciDriver implements Driver {
       ctx.log.info({ id }, "removed what a killed engine had left of a container");
       removed.push(id);
     }
+    await removeConsoleSockets(runRoot);
     return removed;
   }
 
@@ -291,6 +293,13 @@ class OciDriver implements Driver {
     const { root } = this.#monitors().runtime;
     await this.#host.cgroups.kill(ctx, cgroupPath);
     await removeTraces(ctx, this.#host, { id, dir, cgroupPath, roots: [root] });
+  }
+}
+
+/** conmon makes a directory for the socket that a terminal is handed over by, and leaves it when it is killed before that. */
+async function removeConsoleSockets(runRoot: string): Promise<void> {
+  for (const name of await namesIn(runRoot)) {
+    if (name.startsWith("conmon-term.")) await rm(join(runRoot, name), { recursive: true, force: true });
   }
 }
 
