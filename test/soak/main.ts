@@ -15,7 +15,7 @@ for (const name of ["SIGINT", "SIGTERM"] as const) process.on(name, () => ending
 
 const log = (line: string) => console.log(`${new Date().toISOString().slice(11, 19)} ${line}`);
 log(`seed ${values.seed}, ${values.minutes} minutes, ${values.clients} clients`);
-const { faults, trace, rounds, kills, steps } = await soak({
+const { faults, rounds, kills, steps } = await soak({
   minutes: Number(values.minutes),
   seed: Number(values.seed),
   clients: Number(values.clients),
@@ -25,7 +25,6 @@ const { faults, trace, rounds, kills, steps } = await soak({
 });
 if (faults.length === 0) log(`clean: ${rounds} rounds, ${kills} kills, ${steps} steps, seed ${values.seed}`);
 else {
-  console.log([...trace, "", ...faults].join("\n"));
   log(`FOUND ${faults.length} faults with --seed ${values.seed} --clients ${values.clients}`);
   process.exitCode = 1;
 }

@@ -135,7 +135,8 @@ export class Rounds {
     let isOver = false;
     const over = new AbortController();
     const windows = new DisposableStack();
-    const working = clients.map((client) => client.run(chooseStep, () => isOver));
+    const isFound = () => clients.some(({ complaints }) => complaints.length > 0);
+    const working = clients.map((client) => client.run(chooseStep, () => isOver || isFound()));
     const troubles = [
       plan.runtime ? this.#breakPrograms(windows, over.signal) : undefined,
       plan.registry ? this.#breakRegistry(windows, over.signal) : undefined,

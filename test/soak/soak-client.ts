@@ -38,8 +38,6 @@ export interface Step {
   readonly work: (client: SoakClient) => Promise<void>;
 }
 
-const policyStates = ["running", "restarting", "stopped:*"];
-
 /** Longer than anything takes here, also beside a runtime that hangs. */
 const hangsAfterMs = 90_000;
 const keptSteps = 60;
@@ -74,21 +72,24 @@ export class SoakClient {
     this.ports = options.ports;
   }
 
-  /** Containers that something outside of the engine has ended and a policy may start again at any time: until when. */
+  /** Containers that may change by themselves, since something outside of the engine did something to them: until when. */
   readonly #unsteady = new Map<string, number>();
 
   get facts(): Facts {
     return this.world.facts;
   }
 
-  /** From now on for a while it may run, or be about to, or have given up. */
+  /** From now on for a while it may end; with a policy it may run, or be about to, or have given up. */
   unsettle(name: string): void {
-    if (this.specs.get(name)?.restart === "no") return;
     this.#unsteady.set(name, performance.now() + 30_000);
-    this.facts.doubt(`container ${name}`, ...policyStates);
+    this.facts.doubt(`container ${name}`, ...(this.hasPolicy(name) ? ["running", "restarting"] : []), "stopped:*");
   }
 
-  /** Whether a policy may be at work on it. */
+  hasPolicy(name: string): boolean {
+    return this.specs.get(name)?.restart !== "no";
+  }
+
+  /** Whether it may end, or be started by its policy, at any moment. */
   isUnsteady(name: string): boolean {
     return (this.#unsteady.get(name) ?? 0) > performance.now();
   }
@@ -97,7 +98,7 @@ export class SoakClient {
   doubtPolicies(): void {
     for (const name of this.specs.keys()) {
       const states = this.facts.possible(`container ${name}`);
-      if (states.size > 1 || !states.has("absent")) this.unsettle(name);
+      if (this.hasPolicy(name) && (states.size > 1 || !states.has("absent"))) this.unsettle(name);
     }
   }
 
@@ -168,7 +169,7 @@ export class SoakClient {
   }
 
   #addComplaint(text: string): void {
-    this.complaints.push(`${this.name}: ${text} [${this.trace.slice(-4).join(" | ")}]`);
+    this.complaints.push(`${this.name}: ${text} \n    ${this.trace.slice(-16).join("\n    ")}`);
   }
 
   note(text: string): void {

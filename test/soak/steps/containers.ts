@@ -20,7 +20,11 @@ export async function containerStep(client: SoakClient): Promise<void> {
   const key = `container ${name}`;
   const state = client.facts.certain(key) ?? (await look(client, key));
   if (state === "absent") return await create(client, name);
-  if (state === "running") return await useRunning(client, name);
+  if (state === "running") {
+    // What may end at any moment may have ended by now.
+    await client.attempt(client.isUnsteady(name) ? [409] : [], () => useRunning(client, name));
+    return;
+  }
   if (state === "paused") return await usePaused(client, name);
   if (state === "created" || state.startsWith("stopped:")) return await useStopped(client, name);
   // On its way ("restarting"): it is looked at again.
@@ -148,7 +152,7 @@ async function change(
   if (!(await client.attempt(refusals, () => client.become(key, states, post, between)))) return;
   // A monitor that dies as soon as it has done its work takes its container along.
   const isFragile = states.includes("running") && client.world.conditions.since(began).has("runtime fails");
-  if (isFragile) client.facts.doubt(key, "stopped:*");
+  if (isFragile) client.unsettle(name);
 }
 
 const stopped = ["stopped:3", "stopped:137"];
@@ -186,9 +190,9 @@ async function killProcess(client: SoakClient, name: string, which: "container" 
 async function endWith(client: SoakClient, name: string, state: string, work: () => Promise<void>): Promise<void> {
   const key = `container ${name}`;
   client.facts.doubt(key, state);
-  client.unsettle(name);
+  if (client.hasPolicy(name)) client.unsettle(name);
   await work();
-  if (client.isUnsteady(name)) return;
+  if (client.hasPolicy(name)) return;
   await client.call("POST", `/containers/${name}/wait`, { query: { condition: "not-running" } });
   client.facts.know(key, state);
 }
