@@ -36,9 +36,11 @@ export async function pruneImages(
     if (room.leases.isHeld(imageLease(image.id))) continue;
     const isDangling = image.tags.length === 0 && room.images.children(image.id).length === 0;
     if (users(image.id).length > 0 || !(all || isDangling) || !filters.every((accepts) => accepts(image))) continue;
-    // A parent goes with its last child, not before.
-    if (image.tags.length === 0 && room.images.children(image.id).length > 0) continue;
-    for (const name of image.tags.length === 0 ? [image.id] : image.tags.map(familiar)) {
+    // Digests count as names: an image that has but those of several repositories is not removed by its id.
+    const names = [...image.tags, ...image.repoDigests].map(familiar);
+    // A parent without a name goes with its last child, not before.
+    if (names.length === 0 && room.images.children(image.id).length > 0) continue;
+    for (const name of names.length === 0 ? [image.id] : names) {
       try {
         const { removed, bytes } = await remover.remove(ctx, name, { force: false, noPrune: false });
         deleted.push(...removed);
