@@ -3,7 +3,7 @@
  * fails, and everything must be whole again. WALK_SEED repeats a choice, WALK_SECONDS makes it longer.
  */
 import { expect, it } from "vitest";
-import { seededRandom } from "../support/kill-model.ts";
+import { SeededRandom } from "../soak/seeded-random.ts";
 import { type Mode, operations, type Step, walkOperation } from "../support/failpoint-walk/walk.ts";
 import type { Hit } from "../support/failpoint-walk/world.ts";
 
@@ -13,10 +13,10 @@ const seconds = Number(process.env["WALK_SECONDS"] ?? 90);
 const stepsEach = 4;
 
 it("is whole again whichever effect the engine died in front of", { timeout: (seconds + 180) * 1000 }, async () => {
-  const random = seededRandom(seed);
+  const random = new SeededRandom(seed);
   const pick = <T>(items: readonly T[], count: number): readonly T[] =>
     items
-      .map((item) => ({ item, place: random() }))
+      .map((item) => ({ item, place: random.next() }))
       .sort((a, b) => a.place - b.place)
       .slice(0, count)
       .map(({ item }) => item);
