@@ -63,21 +63,24 @@ async function benchmark(options: BenchOptions): Promise<void> {
     engines: await Promise.all(engines.map(describeEngine)),
   };
   const results = new Results();
-  for (const subject of options.cases) {
-    say(`${subject.name}: ${subject.about}`);
-    await runCase(subject, engines, {
-      rounds: options.rounds,
-      results,
-      say,
-      bench: { berth, directory, signal: interrupted.signal, buildx: options.buildx !== undefined },
-    });
-  }
-
   const names = engines.map(({ name }) => name);
-  process.stdout.write(`${markdownTable(results, names)}\n`);
+  try {
+    for (const subject of options.cases) {
+      say(`${subject.name}: ${subject.about}`);
+      await runCase(subject, engines, {
+        rounds: options.rounds,
+        results,
+        say,
+        bench: { berth, directory, signal: interrupted.signal, buildx: options.buildx !== undefined },
+      });
+    }
+  } finally {
+    // Also of a run that was ended early: what was measured is worth keeping.
+    process.stdout.write(`${markdownTable(results, names)}\n`);
+    if (options.json !== undefined)
+      await writeFile(options.json, `${JSON.stringify({ ...facts, ...results.toJSON() })}\n`);
+  }
   if (options.write !== undefined) await writeFile(options.write, markdownReport(results, facts));
-  if (options.json !== undefined)
-    await writeFile(options.json, `${JSON.stringify({ ...facts, ...results.toJSON() })}\n`);
   if (before !== undefined) {
     process.stdout.write(`\n${changesTable(compareRuns(results, before, "berth", names.slice(1)))}\n`);
   }

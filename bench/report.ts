@@ -43,8 +43,8 @@ ${failureNotes(results)}
 function failureNotes({ failures }: Results): string {
   if (failures.length === 0) return "";
   const counted = new Map<string, number>();
-  for (const { metric, engine, reason } of failures) {
-    const line = `- ${metric} on ${engine}: ${reason.replaceAll(/\s+/g, " ").slice(0, 300)}`;
+  for (const { subject, engine, reason } of failures) {
+    const line = `- ${subject} on ${engine}: ${reason.replaceAll(/\s+/g, " ").slice(0, 300)}`;
     counted.set(line, (counted.get(line) ?? 0) + 1);
   }
   return `\nFailed:\n${[...counted].map(([line, count]) => (count === 1 ? line : `${line} (${count} times)`)).join("\n")}\n`;

@@ -4,7 +4,8 @@ import type { Metric } from "./metric.ts";
 export type Samples = readonly (number | undefined)[];
 
 export interface Failure {
-  readonly metric: string;
+  /** Name of the case: what it would have recorded is not known. */
+  readonly subject: string;
   readonly engine: string;
   readonly reason: string;
 }
@@ -34,8 +35,8 @@ export class Results {
     samples[round] = value;
   }
 
-  fail(metric: string, engine: string, reason: string): void {
-    this.#failures.push({ metric, engine, reason });
+  fail(subject: string, engine: string, reason: string): void {
+    this.#failures.push({ subject, engine, reason });
   }
 
   samples(metric: string, engine: string): Samples {
@@ -71,7 +72,7 @@ export class Results {
         }
       }
     }
-    for (const { metric, engine, reason } of saved.failures) results.fail(metric, engine, reason);
+    for (const { subject, engine, reason } of saved.failures) results.fail(subject, engine, reason);
     return results;
   }
 }

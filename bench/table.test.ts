@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { compareRuns } from "./compare.ts";
 import type { Metric } from "./metric.ts";
 import { duration } from "./metric.ts";
+import { markdownReport } from "./report.ts";
 import { Results } from "./results.ts";
 import { turns } from "./rounds.ts";
 import { markdownTable, verdict } from "./table.ts";
@@ -58,16 +59,29 @@ describe("markdownTable", () => {
     ]);
   });
 
-  it("says that a peer failed, instead of leaving it blank", () => {
-    const made = results(start, { berth: [40] });
-    made.fail("start", "docker", "it is broken");
-    expect(markdownTable(made, ["berth", "docker"])).toContain("| failed |");
-  });
-
   it("is the same after the samples went through a file", () => {
     const made = results(start, { berth: [40, 42], docker: [100, 105] });
     const again = Results.fromJSON(JSON.parse(JSON.stringify(made)) as ReturnType<Results["toJSON"]>);
     expect(markdownTable(again, ["berth", "docker"])).toBe(markdownTable(made, ["berth", "docker"]));
+  });
+});
+
+describe("markdownReport", () => {
+  it("says what failed, once, and on which engine", () => {
+    const made = results(start, { berth: [40] });
+    for (let times = 0; times < 2; times++) made.fail("pull", "podman", "no\nTLS");
+    const machine = {
+      cpu: "one",
+      cpus: 2,
+      memoryGiB: 4,
+      kernel: "6.1",
+      system: "Debian",
+      cgroups: "v2",
+      load: [0],
+      dockerClient: "28",
+    };
+    const report = markdownReport(made, { command: "--rounds 1", date: "2026-01-01", rounds: 1, machine, engines: [] });
+    expect(report).toContain("\nFailed:\n- pull on podman: no TLS (2 times)\n");
   });
 });
 

@@ -48,11 +48,7 @@ function holds(value: number, bound: number, better: Metric["better"]): boolean 
 
 function cell(results: Results, metric: Metric, engine: string): string {
   const summary = summarize(results.values(metric.id, engine));
-  if (summary === undefined) {
-    return results.failures.some((failure) => failure.engine === engine && metric.id.startsWith(failure.metric))
-      ? "failed"
-      : "";
-  }
+  if (summary === undefined) return "";
   const { median, lowerQuartile, upperQuartile } = summary;
   const spread = summary.count === 1 ? "" : ` (${figure(lowerQuartile)}–${figure(upperQuartile)})`;
   return `${figure(median)} ${metric.unit}${spread}`;
