@@ -129,6 +129,7 @@ export function createBuildService(dependencies: BuildDependencies): Recoverable
     print: ProgressSink,
   ): Promise<void> => {
     // An image that was asked for is listed, with or without a name.
+    const [first] = request.tags;
     if (image.intermediate) {
       const { config, layers, parentId } = image;
       await dependencies.images.create(ctx, {
@@ -136,6 +137,8 @@ export function createBuildService(dependencies: BuildDependencies): Recoverable
         layers,
         intermediate: false,
         ...(parentId === undefined ? {} : { parentId }),
+        // At once with its name: a killed engine leaves no nameless image to be listed.
+        ...(first === undefined ? {} : { reference: first }),
       });
     }
     print({ stream: `Successfully built ${shortId(image.id)}\n` });

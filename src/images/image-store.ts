@@ -110,6 +110,11 @@ export class ImageStore {
     this.#change(() => this.#records.delete(id));
   }
 
+  /** All changes of `work` in one transaction: an image is never there without the names that it was to have. */
+  atOnce<T>(work: () => T): T {
+    return this.#change(work);
+  }
+
   #setNames(id: string, { tag, repoDigest }: NewNames): TagChange {
     if (repoDigest !== undefined) this.#addRepoDigest(id, repoDigest);
     return tag === undefined ? { image: this.#mustGet(id), previous: undefined } : this.#setTag(id, tag);

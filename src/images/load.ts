@@ -35,15 +35,17 @@ async function loadOne(
 ): Promise<ImageRecord> {
   const { images, events } = room;
   const existing = images.get(image.id);
-  if (existing === undefined || !(await isComplete(room, existing))) await storeOne(ctx, room, image, progress);
+  const nameIt = () => image.tags.map((tag) => ({ tag, ...images.name(image.id, { tag: formatReference(tag) }) }));
+  const changes =
+    existing === undefined || !(await isComplete(room, existing))
+      ? await storeOne(ctx, room, image, nameIt, progress)
+      : images.atOnce(nameIt);
 
-  let record = images.resolve(image.id);
-  for (const tag of image.tags) {
-    const change = images.name(image.id, { tag: formatReference(tag) });
-    record = change.image;
+  const record = images.resolve(image.id);
+  for (const { tag, previous } of changes) {
     const name = formatFamiliar(tag);
-    if (change.previous !== undefined) {
-      const { id } = change.previous;
+    if (previous !== undefined) {
+      const { id } = previous;
       progress({ stream: `The image ${name} already exists, renaming the old one with ID ${id} to empty string\n` });
     }
     progress({ stream: `Loaded image: ${name}\n` });
@@ -53,7 +55,14 @@ async function loadOne(
   return record;
 }
 
-async function storeOne(ctx: OpContext, room: ImageRoom, image: ArchivedImage, progress: ProgressSink): Promise<void> {
+/** Stores the image and gives it its names in one transaction. */
+async function storeOne<T>(
+  ctx: OpContext,
+  room: ImageRoom,
+  image: ArchivedImage,
+  nameIt: () => T,
+  progress: ProgressSink,
+): Promise<T> {
   const { images, leases, unpacker, garbage } = room;
   const chains = chainIds(image.config.rootfs.diff_ids);
   using lease = await leases.hold([...chains, image.manifest.digest]);
@@ -65,7 +74,10 @@ async function storeOne(ctx: OpContext, room: ImageRoom, image: ArchivedImage, p
       { layers: [...image.layers], config },
       ({ diffId }, current, total) => report(diffId, current, total),
     );
-    images.put({ id, config, manifest, layers, size, intermediate: false });
+    return images.atOnce(() => {
+      images.put({ id, config, manifest, layers, size, intermediate: false });
+      return nameIt();
+    });
   } catch (error) {
     lease[Symbol.dispose]();
     await garbage.collect(cleanupContext(ctx), { blobs: [image.manifest.digest], chains });

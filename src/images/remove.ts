@@ -51,12 +51,23 @@ export class ImageRemover {
     refOrId: string,
     options: { readonly force: boolean; readonly noPrune: boolean },
   ): Promise<Removal> {
-    const image = this.#room.images.resolve(refOrId);
+    const { images } = this.#room;
+    const image = images.resolve(refOrId);
     const removed: RemovedImage[] = [];
     const byId = isIdPrefix(image.id, refOrId);
-    if (byId) this.#untagById(image, options.force, removed);
-    else if (this.#untagByName(image, refOrId, options.force, removed)) return { removed, bytes: 0 };
-    const bytes = await this.#delete(ctx, image.id, { ...options, quiet: !byId }, removed);
+    // Names and records at once: a killed engine leaves all of them, or none.
+    const deleted = images.atOnce(() => {
+      if (byId) this.#untagById(image, options.force, removed);
+      else if (this.#untagByName(image, refOrId, options.force, removed)) return [];
+      return this.#delete(image.id, { ...options, quiet: !byId }, removed);
+    });
+    let bytes = 0;
+    for (const each of deleted) {
+      removed.push({ deleted: each.id });
+      const collected = await this.#room.garbage.collect(ctx, contentOf(each));
+      for (const layer of collected.layers) removed.push({ deleted: layer });
+      bytes += collected.bytes;
+    }
     return { removed, bytes };
   }
 
@@ -94,31 +105,26 @@ export class ImageRemover {
     this.#untagAll(image, removed);
   }
 
-  /** Deletes the image and, quietly, the parents that it kept. Returns the bytes that were freed. */
-  async #delete(
-    ctx: OpContext,
+  /** Deletes the image's record and, quietly, those of the parents that it kept. Returns what was deleted, the image first. */
+  #delete(
     id: string,
     options: { readonly force: boolean; readonly noPrune: boolean; readonly quiet: boolean },
     removed: RemovedImage[],
-  ): Promise<number> {
-    const { images, events, garbage } = this.#room;
+  ): readonly ImageRecord[] {
+    const { images, events } = this.#room;
     const image = images.get(id);
-    if (image === undefined) return 0;
+    if (image === undefined) return [];
     const conflict = this.#conflict(image, options.force ? HARD : ALL);
     if (conflict !== undefined) {
       const dangling = referencesOf(image).length === 0 && images.children(id).length === 0;
-      if (options.quiet && (!dangling || conflict.used)) return 0;
+      if (options.quiet && (!dangling || conflict.used)) return [];
       throw conflictError(image, conflict);
     }
     this.#untagAll(image, removed);
     images.delete(id);
     events.changed("delete", image);
-    removed.push({ deleted: id });
-    const collected = await garbage.collect(ctx, contentOf(image));
-    for (const layer of collected.layers) removed.push({ deleted: layer });
-    if (options.noPrune || image.parentId === undefined) return collected.bytes;
-    const ofParents = await this.#delete(ctx, image.parentId, { force: false, noPrune: false, quiet: true }, removed);
-    return collected.bytes + ofParents;
+    if (options.noPrune || image.parentId === undefined) return [image];
+    return [image, ...this.#delete(image.parentId, { force: false, noPrune: false, quiet: true }, removed)];
   }
 
   #untagAll(image: ImageRecord, removed: RemovedImage[]): void {

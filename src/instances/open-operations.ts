@@ -16,7 +16,9 @@ export type OpenOperation =
   /** Applies the limits of its record. */
   | "instance.update"
   /** Thaws it. */
-  | "instance.commit";
+  | "instance.commit"
+  /** Removes its anonymous volumes with it. */
+  | "instance.remove";
 
 /** Notes the operation. Nothing of it outlives a power cut, which takes all that runs: no need to wait for the disk. */
 export function beginOperation(parts: Parts, kind: OpenOperation, id: string): Disposable {
@@ -29,6 +31,16 @@ export function interruptedRestarts(parts: Parts): ReadonlySet<string> {
   const ids = new Set(openEntries(parts, "instance.restart").map(({ subject }) => subject));
   for (const id of ids) parts.lives.of(id).restarting = parts.records.get(id) !== undefined;
   return ids;
+}
+
+/** Ids of the instances that were being removed with their anonymous volumes. */
+export function interruptedRemovals(parts: Parts): ReadonlySet<string> {
+  return new Set(openEntries(parts, "instance.remove").map(({ subject }) => subject));
+}
+
+/** They are gone, or marked dead. */
+export function endInterruptedRemovals(parts: Parts, ids: ReadonlySet<string>): void {
+  for (const entry of openEntries(parts, "instance.remove")) if (ids.has(entry.subject)) endEntry(parts, entry);
 }
 
 /** They have been started again, or can't be. */

@@ -1,4 +1,5 @@
 import type { OpContext } from "../base/op-context.ts";
+import { Reverter } from "../base/reverter.ts";
 import { instanceErrors } from "./errors.ts";
 import { driverOf, type Parts } from "./parts.ts";
 import { isActive, resolveInstance } from "./resolve.ts";
@@ -11,8 +12,13 @@ export async function pauseInstance(parts: Parts, ctx: OpContext, nameOrId: stri
   if (state.status === "restarting") throw instanceErrors.RESTARTING({ id });
   if (state.status === "paused") throw instanceErrors.ALREADY_PAUSED({ id });
   if (state.status !== "running" || state.handle === null) throw instanceErrors.NOT_RUNNING({ id });
-  await driverOf(parts, spec).pause(ctx, state.handle);
+  const driver = driverOf(parts, spec);
+  const { handle } = state;
+  await using reverter = new Reverter(ctx);
+  reverter.add("thaw it", (ctx) => driver.resume(ctx, handle));
+  await driver.pause(ctx, handle);
   parts.publish(parts.records.setState(id, { status: "paused" }, { durable: false }), "pause");
+  reverter.commit();
 }
 
 /** See {@link InstanceService.resume}. */

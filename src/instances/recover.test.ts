@@ -1,6 +1,8 @@
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
+import { failpoints } from "../host/failpoints.ts";
+import type { InstanceRecord } from "../schema/instance.ts";
 import { TestEngine } from "./fake/test-engine.ts";
 
 describe("an engine that was killed", () => {
@@ -27,6 +29,55 @@ describe("an engine that was killed", () => {
     engine.images.onUnpack = () => engine.snapshots.lostLayers.clear();
     await engine.service.start(engine.ctx, id);
     expect(engine.service.resolve(id).state.status).toBe("running");
+  });
+
+  it("starts again what was stopped to be restarted, --rm or not", async () => {
+    await using engine = new TestEngine();
+    const id = await engine.run(["sleep", "100"], { autoRemove: true });
+    engine.store.journal.begin("instance.restart", id, {});
+    await engine.service.close();
+    engine.machine.task(id).finish(137);
+    await engine.machine.task(id).exited;
+    await engine.restart();
+    await vi.waitFor(() => expect(engine.store.journal.open()).toEqual([]));
+    expect(engine.service.resolve(id).state.status).toBe("running");
+  });
+
+  it("removes anonymous volumes with what was being removed with them", async () => {
+    await using engine = new TestEngine();
+    const volume = {
+      type: "volume" as const,
+      name: "",
+      target: "/data",
+      readOnly: false,
+      anonymous: true,
+      noCopy: true,
+    };
+    const id = await engine.create(["true"], { mounts: [volume] });
+    expect(engine.volumes.volumes.size).toBe(1);
+    failpoints.arm("directory.remove=fail");
+    await expect(engine.service.remove(engine.ctx, id, { force: false, volumes: true })).rejects.toThrow("EIO");
+    failpoints.arm("");
+    expect(engine.store.journal.open()).toEqual([]);
+    engine.service.resolve(id);
+    engine.store.journal.begin("instance.remove", id, {});
+    engine.store.collection<InstanceRecord>("instances").put(id, {
+      ...engine.service.resolve(id),
+      state: { ...engine.service.resolve(id).state, status: "removing" },
+    });
+    await engine.restart();
+    expect(engine.volumes.volumes.size).toBe(0);
+    expect(engine.store.journal.open()).toEqual([]);
+  });
+
+  it("thaws what was frozen for a commit", async () => {
+    await using engine = new TestEngine();
+    const id = await engine.run(["sleep", "100"]);
+    await engine.service.pause(engine.ctx, id);
+    engine.store.journal.begin("instance.commit", id, {});
+    await engine.restart();
+    expect(engine.service.resolve(id).state.status).toBe("running");
+    expect(engine.store.journal.open()).toEqual([]);
   });
 
   it("keeps paused ones paused", async () => {

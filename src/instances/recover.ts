@@ -12,7 +12,14 @@ import type { InstanceRecord } from "../schema/instance.ts";
 import { createJournalKind, removeOwnVolume } from "./create.ts";
 import type { Recovered, TaskExit } from "./driver.ts";
 import { recordMissedExit, resumeRun, startByPolicy } from "./lifecycle.ts";
-import { endInterruptedRestarts, endOperations, finishOperations, interruptedRestarts } from "./open-operations.ts";
+import {
+  endInterruptedRemovals,
+  endInterruptedRestarts,
+  endOperations,
+  finishOperations,
+  interruptedRemovals,
+  interruptedRestarts,
+} from "./open-operations.ts";
 import { cgroupParent, driverOf, isThrowAway, type Parts } from "./parts.ts";
 import { isActive } from "./resolve.ts";
 import { removeStopped } from "./remove.ts";
@@ -39,6 +46,7 @@ type Fate =
 export async function recoverInstances(parts: Parts, ctx: OpContext): Promise<void> {
   await undoHalfMade(parts, ctx);
   const restarting = interruptedRestarts(parts);
+  const withVolumes = interruptedRemovals(parts);
   const found = await inParallel(parts.records.all(), async (record): Promise<Found> => {
     return { record, fate: await fateOf(parts, ctx, record) };
   });
@@ -52,8 +60,10 @@ export async function recoverInstances(parts: Parts, ctx: OpContext): Promise<vo
   await collectOrphans(parts, ctx, new Set(running.map(({ id }) => id)));
   for (const { record, fate } of found) {
     if (fate.kind === "ended") await recordMissedExit(parts, ctx, record.id, fate.exit);
-    if (fate.kind === "goes") await tryTo(ctx, record.id, "remove", () => finishRemoval(parts, ctx, record));
+    if (fate.kind === "goes")
+      await tryTo(ctx, record.id, "remove", () => finishRemoval(parts, ctx, record, withVolumes));
   }
+  endInterruptedRemovals(parts, withVolumes);
   await settleResting(parts, ctx, found, restarting);
 }
 
@@ -209,13 +219,18 @@ async function removeUnknownDirs(
   }
 }
 
-async function finishRemoval(parts: Parts, ctx: OpContext, record: InstanceRecord): Promise<void> {
+async function finishRemoval(
+  parts: Parts,
+  ctx: OpContext,
+  record: InstanceRecord,
+  withVolumes: ReadonlySet<string>,
+): Promise<void> {
   const { handle } = record.state;
   if (handle !== null) await driverOf(parts, record.spec).destroy(ctx, handle);
   for (const mount of record.spec.mounts) {
     if (mount.type === "volume") await parts.volumes.unmount(ctx, mount.name, record.id);
   }
-  await removeStopped(parts, ctx, record, { volumes: isThrowAway(record.spec) });
+  await removeStopped(parts, ctx, record, { volumes: isThrowAway(record.spec) || withVolumes.has(record.id) });
 }
 
 /** `--rm` instances that no engine will end any more go; those whose policy says so are started, dependants last. */

@@ -6,6 +6,7 @@ import { anonymousVolumes } from "./anonymous-volumes.ts";
 import { instanceErrors } from "./errors.ts";
 import type { Durability } from "./instance-records.ts";
 import type { WaitResult } from "./instance-service.ts";
+import { beginOperation } from "./open-operations.ts";
 import { dataDir, isThrowAway, type Parts, runDir } from "./parts.ts";
 import { isActive, resolveInstance } from "./resolve.ts";
 import { killAndWait } from "./stop.ts";
@@ -61,22 +62,26 @@ export async function removeStopped(
 ): Promise<void> {
   const { id, spec, state } = record;
   const durability = { durable: !isThrowAway(spec) };
-  if (options.filesLater === true && !(options.volumes && anonymousVolumes(spec).length > 0)) {
+  const withVolumes = options.volumes && anonymousVolumes(spec).length > 0;
+  if (options.filesLater === true && !withVolumes) {
     forgetInstance(parts, record, { exitCode: state.exitCode, error: "" }, { durable: false });
     parts.background.run(`remove the files of ${id}`, () => removeFiles(parts, ctx, record));
     if (durability.durable) await parts.store.flush();
     return;
   }
-  parts.records.setState(id, { status: "removing" }, durability);
+  using _operation = parts.store.transaction(() => {
+    parts.records.setState(id, { status: "removing" }, durability);
+    return withVolumes ? beginOperation(parts, "instance.remove", id) : undefined;
+  }, durability);
   try {
     await removeFiles(parts, ctx, record);
     if (options.volumes) await removeAnonymousVolumes(parts, ctx, record);
+    forgetInstance(parts, record, { exitCode: state.exitCode, error: "" }, durability);
   } catch (error) {
     const reason = messageOf(error);
     parts.records.setState(id, { status: "dead", error: reason });
     throw instanceErrors.REMOVE_FAILED({ name: record.name, reason }, { cause: error });
   }
-  forgetInstance(parts, record, { exitCode: state.exitCode, error: "" }, durability);
 }
 
 /** The last act: record and name go, and whoever waited for that hears of it. */

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { BindResult } from "./bind-test.ts";
+import { failpoints } from "../host/failpoints.ts";
 import { collide, PortLeases } from "./port-leases.ts";
 import { PortAllocator, type PortRequest } from "./ports.ts";
 
@@ -110,6 +111,15 @@ describe("host ports", () => {
     expect(leased()).toEqual([]);
     host.clear();
     expect(numbers(await ports.allocate(request("b", ["", 80], ["", 81], ["", 82])))).toEqual([80, 81, 82]);
+  });
+
+  it("are all given back when the lease of one of them can't be written", async () => {
+    const { ports } = engine("a");
+    failpoints.arm("file.write#2=fail");
+    await expect(ports.allocate(request("one", ["10.0.0.1", 80], ["10.0.0.1", 81]))).rejects.toThrow("EIO");
+    failpoints.arm("");
+    expect(leased()).toEqual([]);
+    expect(numbers(await ports.allocate(request("two", ["10.0.0.1", 80], ["10.0.0.1", 81])))).toEqual([80, 81]);
   });
 
   it("go to one of two set-ups at the same time", async () => {

@@ -222,16 +222,29 @@ class LocalVolumes implements VolumeService {
     const { name } = volume;
     // Never through a mount: a device's files are not ours to delete.
     await this.#unmountDevice(ctx, volume);
-    const { store } = this.#options;
+    const { store, log } = this.#options;
     const entry = store.transaction(() => {
       this.#volumes.delete(name);
       this.#holders.delete(name);
       return store.journal.begin(removeJournalKind, name, {});
     });
+    await using reverter = new Reverter(ctx);
+    // Or the next volume of this name would find these files.
+    reverter.add("keep the volume", () =>
+      store.transaction(() => {
+        this.#volumes.put(name, volume);
+        entry.end();
+      }),
+    );
     const removed = await this.#moveAway(name);
-    store.transaction(() => entry.end(), { durable: false });
-    this.#announce("destroy", name, {});
-    await rm(removed, { recursive: true, force: true });
+    reverter.commit();
+    try {
+      store.transaction(() => entry.end(), { durable: false });
+      this.#announce("destroy", name, {});
+      await rm(removed, { recursive: true, force: true });
+    } catch (error) {
+      log.warn({ volume: name, error: messageOf(error) }, "a removed volume's files go with the next start");
+    }
   }
 
   /** Out of sight, in one step, under a name that the next start deletes. */

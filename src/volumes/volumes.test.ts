@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { InProcessRoots } from "../archive/fake/in-process-roots.ts";
 import { silentLogger } from "../base/logger.ts";
 import { background } from "../base/op-context.ts";
+import { failpoints } from "../host/failpoints.ts";
 import { FakeHost } from "../host/fake/fake-host.ts";
 import { EventBus } from "../state/events.ts";
 import { MemoryStore } from "../state/fake/memory-store.ts";
@@ -37,7 +38,10 @@ describe("local volumes", () => {
       log: silentLogger,
     });
   });
-  afterEach(() => rmSync(dataRoot, { recursive: true, force: true }));
+  afterEach(() => {
+    failpoints.arm("");
+    rmSync(dataRoot, { recursive: true, force: true });
+  });
 
   it("makes a directory, once", async () => {
     const volume = await volumes.create(ctx, request({ name: "data", labels: { a: "b" } }));
@@ -47,6 +51,24 @@ describe("local volumes", () => {
     expect(events.recent().map(({ action, actorId, attributes }) => [action, actorId, attributes])).toEqual([
       ["create", "data", { driver: "local" }],
     ]);
+  });
+
+  it("stays as it was when it can't be moved away: the next of its name must not find its files", async () => {
+    const { mountpoint } = await volumes.create(ctx, request({ name: "data" }));
+    writeFileSync(join(mountpoint, "kept"), "");
+    failpoints.arm("file.rename#1=fail");
+    await expect(volumes.remove(ctx, "data", false)).rejects.toThrow("EIO");
+    expect(volumes.get("data")).toBeDefined();
+    expect(store.journal.open()).toEqual([]);
+    await volumes.remove(ctx, "data", false);
+    expect(readdirSync(join(dataRoot, "volumes"))).toEqual([]);
+  });
+
+  it("belongs to the instance it was made for until somebody else asks for it", async () => {
+    expect(await volumes.create(ctx, request({ name: "data", madeFor: "one" }))).toMatchObject({ madeFor: "one" });
+    expect((await volumes.create(ctx, request({ name: "data", madeFor: "one" }))).madeFor).toBe("one");
+    expect((await volumes.create(ctx, request({ name: "data" }))).madeFor).toBeUndefined();
+    expect(volumes.get("data")?.madeFor).toBeUndefined();
   });
 
   it("names an anonymous volume with 64 digits", async () => {

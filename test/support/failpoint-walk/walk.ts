@@ -138,7 +138,7 @@ class Walker {
     } else if (!world.engine.alive) throw new Error(`the engine died: ${world.engine.log().slice(-1500)}`);
     else await world.arm("");
 
-    const state = await this.#operation.state(world);
+    const state = await this.#operation.state(world, mode);
     if (refusal === undefined && state === "before") faults.push("it was acknowledged, and has not been done");
     if (state === "before") faults.push(...(await differences(prepared, world)));
     if (refusal !== undefined && !reached) faults.push(`it was refused for no reason: ${refusal}`);
