@@ -1,9 +1,9 @@
 import { existsSync } from "node:fs";
-import { rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Logger } from "../../base/logger.ts";
 import { background, type OpContext, withTimeout } from "../../base/op-context.ts";
 import { Reverter } from "../../base/reverter.ts";
+import { rm } from "../../host/files.ts";
 import type { Host } from "../../host/host.ts";
 import type { DriverHandle } from "../../schema/instance.ts";
 import type { ResourceSpec, ResourceUsage } from "../../schema/resources.ts";
