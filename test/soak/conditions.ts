@@ -47,7 +47,8 @@ export interface SeenError {
 const signatures: Readonly<Partial<Record<Condition, RegExp>>> = {
   "runtime fails":
     /OCI runtime|(create|start|exec|kill|restore|signal|update) task|runtime|conmon|monitor|did not end within|ended (at once|before)/i,
-  "disk full": /no space left|disk (is )?full|ENOSPC/i,
+  // A build's own command meets the full disk by itself, and says so by its code.
+  "disk full": /no space left|disk (is )?full|ENOSPC|returned a non-zero code/i,
   "registry fails":
     /registry|unexpected status|cannot reach|ECONN|socket hang up|wrong content|content has|transfer|manifest|terminated/i,
 };
