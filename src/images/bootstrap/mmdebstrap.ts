@@ -1,10 +1,11 @@
 import { Socket } from "node:net";
 import { createInterface } from "node:readline";
 import { Readable } from "node:stream";
-import type { OpContext } from "../../base/op-context.ts";
+import { cleanupContext, type OpContext } from "../../base/op-context.ts";
+import type { Child, Processes } from "../../host/host.ts";
+import { endSession } from "../../host/process/end-session.ts";
 import { writeTarEntries } from "../tar-writer.ts";
 import { entriesBefore } from "./root-overlay.ts";
-import type { Child, Processes } from "../../host/host.ts";
 
 export interface MmdebstrapRun {
   /** The root file system's tar. Fails at its end when mmdebstrap failed. */
@@ -89,11 +90,14 @@ export async function startMmdebstrap(
     tar: Readable.from(whole(child, output, complaints, options), { objectMode: false }),
     stop: async () => {
       output.destroy();
-      if (!processes.isAlive(child.identity)) return;
-      processes.signal(child.identity, SIGTERM);
-      const timer = setTimeout(() => processes.signal(child.identity, SIGKILL), CLEANUP_MS);
-      await child.exited;
-      clearTimeout(timer);
+      if (processes.isAlive(child.identity)) {
+        processes.signal(child.identity, SIGTERM);
+        const timer = setTimeout(() => processes.signal(child.identity, SIGKILL), CLEANUP_MS);
+        await child.exited;
+        clearTimeout(timer);
+      }
+      // What it ran in a chroot may outlive it, and write on into a directory that is being removed.
+      await endSession(cleanupContext(ctx), processes, child.identity);
     },
   };
 }

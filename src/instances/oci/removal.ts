@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { messageOf } from "../../base/errors.ts";
 import type { OpContext } from "../../base/op-context.ts";
 import type { Host, ProcessIdentity } from "../../host/host.ts";
+import { endSession } from "../../host/process/end-session.ts";
 import { isMissing, readMonitor, removeDirectory } from "./bundle.ts";
 
 const SIGKILL = 9;
@@ -32,18 +33,9 @@ export async function removeUnknown(ctx: OpContext, host: Host, traces: Traces):
   const monitor = await readMonitor(traces.dir, traces.id);
   // Before its container: it could still be making one. What the runtime has forked is in the monitor's session until it is in the
   // container's control group, and is found in one or the other.
-  if (monitor !== undefined) await endSession(ctx, host, monitor);
+  if (monitor !== undefined) await endSession(ctx, host.processes, monitor);
   await host.cgroups.kill(ctx, traces.cgroupPath);
   await removeTraces(ctx, host, traces);
-}
-
-async function endSession(ctx: OpContext, host: Host, leader: ProcessIdentity): Promise<void> {
-  // Nobody else can have this session while the leader is alive; once it has ended, its pid is not given out while members are left.
-  const ended = !host.processes.isAlive(leader);
-  if (ended && host.processes.identify(leader.pid) !== undefined) return;
-  for (const member of [leader, ...host.processes.sessionOf(leader.pid)]) {
-    if (host.processes.signal(member, SIGKILL)) await host.processes.waitGone(member, ctx.signal);
-  }
 }
 
 /** A monitor ends by itself soon after its container; one that does not is ended. */
