@@ -62,7 +62,7 @@ export class NetworkCatalog {
     reverter.add("journal", () => entry.end());
     store.transaction(() => records.networks.put(network.id, network), { durable: false });
     reverter.add("record", () => records.networks.delete(network.id));
-    reverter.add("bridge", (ctx) => bridges.lower(ctx, network));
+    reverter.add("bridge and run directory", (ctx) => this.#takeAway(ctx, network));
     await bridges.raise(ctx, [network]);
     store.transaction(() => entry.end());
     reverter.commit();
