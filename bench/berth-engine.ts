@@ -5,6 +5,7 @@ import { mkdir, mkdtemp, realpath, rm } from "node:fs/promises";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Processes } from "../src/host/host.ts";
 import { MeasuredEngine } from "./measured-engine.ts";
 
 const program = new URL("../bin/berth", import.meta.url).pathname;
@@ -14,6 +15,7 @@ export interface BerthOptions {
   /** Where its private directory is made. On the file system that the peers use, or the comparison is not fair. */
   readonly directory: string;
   readonly dockerConfig: string;
+  readonly processes: Pick<Processes, "run">;
   /** Further flags of `berth daemon`. */
   readonly flags: readonly string[];
 }
@@ -37,6 +39,7 @@ export class BerthEngine implements AsyncDisposable {
       name: "berth",
       host: `unix://${this.#socket}`,
       dockerConfig: options.dockerConfig,
+      processes: options.processes,
       berth: { runRoot: this.runRoot },
     });
   }

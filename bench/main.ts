@@ -2,6 +2,8 @@
 import { mkdir, mkdtemp, readFile, realpath, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { messageOf } from "../src/base/errors.ts";
+import { silentLogger } from "../src/base/logger.ts";
+import { createLinuxHost } from "../src/host/linux-host.ts";
 import { busyboxArchive } from "../test/support/busybox-image.ts";
 import { BerthEngine } from "./berth-engine.ts";
 import { changesTable, compareRuns } from "./compare.ts";
@@ -40,12 +42,13 @@ async function benchmark(options: BenchOptions): Promise<void> {
   const directory = await mkdtemp(join(await realpath(options.directory), "berth-bench-files-"));
   cleanup.defer(async () => await rm(directory, { recursive: true, force: true }));
   const dockerConfig = await clientConfiguration(directory, options.buildx);
+  const { processes } = cleanup.adopt(await createLinuxHost({ log: silentLogger }), (host) => host.close());
   const berth = cleanup.use(
-    await BerthEngine.start({ directory: options.directory, dockerConfig, flags: options.daemonFlags }),
+    await BerthEngine.start({ directory: options.directory, dockerConfig, processes, flags: options.daemonFlags }),
   );
   const engines = [
     berth.measured,
-    ...options.peers.map(({ name, host }) => cleanup.use(new MeasuredEngine({ name, host, dockerConfig }))),
+    ...options.peers.map(({ name, host }) => cleanup.use(new MeasuredEngine({ name, host, dockerConfig, processes }))),
   ];
   const archive = await busyboxArchive({ tags: [smallImage] });
   for (const engine of engines) {

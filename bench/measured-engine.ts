@@ -1,12 +1,16 @@
-import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { Readable } from "node:stream";
 import { BerthError } from "../src/base/errors.ts";
+import { background } from "../src/base/op-context.ts";
 import { EngineClient, readAll } from "../src/client/engine-client.ts";
+import type { Processes } from "../src/host/host.ts";
 import { enginePids } from "./engine-processes.ts";
 
 /** Old enough for every engine with a Docker API (Podman serves 1.41). */
 const commonApiVersion = "1.41";
+
+/** For the longest command, a cold build on a slow engine. */
+const clientTimeoutMs = 600_000;
 
 /** The name under which every engine gets the small image. */
 export const smallImage = "berth-bench:small";
@@ -17,6 +21,8 @@ export interface MeasuredEngineOptions {
   readonly host: string;
   /** A configuration directory for the client of its own: no proxies, credentials and contexts of the user. */
   readonly dockerConfig: string;
+  /** Starts the client by posix_spawn: a fork's cost, which grows with the benchmark's memory, would be added to every figure. */
+  readonly processes: Pick<Processes, "run">;
   readonly berth?: { readonly runRoot: string };
 }
 
@@ -46,12 +52,12 @@ export class MeasuredEngine implements Disposable {
 
   /** Runs the docker client to its end and answers what it printed. Throws what it said when it fails. */
   async docker(...words: readonly string[]): Promise<string> {
-    return (await this.#client(words, true)).stdout;
+    return (await this.#client(words)).stdout;
   }
 
   /** Runs the docker client and answers the milliseconds from before its start to its end. */
   async timeDocker(...words: readonly string[]): Promise<number> {
-    return (await this.#client(words, false)).ms;
+    return (await this.#client(words)).ms;
   }
 
   /** Loads an archive of images through the API. */
@@ -98,40 +104,27 @@ export class MeasuredEngine implements Disposable {
     this.api[Symbol.dispose]();
   }
 
-  async #client(
-    words: readonly string[],
-    keepOutput: boolean,
-  ): Promise<{ readonly ms: number; readonly stdout: string }> {
-    const { promise, resolve, reject } = Promise.withResolvers<{ ms: number; stdout: string }>();
+  async #client(words: readonly string[]): Promise<{ readonly ms: number; readonly stdout: string }> {
     const started = performance.now();
-    const child = spawn("docker", [...words], {
+    const { code, stdout, stderr } = await this.#options.processes.run(background(), {
+      argv: ["docker", ...words],
       env: {
-        ...process.env,
+        ...definedOnly(process.env),
         DOCKER_HOST: this.host,
         DOCKER_CONFIG: this.#options.dockerConfig,
         DOCKER_CLI_HINTS: "false",
         DOCKER_BUILDKIT: "0",
       },
-      stdio: ["ignore", keepOutput ? "pipe" : "ignore", "pipe"],
+      timeoutMs: clientTimeoutMs,
     });
-    let ms = 0;
-    let stdout = "";
-    let stderr = "";
-    child.stdout?.setEncoding("utf8").on("data", (chunk: string) => {
-      stdout += chunk;
-    });
-    child.stderr?.setEncoding("utf8").on("data", (chunk: string) => {
-      stderr += chunk;
-    });
-    child.once("error", reject);
-    child.once("exit", () => {
-      ms = performance.now() - started;
-    });
-    child.once("close", (code) => {
-      if (code === 0) resolve({ ms, stdout });
-      else
-        reject(new Error(`docker ${words.join(" ")} on ${this.name}: exit code ${code}: ${stderr.trim().slice(-500)}`));
-    });
-    return await promise;
+    const ms = performance.now() - started;
+    if (code === 0) return { ms, stdout };
+    throw new Error(`docker ${words.join(" ")} on ${this.name}: exit code ${code}: ${stderr.trim().slice(-500)}`);
   }
+}
+
+function definedOnly(environment: NodeJS.ProcessEnv): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(environment).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
+  );
 }
