@@ -51,7 +51,15 @@ describe("OverlayMounts", () => {
     ]);
   });
 
-  it("detaches what is busy, and passes other failures on", async () => {
+  it("unmounts what was busy for a moment, without detaching it", async () => {
+    const host = new FakeHost();
+    let refusals = 3;
+    using _ = host.kernel.failWhen(({ op }) => (op === "unmount" && refusals-- > 0 ? "EBUSY" : undefined));
+    await new OverlayMounts(host.kernel).unmount(ctx, "/m");
+    expect(host.kernel.ops).toEqual([{ op: "unmount", target: "/m" }]);
+  });
+
+  it("detaches what stays busy, and passes other failures on", async () => {
     const host = new FakeHost();
     const mounts = new OverlayMounts(host.kernel);
     {

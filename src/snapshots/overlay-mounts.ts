@@ -1,11 +1,17 @@
 /** Mounting stacks of directories with overlayfs. */
 import { closeSync, openSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { backoffDelay } from "../base/backoff.ts";
 import type { OpContext } from "../base/op-context.ts";
 import { errnoOf } from "../host/errors.ts";
 import { rm } from "../host/files.ts";
 import type { Host } from "../host/host.ts";
 import type { MountOp } from "../host/kernel-ops.ts";
+
+/** Together about a second and a half. */
+const busyAttempts = 10;
+const busyDelay = { initialMs: 1, maxMs: 400, factor: 2.5 };
 
 /** mount(2) takes one page of options, with its terminator. */
 const MAX_OPTIONS = 4095;
@@ -60,15 +66,21 @@ export class OverlayMounts {
     }
   }
 
-  /** Unmounts; not mounted is no error. A mount that something still uses goes when its last user does. */
+  /**
+   * Unmounts; not mounted is no error. It is asked for again for a moment, since a process that is just being spawned has copies of
+   * all our descriptors until it becomes its program. A mount that something uses for longer goes when its last user does.
+   */
   async unmount(ctx: OpContext, target: string): Promise<void> {
-    try {
-      await this.#apply(ctx, { op: "unmount", target });
-    } catch (error) {
-      if (errnoOf(error) !== "EBUSY") throw error;
-      ctx.log.warn({ target }, "root file system is still in use: detaching it");
-      await this.#apply(ctx, { op: "unmount", target, detach: true });
+    for (let attempt = 0; attempt < busyAttempts; attempt++) {
+      try {
+        return await this.#apply(ctx, { op: "unmount", target });
+      } catch (error) {
+        if (errnoOf(error) !== "EBUSY") throw error;
+      }
+      await sleep(backoffDelay(busyDelay, attempt));
     }
+    ctx.log.warn({ target }, "root file system is still in use: detaching it");
+    await this.#apply(ctx, { op: "unmount", target, detach: true });
   }
 
   /** Targets of mounts at or below `prefix`, in mount order. */

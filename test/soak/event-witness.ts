@@ -38,11 +38,16 @@ export class EventWitness implements Disposable {
     this.#expected.push({ event, at: performance.now() });
   }
 
-  /** What did not come. An engine that lives gets some seconds for it. */
-  async missing(options: { readonly alive: boolean }): Promise<readonly string[]> {
-    const until = performance.now() + (options.alive ? 5000 : 0);
+  /**
+   * What did not come. An engine that lives gets some seconds for it; one that was told to end, at `endBegan`, sends no more events,
+   * though it finishes and answers the calls that are under way.
+   */
+  async missing(endBegan?: number): Promise<readonly string[]> {
+    const until = performance.now() + (endBegan === undefined ? 5000 : 0);
     const missing = () =>
-      this.#expected.filter(({ event, at }) => !this.#seen.has(event) && (options.alive || at < until - graceMs));
+      this.#expected.filter(
+        ({ event, at }) => !this.#seen.has(event) && (endBegan === undefined || at < endBegan - graceMs),
+      );
     while (missing().length > 0 && performance.now() < until) await sleep(50);
     const result = missing();
     this.#expected = [];

@@ -164,7 +164,7 @@ export class Rounds {
   async #compare(): Promise<void> {
     const { clients, keeper, world } = this.#o;
     const witness = world.witness;
-    if (witness !== undefined) this.faults.push(...(await witness.missing({ alive: true })));
+    if (witness !== undefined) this.faults.push(...(await witness.missing()));
     await Promise.all(clients.map((client) => client.once("verify", verify)));
     this.faults.push(...(await keeper.faults()), ...(await ownershipFaults(world.engine)));
     for (const client of clients) this.faults.push(...client.complaints.splice(0));
@@ -180,6 +180,7 @@ export class Rounds {
   async #end(how: "kill" | "stop"): Promise<void> {
     const { engine, witness } = this.#o.world;
     this.#kills++;
+    const began = performance.now();
     if (how === "kill") await engine.crash();
     else {
       const late = AbortSignal.timeout(stopLimitMs);
@@ -191,7 +192,7 @@ export class Rounds {
       }
     }
     if (witness !== undefined) {
-      this.faults.push(...(await witness.missing({ alive: false })));
+      this.faults.push(...(await witness.missing(began)));
       this.#events += witness.count;
       witness[Symbol.dispose]();
       this.#o.world.witness = undefined;

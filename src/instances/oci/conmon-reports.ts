@@ -3,6 +3,7 @@ import { Socket } from "node:net";
 import { Type } from "typebox";
 import { Check } from "typebox/value";
 import type { OpContext } from "../../base/op-context.ts";
+import { errnoOf } from "../../host/errors.ts";
 import { failpoints } from "../../host/failpoints.ts";
 
 /** What conmon says on a pipe, one JSON object a line: a pid or an exit code, or -1 with the runtime's words. */
@@ -77,10 +78,14 @@ export class GoPipe implements Disposable {
     this.#fd = fd;
   }
 
-  /** One byte into an empty pipe: never blocks. */
+  /** One byte into an empty pipe: never blocks. A conmon that is gone hears nothing: the end of its reports tells of that. */
   go(): void {
     if (failpoints.on) failpoints.beforeSync("process.conmon.go", `descriptor ${this.#fd}`);
-    writeSync(this.#fd, "\0");
+    try {
+      writeSync(this.#fd, "\0");
+    } catch (error) {
+      if (errnoOf(error) !== "EPIPE") throw error;
+    }
   }
 
   [Symbol.dispose](): void {
