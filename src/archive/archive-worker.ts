@@ -11,6 +11,7 @@ import { confineThread, linuxFileCalls } from "../host/confinement.ts";
 import { CreditWindow } from "./credit-window.ts";
 import { archiveErrors } from "./errors.ts";
 import { PortSource } from "./port-source.ts";
+import { spoolArchive } from "./tar-index.ts";
 import { TreeFiles } from "./tree-files.ts";
 import {
   decompress,
@@ -118,6 +119,8 @@ async function perform(id: number, call: WorkerCall, entry: Running): Promise<un
       return await pack(id, call, entry);
     case "extract":
       return await extract(id, call, entry);
+    case "spool":
+      return await spool(id, call, entry);
   }
 }
 
@@ -162,6 +165,15 @@ async function extract(id: number, call: Extract<WorkerCall, { method: "extract"
     call.source.kind === "fd" ? Readable.from(fileChunks(id, call.source.fd, signal, true)) : arriving(id, entry);
   try {
     return await extractChunks(files, call.request, decompress(source, compression));
+  } finally {
+    source.destroy();
+  }
+}
+
+async function spool(id: number, call: Extract<WorkerCall, { method: "spool" }>, entry: Running): Promise<unknown> {
+  const source = arriving(id, entry);
+  try {
+    return await spoolArchive(decompress(source, call.compression), call.fd);
   } finally {
     source.destroy();
   }

@@ -5,6 +5,7 @@
  */
 import type { Readable } from "node:stream";
 import type { OpContext } from "../base/op-context.ts";
+import type { IndexedMember } from "./tar-index.ts";
 
 export interface ConfinedRoots {
   /** Starts a worker confined to the directory `root`. Dispose it when done. */
@@ -24,6 +25,11 @@ export interface ConfinedRoot extends AsyncDisposable {
   ): Promise<void>;
   /** Unpacks a tar, see {@link ExtractRequest}. Errors name the entry: `ARCHIVE_ENTRY_REFUSED`, `ARCHIVE_TRUNCATED`, `ARCHIVE_TOO_LARGE`, `ARCHIVE_CORRUPT`. */
   extract(ctx: OpContext, request: ExtractRequest): Promise<ExtractResult>;
+  /**
+   * Writes an archive, decompressed, to a file as it comes, and tells its members; undefined when only unpacking the file
+   * can tell what it makes. Fails as {@link extract} does on what is no tar.
+   */
+  spool(ctx: OpContext, request: SpoolRequest): Promise<readonly IndexedMember[] | undefined>;
   /** A tar of `path` (a file, or a directory with everything below), deterministic, with owners, xattrs, sparse files and hard links. */
   pack(ctx: OpContext, request: PackRequest): Promise<Readable>;
   /** Everything below the directory `path`, parents before children, in byte order; no link is followed. */
@@ -90,6 +96,13 @@ export interface ExtractRequest {
   readonly covered?: readonly CoveredPlace[];
   /** Bytes of the source read so far. */
   readonly onProgress?: (bytesRead: number) => void;
+}
+
+export interface SpoolRequest {
+  /** Plain or compressed. */
+  readonly stream: Readable;
+  /** Open for writing, and the caller's to close. */
+  readonly fd: number;
 }
 
 /** A mount point that an extraction meets, whose members another extraction puts into what is mounted. */

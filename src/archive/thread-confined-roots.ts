@@ -18,10 +18,12 @@ import type {
   FileStat,
   ListedFile,
   PackRequest,
+  SpoolRequest,
 } from "./confined-root.ts";
 import { archiveErrors } from "./errors.ts";
 import { type Filters, filterThrough } from "./external-decompressor.ts";
 import { peek } from "./peek.ts";
+import type { IndexedMember } from "./tar-index.ts";
 import { type PooledThread, WorkerPool } from "./worker-pool.ts";
 import { WINDOW, type WorkerCall, type WorkerResults } from "./worker-protocol.ts";
 
@@ -231,15 +233,35 @@ class ThreadConfinedRoot implements ConfinedRoot {
     declared: Compression | "auto",
   ): Promise<ExtractResult> {
     const { source: _source, onProgress, compression: _compression, ...rest } = request;
+    const { chunks, compression } = await this.#decompressible(ctx, stream, declared);
+    const call = { method: "extract", source: { kind: "chunks" }, request: { ...rest, compression } } as const;
+    return this.#logged(ctx, await this.#feed(ctx, call, chunks, onProgress));
+  }
+
+  async spool(ctx: OpContext, request: SpoolRequest): Promise<readonly IndexedMember[] | undefined> {
+    const { chunks, compression } = await this.#decompressible(ctx, request.stream, "auto");
+    return await this.#feed(ctx, { method: "spool", compression, fd: request.fd }, chunks);
+  }
+
+  /** With what the worker can't decompress decompressed. */
+  async #decompressible(
+    ctx: OpContext,
+    stream: Readable,
+    declared: Compression | "auto",
+  ): Promise<{ readonly chunks: AsyncIterable<Buffer>; readonly compression: "none" | "gzip" | "zstd" }> {
     const { head, whole } = await peek(stream, MAGIC_BYTES);
     const found = declared === "auto" ? detectCompression(head) : declared;
-    const external = found === "bzip2" || found === "xz";
-    const chunks = external ? filterThrough(ctx, this.#parts.filters, found, whole) : whole;
-    const call: WorkerCall = {
-      method: "extract",
-      source: { kind: "chunks" },
-      request: { ...rest, compression: external ? "none" : found },
-    };
+    if (found !== "bzip2" && found !== "xz") return { chunks: whole, compression: found };
+    return { chunks: filterThrough(ctx, this.#parts.filters, found, whole), compression: "none" };
+  }
+
+  /** A call that takes a stream piece by piece. */
+  async #feed<C extends WorkerCall>(
+    ctx: OpContext,
+    call: C,
+    chunks: AsyncIterable<Buffer>,
+    onProgress?: (bytes: number) => void,
+  ): Promise<WorkerResults[C["method"]]> {
     const window = new CreditWindow(WINDOW);
     const running = await this.#begin(ctx, call, { onCredit: () => window.give() });
     const ended = running.result.finally(() => window.close());
@@ -263,7 +285,7 @@ class ThreadConfinedRoot implements ConfinedRoot {
     // A broken source is the cause of what the worker then complains about.
     if (pumping.status === "rejected") throw pumping.reason;
     if (result.status === "rejected") throw result.reason;
-    return this.#logged(ctx, result.value);
+    return result.value;
   }
 
   async #call<C extends WorkerCall>(
@@ -347,6 +369,8 @@ function reach(call: WorkerCall): void {
   switch (call.method) {
     case "extract":
       return failpoints.beforeSync("archive.extract", call.request.into);
+    case "spool":
+      return failpoints.beforeSync("archive.extract", "spool");
     case "makeDirectories":
       return failpoints.beforeSync("archive.make-directories", call.path);
     case "remove":

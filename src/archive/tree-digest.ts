@@ -17,8 +17,30 @@ export interface TreeDigestOptions {
 /** Bytes of a file read at a time. */
 const CHUNK = 256 << 10;
 
+/** A tree to digest: files, or what an archive says of them. */
+export interface DigestedTree {
+  lstat(path: string): TreeStat | undefined;
+  readdir(path: string): readonly string[];
+  readlink(path: string): string;
+  xattrs(path: string): ReadonlyMap<string, Uint8Array>;
+  /** SHA-256 of a file's first `size` bytes, hexadecimal; pauses after each piece. */
+  contentDigest(path: string, size: number): Generator<void, string, void>;
+}
+
+/** The tree of files themselves. */
+export function digestedFiles(files: TreeFiles): DigestedTree {
+  const buffer = Buffer.allocUnsafe(CHUNK);
+  return {
+    lstat: (path) => files.lstat(path),
+    readdir: (path) => files.readdir(path),
+    readlink: (path) => files.readlink(path),
+    xattrs: (path) => files.xattrs(path),
+    contentDigest: (path, size) => contentDigest(files, path, size, buffer),
+  };
+}
+
 /** Pauses after each file and each piece of a large one; returns the digest as hexadecimal. */
-export function* digestTree(files: TreeFiles, options: TreeDigestOptions): Generator<void, string, void> {
+export function* digestTree(files: DigestedTree, options: TreeDigestOptions): Generator<void, string, void> {
   const { path } = options;
   const stat = files.lstat(path);
   if (stat === undefined) throw archiveErrors.PATH_NOT_FOUND({ path: fromBinary(path) });
@@ -31,13 +53,12 @@ export function* digestTree(files: TreeFiles, options: TreeDigestOptions): Gener
 
 class TreeDigester {
   readonly hash: Hash = createHash("sha256");
-  readonly #files: TreeFiles;
+  readonly #files: DigestedTree;
   readonly #options: TreeDigestOptions;
-  readonly #buffer = Buffer.allocUnsafe(CHUNK);
   /** First name of each file that has several, by identity. */
   readonly #firstNames = new Map<string, string>();
 
-  constructor(files: TreeFiles, options: TreeDigestOptions) {
+  constructor(files: DigestedTree, options: TreeDigestOptions) {
     this.#files = files;
     this.#options = options;
   }
@@ -56,10 +77,12 @@ class TreeDigester {
     const linked = stat.links > 1 && stat.kind !== "directory";
     const first = linked ? this.#firstNames.get(stat.identity) : undefined;
     if (linked && first === undefined) this.#firstNames.set(stat.identity, name);
-    // It states the content's size, so that one file's end can't pass for the next one's beginning.
     this.hash.update(`${JSON.stringify(this.#describe(path, name, stat, first))}\n`);
     if (stat.kind === "directory") yield* this.children(path, name);
-    else if (stat.kind === "file" && first === undefined) yield* this.#content(path, stat.size);
+    else if (stat.kind === "file" && first === undefined && stat.size > 0) {
+      this.hash.update(`${yield* this.#files.contentDigest(path, stat.size)}\n`);
+      yield;
+    }
   }
 
   /** Everything but times; owners only when they are copied. */
@@ -87,21 +110,22 @@ class TreeDigester {
       .map(([name, value]) => [name, Buffer.from(value).toString("hex")] as const)
       .sort(([a], [b]) => (a < b ? -1 : 1));
   }
+}
 
-  *#content(path: string, size: number): Generator<void, void, void> {
-    const fd = size === 0 ? undefined : this.#files.open(path);
-    if (fd === undefined) return;
-    try {
-      for (let left = size; left > 0; ) {
-        const read = readSync(fd, this.#buffer, 0, Math.min(left, CHUNK), null);
-        if (read === 0) break;
-        this.hash.update(this.#buffer.subarray(0, read));
-        left -= read;
-        if (left > 0) yield;
-      }
-    } finally {
-      closeSync(fd);
+function* contentDigest(files: TreeFiles, path: string, size: number, buffer: Buffer): Generator<void, string, void> {
+  const fd = files.open(path);
+  if (fd === undefined) return "";
+  try {
+    const hash = createHash("sha256");
+    for (let left = size; left > 0; ) {
+      const read = readSync(fd, buffer, 0, Math.min(left, CHUNK), null);
+      if (read === 0) break;
+      hash.update(buffer.subarray(0, read));
+      left -= read;
+      if (left > 0) yield;
     }
-    yield;
+    return hash.digest("hex");
+  } finally {
+    closeSync(fd);
   }
 }

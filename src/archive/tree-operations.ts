@@ -16,7 +16,7 @@ import { archiveErrors } from "./errors.ts";
 import { components, resolvePath, walkDirectory } from "./path-walker.ts";
 import { fromBinary, NO_XATTRS, toBinary } from "./tar-entry.ts";
 import { TarParser } from "./tar-parser.ts";
-import { digestTree } from "./tree-digest.ts";
+import { digestedFiles, digestTree } from "./tree-digest.ts";
 import { type PackOptions, packTree } from "./tree-packer.ts";
 import { removeTree, type TreeFiles, type TreeStat } from "./tree-files.ts";
 import { TreeWriter } from "./tree-writer.ts";
@@ -135,7 +135,7 @@ export function packOptions(files: TreeFiles, request: PackRequest): PackOptions
 
 export function digestPath(files: TreeFiles, request: DigestRequest): Generator<void, string, void> {
   const { path, exclude } = packOptions(files, { ...request, semantics: "plain" });
-  return digestTree(files, { path, exclude, owners: request.owners });
+  return digestTree(digestedFiles(files), { path, exclude, owners: request.owners });
 }
 
 export function packPath(files: TreeFiles, request: PackRequest): Generator<Buffer, void, void> {

@@ -55,5 +55,6 @@ export class WorkerPool implements AsyncDisposable {
 type Kind = "short" | "extract" | "pack";
 
 function kindOf(method: WorkerCall["method"]): Kind {
+  if (method === "spool") return "extract"; // fed by a client as well
   return method === "extract" || method === "pack" ? method : "short";
 }

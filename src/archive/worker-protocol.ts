@@ -9,6 +9,7 @@ import type {
   ListedFile,
   PackRequest,
 } from "./confined-root.ts";
+import type { IndexedMember } from "./tar-index.ts";
 
 /**
  * An extraction's source as the worker sees it: an open descriptor, pieces that arrive as messages, or the port of a
@@ -36,6 +37,7 @@ export type WorkerCall =
         readonly compression: "none" | "gzip" | "zstd";
       };
     }
+  | { readonly method: "spool"; readonly compression: "none" | "gzip" | "zstd"; readonly fd: number }
   | { readonly method: "pack"; readonly request: PackRequest }
   | { readonly method: "list"; readonly path: string }
   | { readonly method: "diskUsage"; readonly paths: readonly string[] }
@@ -48,6 +50,7 @@ export interface WorkerResults {
   readonly makeDirectories: undefined;
   /** What could not be kept comes as notes for the log. */
   readonly extract: ExtractResult & { readonly notes: readonly string[] };
+  readonly spool: readonly IndexedMember[] | undefined;
   readonly pack: undefined;
   readonly list: readonly ListedFile[];
   readonly diskUsage: readonly number[];

@@ -90,7 +90,7 @@ export function createBuildService(dependencies: BuildDependencies): Recoverable
     cleanup.add("remove the build's directory", () => rm(directory, { recursive: true, force: true }));
 
     const context = await takeContext(ctx, parts, request, directory);
-    const trees = new SourceTrees(parts, directory, context.directory);
+    const trees = new SourceTrees(parts, directory, context.files);
     cleanup.add("close the source trees", () => trees[Symbol.asyncDispose]());
     const print = request.quiet ? noProgress : progress;
     using kept = new DisposableStack();

@@ -1,8 +1,10 @@
 /** Where COPY and ADD take files from: the build context, other stages and images, files made for the build. */
 import { basename, join } from "node:path";
-import type { ConfinedRoot, ConfinedRoots } from "../archive/confined-root.ts";
+import type { ConfinedRoots } from "../archive/confined-root.ts";
 import type { OpContext } from "../base/op-context.ts";
 import { mkdir, writeFile } from "../host/files.ts";
+import type { SpooledContext } from "./context/spooled-context.ts";
+import { type ListDirectory, listBelow, type ReadableRoot } from "./tree-paths.ts";
 import type { Snapshotter } from "../snapshots/snapshotter.ts";
 
 /**
@@ -10,36 +12,48 @@ import type { Snapshotter } from "../snapshots/snapshotter.ts";
  * are read-only views. So its directories may be listed from outside the wall, as long as no symbolic link is followed.
  */
 export interface SourceTree {
-  readonly root: ConfinedRoot;
-  /** The root's directory on the host. */
-  readonly directory: string;
+  readonly root: ReadableRoot;
+  readonly list: ListDirectory;
+  /** The root's directory on the host; a context that is still a tar is unpacked for it. */
+  directory(ctx: OpContext): Promise<string>;
   readonly kind: "context" | "image" | "made";
 }
+
+/** Where a build's context is: a directory on the host, or a tar. */
+export type ContextFiles =
+  | { readonly kind: "directory"; readonly directory: string }
+  | { readonly kind: "tar"; readonly tar: SpooledContext };
 
 /** Opens each tree once and keeps it for the rest of the build. */
 export class SourceTrees implements AsyncDisposable {
   readonly #parts: { readonly roots: ConfinedRoots; readonly snapshotter: Snapshotter };
   readonly #directory: string;
-  readonly #contextDirectory: string | undefined;
+  readonly #context: ContextFiles | undefined;
   readonly #opened = new Map<string, Promise<SourceTree>>();
   readonly #resources = new AsyncDisposableStack();
   #made = 0;
 
-  /** `directory` is the build's own; `contextDirectory` undefined is a build without a context. */
+  /** `directory` is the build's own; `context` undefined is a build without one. A tar is closed with the trees. */
   constructor(
     parts: { readonly roots: ConfinedRoots; readonly snapshotter: Snapshotter },
     directory: string,
-    contextDirectory: string | undefined,
+    context: ContextFiles | undefined,
   ) {
     this.#parts = parts;
     this.#directory = directory;
-    this.#contextDirectory = contextDirectory;
+    this.#context = context;
+    if (context?.kind === "tar") this.#resources.use(context.tar);
   }
 
   /** Undefined when the build has no context. */
   async context(ctx: OpContext): Promise<SourceTree | undefined> {
-    const directory = this.#contextDirectory;
-    if (directory === undefined) return undefined;
+    const context = this.#context;
+    if (context === undefined) return undefined;
+    if (context.kind === "tar") {
+      const { tar } = context;
+      return { root: tar, list: tar.list, directory: (ctx) => tar.directory(ctx), kind: "context" };
+    }
+    const { directory } = context;
     return await this.#once("context", () => this.#open(ctx, directory, "context"));
   }
 
@@ -70,7 +84,7 @@ export class SourceTrees implements AsyncDisposable {
 
   async #open(ctx: OpContext, directory: string, kind: SourceTree["kind"]): Promise<SourceTree> {
     const root = this.#resources.use(await this.#parts.roots.open(ctx, directory));
-    return { root, directory, kind };
+    return { root, list: listBelow(directory), directory: async () => directory, kind };
   }
 
   async #once(name: string, open: () => Promise<SourceTree>): Promise<SourceTree> {

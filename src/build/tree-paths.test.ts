@@ -6,7 +6,7 @@ import type { ConfinedRoot } from "../archive/confined-root.ts";
 import { background } from "../base/op-context.ts";
 import { IgnorePatterns } from "../dockerfile/dockerignore.ts";
 import { directoryRoots } from "./fake/directory-roots.ts";
-import { excludedPaths, hasWildcards, matchWildcards, resolvePath } from "./tree-paths.ts";
+import { excludedPaths, hasWildcards, listBelow, matchWildcards, resolvePath } from "./tree-paths.ts";
 
 let directory: string;
 let root: ConfinedRoot;
@@ -57,7 +57,7 @@ describe("matchWildcards", () => {
     ["*/", ["[x]", "a.txt", "absolute", "b.md", "dir", "loop", "other"]],
     ["none*", []],
   ])("%s is %j", async (pattern, expected) => {
-    expect(await matchWildcards(directory, pattern)).toEqual(expected);
+    expect(await matchWildcards(listBelow(directory), pattern)).toEqual(expected);
   });
 
   it("knows a wildcard when it is not escaped", () => {
@@ -83,6 +83,6 @@ describe("excludedPaths", () => {
     [["**/*.txt"], ["a.txt", "dir/a.txt", "dir/sub/c.txt", "other/d.txt"]],
     [[], []],
   ])("%j leaves out %j", async (patterns, expected) => {
-    expect([...(await excludedPaths(directory, new IgnorePatterns(patterns)))].sort()).toEqual(expected);
+    expect([...(await excludedPaths(listBelow(directory), "", new IgnorePatterns(patterns)))].sort()).toEqual(expected);
   });
 });

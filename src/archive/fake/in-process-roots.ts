@@ -7,10 +7,18 @@ import { Readable } from "node:stream";
 import type { OpContext } from "../../base/op-context.ts";
 import type { FileCalls } from "../../host/confinement.ts";
 import { detectCompression, MAGIC_BYTES } from "../compression.ts";
-import type { ConfinedRoot, ConfinedRoots, DigestRequest, ExtractRequest, PackRequest } from "../confined-root.ts";
+import type {
+  ConfinedRoot,
+  ConfinedRoots,
+  DigestRequest,
+  ExtractRequest,
+  PackRequest,
+  SpoolRequest,
+} from "../confined-root.ts";
 import { archiveErrors } from "../errors.ts";
 import { peek } from "../peek.ts";
 import { fsPath, type TarTime } from "../tar-entry.ts";
+import { spoolArchive } from "../tar-index.ts";
 import { TreeFiles, type TreeStat } from "../tree-files.ts";
 import { diskUsage } from "../tree-usage.ts";
 import {
@@ -89,6 +97,16 @@ class InProcessRoot implements ConfinedRoot {
       decompress(Readable.from(counted()), found),
     );
     return result;
+  }
+
+  async spool(ctx: OpContext, { stream, fd }: SpoolRequest) {
+    const { head, whole } = await peek(stream, MAGIC_BYTES);
+    const found = detectCompression(head);
+    if (found === "bzip2" || found === "xz") {
+      throw archiveErrors.ARCHIVE_COMPRESSION_UNSUPPORTED({ compression: found, program: found });
+    }
+    ctx.signal.throwIfAborted();
+    return await spoolArchive(decompress(Readable.from(whole), found), fd);
   }
 
   async pack(_ctx: OpContext, request: PackRequest) {

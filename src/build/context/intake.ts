@@ -1,5 +1,5 @@
-/** The build context: unpacked into the build's own directory, its Dockerfile read, ignored files taken out. */
-import { realpath } from "node:fs/promises";
+/** The build context: taken into the build's own directory, its Dockerfile read, ignored files taken out. */
+import { open, realpath } from "node:fs/promises";
 import { dirname, join, posix, relative } from "node:path";
 import type { Readable } from "node:stream";
 import type { ConfinedRoot, ConfinedRoots } from "../../archive/confined-root.ts";
@@ -8,13 +8,15 @@ import type { OpContext } from "../../base/op-context.ts";
 import { IgnorePatterns, readIgnoreFile } from "../../dockerfile/dockerignore.ts";
 import type { Dockerfile } from "../../dockerfile/instruction.ts";
 import { parseDockerfile } from "../../dockerfile/parse.ts";
-import { mkdir } from "../../host/files.ts";
+import { mkdir, rm } from "../../host/files.ts";
 import type { Host } from "../../host/host.ts";
 import type { BuildRequest } from "../build-service.ts";
 import { buildErrors } from "../errors.ts";
-import { excludedPaths } from "../tree-paths.ts";
+import type { ContextFiles } from "../source-trees.ts";
+import { excludedPaths, type ListDirectory, listBelow, resolvePath } from "../tree-paths.ts";
 import { isUrl, openUrl } from "./download.ts";
 import { cloneRepository, isGitUrl } from "./git.ts";
+import { SpooledContext } from "./spooled-context.ts";
 
 export interface IntakeParts {
   readonly roots: ConfinedRoots;
@@ -24,7 +26,7 @@ export interface IntakeParts {
 export interface BuildContext {
   readonly dockerfile: Dockerfile;
   /** Undefined when all there is is a Dockerfile. */
-  readonly directory: string | undefined;
+  readonly files: ContextFiles | undefined;
 }
 
 /** Reads the request's context into `directory`, which is the build's own. */
@@ -51,9 +53,40 @@ async function fromTar(
   dockerfile: string,
 ): Promise<BuildContext> {
   await using root = await parts.roots.open(ctx, target);
-  await unpack(ctx, root, tar);
-  return await readContext(ctx, root, target, dockerfile);
+  const spool = `${target}.tar`;
+  const members = await spoolTar(ctx, root, tar, spool);
+  if (members === undefined) {
+    await root.extract(ctx, { source: { path: spool }, compression: "none", into: "/", semantics: "plain" });
+    await rm(spool, { force: true });
+    return await readContext(ctx, root, target, dockerfile);
+  }
+  const spooled = await SpooledContext.open(parts, { tar: spool, unpackInto: target, members });
+  try {
+    const { text, path } = await readDockerfile(ctx, spooledReader(spooled), dockerfile);
+    const parsed = parseDockerfile(text, path);
+    for (const ignored of await ignoredPaths(ctx, spooledReader(spooled), spooled.list, path)) spooled.remove(ignored);
+    return { dockerfile: parsed, files: { kind: "tar", tar: spooled } };
+  } catch (error) {
+    await spooled[Symbol.asyncDispose]();
+    throw error;
+  }
 }
+
+/** As it came: an archive inside the context is nothing to be unpacked before a step asks for it. */
+async function spoolTar(ctx: OpContext, root: ConfinedRoot, stream: Readable, path: string) {
+  await using file = await open(path, "wx", 0o600);
+  return await root.spool(ctx, { stream, fd: file.fd });
+}
+
+/** Follows symbolic links, as the wall's own reading does. */
+function spooledReader(spooled: SpooledContext): Reader {
+  return {
+    readFile: async (ctx, path, maxBytes) =>
+      await spooled.readFile(ctx, (await resolvePath(ctx, spooled, path)).path, maxBytes),
+  };
+}
+
+type Reader = Pick<ConfinedRoot, "readFile">;
 
 /** Files that are ignored are not copied in the first place. */
 async function fromDirectory(
@@ -65,7 +98,7 @@ async function fromDirectory(
 ): Promise<BuildContext> {
   await using from = await parts.roots.open(ctx, source);
   const { text, path } = await readDockerfile(ctx, from, dockerfile);
-  const exclude = [...(await ignoredPaths(ctx, from, source, path)), ...(await ownPaths(source, target))];
+  const exclude = [...(await ignoredPaths(ctx, from, listBelow(source), path)), ...(await ownPaths(source, target))];
   await using root = await parts.roots.open(ctx, target);
   const tar = await from.pack(ctx, { path: "/", rename: "", semantics: "plain", exclude });
   try {
@@ -73,7 +106,7 @@ async function fromDirectory(
   } finally {
     tar.destroy();
   }
-  return { dockerfile: parseDockerfile(text, path), directory: target };
+  return { dockerfile: parseDockerfile(text, path), files: { kind: "directory", directory: target } };
 }
 
 /** A context that holds the engine's data must not be copied into itself without end. */
@@ -105,7 +138,7 @@ async function fromRemote(
     }
     const text = await readText(body);
     const name = posix.basename(new URL(remote).pathname) || "Dockerfile";
-    return { dockerfile: parseDockerfile(text, name), directory: undefined };
+    return { dockerfile: parseDockerfile(text, name), files: undefined };
   } finally {
     body.destroy();
   }
@@ -124,14 +157,14 @@ async function readContext(
 ): Promise<BuildContext> {
   const { text, path } = await readDockerfile(ctx, root, dockerfile);
   const parsed = parseDockerfile(text, path);
-  for (const ignored of await ignoredPaths(ctx, root, directory, path)) await root.remove(ctx, ignored);
-  return { dockerfile: parsed, directory };
+  for (const ignored of await ignoredPaths(ctx, root, listBelow(directory), path)) await root.remove(ctx, ignored);
+  return { dockerfile: parsed, files: { kind: "directory", directory } };
 }
 
 /** "Dockerfile" is also found as "dockerfile". */
 async function readDockerfile(
   ctx: OpContext,
-  root: ConfinedRoot,
+  root: Reader,
   name: string,
 ): Promise<{ readonly text: string; readonly path: string }> {
   const path = posix.normalize(name).replace(/^\/+/, "");
@@ -146,16 +179,16 @@ async function readDockerfile(
 /** By `<Dockerfile>.dockerignore`, else by `.dockerignore`. */
 async function ignoredPaths(
   ctx: OpContext,
-  root: ConfinedRoot,
-  directory: string,
+  root: Reader,
+  list: ListDirectory,
   dockerfile: string,
 ): Promise<readonly string[]> {
   const text =
     (await readOptional(ctx, root, `${dockerfile}.dockerignore`)) ?? (await readOptional(ctx, root, ".dockerignore"));
-  return text === undefined ? [] : await excludedPaths(directory, new IgnorePatterns(readIgnoreFile(text)));
+  return text === undefined ? [] : await excludedPaths(list, "", new IgnorePatterns(readIgnoreFile(text)));
 }
 
-async function readOptional(ctx: OpContext, root: ConfinedRoot, path: string): Promise<string | undefined> {
+async function readOptional(ctx: OpContext, root: Reader, path: string): Promise<string | undefined> {
   try {
     return Buffer.from(await root.readFile(ctx, path, maxTextBytes)).toString("utf8");
   } catch (error) {

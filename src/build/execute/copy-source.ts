@@ -82,7 +82,7 @@ async function findIn(
   if (cleaned === ".." || cleaned.startsWith("../")) {
     throw failed(instruction, `forbidden path outside the build context: ${source} ()`);
   }
-  const paths = hasWildcards(cleaned) ? await matchWildcards(tree.directory, cleaned) : [cleaned];
+  const paths = hasWildcards(cleaned) ? await matchWildcards(tree.list, cleaned) : [cleaned];
   const depth = pivot < 0 ? 0 : posix.normalize(source.slice(0, pivot)).split("/").filter(Boolean).length;
   const found: CopySource[] = [];
   // One after the other: each is read for its digest, and there may be thousands.
@@ -103,9 +103,7 @@ async function describeSource(
     throw failed(instruction, `${hint}stat ${posix.normalize(asked).replace(/\/$/, "")}: file does not exist`);
   }
   const isDirectory = stat.kind === "directory";
-  const exclude = isDirectory
-    ? await excludedPaths(posix.join(tree.directory, path), new IgnorePatterns(instruction.excludes))
-    : [];
+  const exclude = isDirectory ? await excludedPaths(tree.list, path, new IgnorePatterns(instruction.excludes)) : [];
   const parentWords = posix
     .normalize(asked)
     .split("/")

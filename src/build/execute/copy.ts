@@ -129,7 +129,7 @@ async function transfer(ctx: OpContext, copy: Copy, into: string, name: string):
 async function unpackArchive(ctx: OpContext, copy: Copy, into: string): Promise<boolean> {
   const { root, source, owner, mode } = copy;
   if (source.stat.kind !== "file") return false;
-  const path = posix.join(source.tree.directory, source.path);
+  const path = posix.join(await source.tree.directory(ctx), source.path);
   const archive = await isArchive(path);
   if (archive === "no") return false;
   try {

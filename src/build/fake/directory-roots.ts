@@ -25,9 +25,11 @@ import type {
   ExtractResult,
   FileStat,
   PackRequest,
+  SpoolRequest,
 } from "../../archive/confined-root.ts";
 import type { OpContext } from "../../base/op-context.ts";
 import { archiveErrors } from "../../archive/errors.ts";
+import type { IndexedMember } from "../../archive/tar-index.ts";
 import { InProcessRoots } from "../../archive/fake/in-process-roots.ts";
 
 export const directoryRoots: ConfinedRoots = {
@@ -80,6 +82,11 @@ class DirectoryRoot implements ConfinedRoot {
   async digest(ctx: OpContext, request: DigestRequest): Promise<string> {
     await using root = await new InProcessRoots().open(ctx, this.#directory);
     return await root.digest(ctx, request);
+  }
+
+  async spool(ctx: OpContext, request: SpoolRequest): Promise<readonly IndexedMember[] | undefined> {
+    await using root = await new InProcessRoots().open(ctx, this.#directory);
+    return await root.spool(ctx, request);
   }
 
   async list(): Promise<never> {

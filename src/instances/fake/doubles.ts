@@ -300,6 +300,7 @@ function plainRoot(base: string): ConfinedRoot {
     readFile: unused,
     makeDirectories: unused,
     extract: unused,
+    spool: unused,
     pack: async () => Readable.from([]),
     list: unused,
     diskUsage: async (_ctx, paths) => paths.map(() => 4096),
