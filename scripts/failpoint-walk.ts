@@ -1,5 +1,7 @@
 /**
- * Walks the failpoints: `npm run failpoints -- [--operation NAME]... [--point NAME[#K]]... [--mode die|fail] [--engines N]`.
+ * Walks the failpoints: `npm run failpoints -- [--operation NAME]... [--point NAME[#K]]... [--mode die|fail|die-again]
+ * [--again NAME[#K]]... [--engines N]`. With die-again the engine dies at three effects of each operation (or at those given), and again
+ * in front of each effect of its recovery (or those given with --again).
  * A line for each step and a summary; exit code 1 when there was a fault.
  */
 import { parseArgs } from "node:util";
@@ -11,6 +13,7 @@ const { values } = parseArgs({
   options: {
     operation: { type: "string", multiple: true, default: [] },
     point: { type: "string", multiple: true, default: [] },
+    again: { type: "string", multiple: true, default: [] },
     mode: { type: "string", multiple: true, default: ["die", "fail"] },
     engines: { type: "string", default: "2" },
     list: { type: "boolean", default: false },
@@ -18,8 +21,8 @@ const { values } = parseArgs({
 });
 
 const modes = values.mode.map((mode): Mode => {
-  if (mode === "die" || mode === "fail") return mode;
-  throw new Error(`--mode is die or fail, not ${mode}`);
+  if (mode === "die" || mode === "fail" || mode === "die-again") return mode;
+  throw new Error(`--mode is die, fail or die-again, not ${mode}`);
 });
 const known = operations.map(({ name }) => name);
 for (const name of values.operation) {
@@ -40,7 +43,11 @@ async function work(): Promise<void> {
     try {
       await walkOperation(operation, {
         modes,
-        choose: (_operation, _mode, hits) => hits.filter(isChosen),
+        choose: (hits, mode) => {
+          if (mode === "die-again" && values.point.length === 0) return spread(hits, 3);
+          return hits.filter((hit) => isNamed(hit, values.point));
+        },
+        chooseAgain: (hits) => hits.filter((hit) => isNamed(hit, values.again)),
         go: () => !interrupted,
         report,
       });
@@ -51,18 +58,26 @@ async function work(): Promise<void> {
   }
 }
 
-function isChosen({ point, number }: Hit): boolean {
-  return values.point.length === 0 || values.point.includes(point) || values.point.includes(`${point}#${number}`);
+function isNamed({ point, number }: Hit, names: readonly string[]): boolean {
+  return names.length === 0 || names.includes(point) || names.includes(`${point}#${number}`);
+}
+
+/** One of the middle of each of `count` equal parts. */
+function spread(hits: readonly Hit[], count: number): readonly Hit[] {
+  const middles = Array.from({ length: count }, (_, part) => Math.floor(((part + 0.5) * hits.length) / count));
+  return [...new Set(middles)].flatMap((place) => hits[place] ?? []);
 }
 
 function report(step: Step): void {
   steps.push(step);
-  const { operation, mode, hit, faults, reached, ms } = step;
+  const { operation, mode, hit, again, faults, reached, ms } = step;
   const mark = faults.length > 0 ? "FAULT" : reached ? "ok   " : "later";
-  process.stdout.write(
-    `${mark} ${operation} ${mode} ${hit.point}#${hit.number} ${hit.detail.slice(0, 110)} (${ms} ms)\n`,
-  );
+  process.stdout.write(`${mark} ${operation} ${mode} ${[hit, again].flatMap(tell).join(" and then ")} (${ms} ms)\n`);
   for (const fault of faults) process.stdout.write(`      ${fault}\n`);
+}
+
+function tell(hit: Hit | undefined): readonly string[] {
+  return hit === undefined ? [] : [`${hit.point}#${hit.number} ${hit.detail.slice(0, 110)}`];
 }
 
 await Promise.all(Array.from({ length: Number(values.engines) }, work));
@@ -73,9 +88,10 @@ const seconds = Math.round((performance.now() - begun) / 1000);
 process.stdout.write(
   `\n${steps.length} steps at ${points.size} failpoints in ${seconds} s: ${steps.filter(({ reached }) => !reached).length} not reached, ${faulty.length + broken.length} faults\n`,
 );
-for (const { operation, mode, hit } of faulty) {
+for (const { operation, mode, hit, again } of faulty) {
+  const second = again === undefined ? "" : ` --again ${again.point}#${again.number}`;
   process.stdout.write(
-    `  npm run failpoints -- --operation ${operation} --mode ${mode} --point ${hit.point}#${hit.number}\n`,
+    `  npm run failpoints -- --operation ${operation} --mode ${mode} --point ${hit.point}#${hit.number}${second}\n`,
   );
 }
 process.exitCode = faulty.length + broken.length === 0 ? 0 : 1;

@@ -42,6 +42,7 @@ const otherPoints = {
   "file.write": "write a whole file",
   "gate.open": "let a container that is created run its first instruction",
   "process.conmon": "start the monitor that has the runtime create a container",
+  "process.conmon.control": "tell a monitor the size of its terminal, or to open its log anew",
   "process.conmon.exec": "start the monitor of an exec",
   "process.conmon.go": "let a monitor that waits go on",
   "process.decompress": "start xz or bzip2 on an archive",

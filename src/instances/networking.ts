@@ -1,8 +1,10 @@
 import type { OpContext } from "../base/op-context.ts";
+import { Reverter } from "../base/reverter.ts";
 import type { InstanceNetworkSpec, InstanceRecord } from "../schema/instance.ts";
 import type { EndpointSpec, NetworkRecord } from "../schema/network.ts";
 import type { SandboxRecord } from "../network/network-service.ts";
 import { instanceErrors } from "./errors.ts";
+import { beginOperation } from "./open-operations.ts";
 import type { Parts } from "./parts.ts";
 import { resolveInstance } from "./resolve.ts";
 import { joinedInstance } from "./validate/namespaces.ts";
@@ -21,11 +23,17 @@ export async function connectInstance(
   const record = parts.records.require(id);
   refuseMix(record, joining);
   parts.networks.checkEndpoint(joining.id, endpoint);
-  if (hasSandbox(record)) recordSandbox(parts, id, await parts.networks.connect(ctx, id, joining.id, endpoint));
-  changeNetwork(parts, id, (present) => ({
+  const change = (present: InstanceNetworkSpec) => ({
     mode: present.mode === "" ? joining.spec.name : present.mode,
     endpoints: { ...present.endpoints, [joining.spec.name]: endpoint },
-  }));
+  });
+  if (!hasSandbox(record)) return changeNetwork(parts, id, change);
+  using operation = beginOperation(parts, "instance.network", id, { network: joining.id });
+  await using reverter = new Reverter(ctx);
+  const connected = await parts.networks.connect(ctx, id, joining.id, endpoint);
+  reverter.add("connection", async (ctx) => void (await parts.networks.disconnect(ctx, id, joining.id)));
+  recordAll(parts, id, connected, change, operation);
+  reverter.commit();
 }
 
 /** See {@link InstanceService.disconnect}. */
@@ -41,14 +49,35 @@ export async function disconnectInstance(
   using _ = await parts.locks.acquire(id);
   const record = parts.records.require(id);
   const { mode, endpoints } = record.spec.network;
-  if (hasSandbox(record)) recordSandbox(parts, id, await parts.networks.disconnect(ctx, id, networkId));
-  else if (!(spec.name in endpoints) && mode !== spec.name && !force) {
-    throw instanceErrors.NOT_CONNECTED({ network: spec.name, id });
+  if (!hasSandbox(record)) {
+    if (!(spec.name in endpoints) && mode !== spec.name && !force) {
+      throw instanceErrors.NOT_CONNECTED({ network: spec.name, id });
+    }
+    return changeNetwork(parts, id, without(spec.name));
   }
-  changeNetwork(parts, id, (present) => {
-    const { [spec.name]: _gone, ...rest } = present.endpoints;
-    return { mode: present.mode === spec.name ? (Object.keys(rest)[0] ?? "") : present.mode, endpoints: rest };
-  });
+  using operation = beginOperation(parts, "instance.network", id, { network: networkId });
+  await using reverter = new Reverter(ctx);
+  const left = await parts.networks.disconnect(ctx, id, networkId);
+  const endpoint = endpoints[spec.name] ?? { aliases: [] };
+  reverter.add("disconnection", async (ctx) => void (await parts.networks.connect(ctx, id, networkId, endpoint)));
+  recordAll(parts, id, left, without(spec.name), operation);
+  reverter.commit();
+}
+
+/** For a start that finds a connection half made or half taken away: it is no longer there. The instance runs. */
+export async function leaveNetwork(parts: Parts, ctx: OpContext, id: string, networkId: string): Promise<void> {
+  const { spec } = parts.networks.resolve(networkId);
+  await parts.networks.leave(ctx, id, networkId);
+  changeNetwork(parts, id, without(spec.name));
+}
+
+type NetworkChange = (network: InstanceNetworkSpec) => Pick<InstanceNetworkSpec, "mode" | "endpoints">;
+
+function without(name: string): NetworkChange {
+  return ({ mode, endpoints }) => {
+    const { [name]: _gone, ...rest } = endpoints;
+    return { mode: mode === name ? (Object.keys(rest)[0] ?? "") : mode, endpoints: rest };
+  };
 }
 
 /** Docker's rules on who may be where: the host's network and none are for nobody else, and not to be joined later. */
@@ -63,17 +92,24 @@ function hasSandbox(record: InstanceRecord): boolean {
   return record.state.status === "running" || record.state.status === "paused";
 }
 
-function changeNetwork(
+/** What a running instance is connected to, and is to be at its next start, and that the operation is over: in one commit. */
+function recordAll(
   parts: Parts,
   id: string,
-  change: (network: InstanceNetworkSpec) => Pick<InstanceNetworkSpec, "mode" | "endpoints">,
+  sandbox: SandboxRecord,
+  change: NetworkChange,
+  operation: Disposable,
 ): void {
+  parts.store.transaction(() => {
+    parts.records.setState(id, { endpoints: [...sandbox.endpoints], ports: [...sandbox.ports] });
+    changeNetwork(parts, id, change);
+    operation[Symbol.dispose]();
+  });
+}
+
+function changeNetwork(parts: Parts, id: string, change: NetworkChange): void {
   parts.records.update(id, (record) => {
     const network = { ...record.spec.network, ...change(record.spec.network) };
     return { ...record, spec: { ...record.spec, network } };
   });
-}
-
-function recordSandbox(parts: Parts, id: string, sandbox: SandboxRecord): void {
-  parts.records.setState(id, { endpoints: [...sandbox.endpoints], ports: [...sandbox.ports] }, { durable: false });
 }

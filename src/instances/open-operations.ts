@@ -17,12 +17,19 @@ export type OpenOperation =
   | "instance.update"
   /** Thaws it. */
   | "instance.commit"
+  /** Takes it out of the network, be it that it was joining or that it was leaving. */
+  | "instance.network"
   /** Removes its anonymous volumes with it. */
   | "instance.remove";
 
 /** Notes the operation. Nothing of it outlives a power cut, which takes all that runs: no need to wait for the disk. */
-export function beginOperation(parts: Parts, kind: OpenOperation, id: string): Disposable {
-  const entry = parts.store.transaction(() => parts.store.journal.begin(kind, id, {}), { durable: false });
+export function beginOperation(
+  parts: Parts,
+  kind: OpenOperation,
+  id: string,
+  details: Readonly<Record<string, unknown>> = {},
+): Disposable {
+  const entry = parts.store.transaction(() => parts.store.journal.begin(kind, id, details), { durable: false });
   return { [Symbol.dispose]: () => endEntry(parts, entry) };
 }
 
@@ -36,6 +43,20 @@ export function interruptedRestarts(parts: Parts): ReadonlySet<string> {
 /** Ids of the instances that were being removed with their anonymous volumes. */
 export function interruptedRemovals(parts: Parts): ReadonlySet<string> {
   return new Set(openEntries(parts, "instance.remove").map(({ subject }) => subject));
+}
+
+/** Ids of the networks that instances were joining or leaving, by the instance's id. */
+export function interruptedConnections(parts: Parts): ReadonlyMap<string, string> {
+  return new Map(
+    openEntries(parts, "instance.network").flatMap(({ subject, details: { network } }) =>
+      typeof network === "string" ? [[subject, network] as const] : [],
+    ),
+  );
+}
+
+/** It is out of the network, or has ended. */
+export function endInterruptedConnections(parts: Parts, ids: ReadonlySet<string>): void {
+  for (const entry of openEntries(parts, "instance.network")) if (ids.has(entry.subject)) endEntry(parts, entry);
 }
 
 /** They are gone, or marked dead. */

@@ -12,11 +12,14 @@ import type { InstanceRecord } from "../schema/instance.ts";
 import { createJournalKind, removeOwnVolume } from "./create.ts";
 import type { Recovered, TaskExit } from "./driver.ts";
 import { recordMissedExit, resumeRun, startByPolicy } from "./lifecycle.ts";
+import { leaveNetwork } from "./networking.ts";
 import {
+  endInterruptedConnections,
   endInterruptedRemovals,
   endInterruptedRestarts,
   endOperations,
   finishOperations,
+  interruptedConnections,
   interruptedRemovals,
   interruptedRestarts,
 } from "./open-operations.ts";
@@ -47,6 +50,7 @@ export async function recoverInstances(parts: Parts, ctx: OpContext): Promise<vo
   await undoHalfMade(parts, ctx);
   const restarting = interruptedRestarts(parts);
   const withVolumes = interruptedRemovals(parts);
+  const connections = interruptedConnections(parts);
   const found = await inParallel(parts.records.all(), async (record): Promise<Found> => {
     return { record, fate: await fateOf(parts, ctx, record) };
   });
@@ -56,6 +60,11 @@ export async function recoverInstances(parts: Parts, ctx: OpContext): Promise<vo
   const holding = new Set(found.filter(({ fate }) => fate.kind !== "rests").map(({ record }) => record.id));
   await tryTo(ctx, "volumes", "recover", () => parts.volumes.recover(ctx, holding));
   await recoverNetworks(parts, ctx, running);
+  for (const { id } of running) {
+    const network = connections.get(id);
+    if (network !== undefined) await tryTo(ctx, id, "leave a network", () => leaveNetwork(parts, ctx, id, network));
+  }
+  endInterruptedConnections(parts, new Set(connections.keys()));
   await inParallel(running, (record) => takeUp(parts, ctx, record.id));
   await collectOrphans(parts, ctx, new Set(running.map(({ id }) => id)));
   for (const { record, fate } of found) {

@@ -91,7 +91,11 @@ export class DnsServers {
     // dnsmasq leaves for the background once it has bound its port and read its names: its first process's end is readiness.
     const command = ["dnsmasq", configArgument(directory)] as const;
     const argv = spec.netns === "" ? command : (["nsenter", `--net=${spec.netns}`, ...command] as const);
-    const result = await this.#processes.run(ctx, { argv });
+    let result = await this.#processes.run(ctx, { argv });
+    // It lists the host's links and then asks about each: it ends when one of them, anybody's, goes meanwhile.
+    for (let tries = 1; tries < 5 && result.stderr.includes("failed to find list of interfaces"); tries++) {
+      result = await this.#processes.run(ctx, { argv });
+    }
     const failed = (reason: string) => networkErrors.DNS_SERVER_FAILED({ network: spec.name, reason });
     if (result.code !== 0) throw failed(result.stderr.trim() || `exit code ${result.code}`);
     const pid = Number.parseInt(await readOrEmpty(join(directory, "dnsmasq.pid")), 10);

@@ -108,6 +108,7 @@ export function createNetworkService(options: NetworkServiceOptions): EngineNetw
     connect: (ctx, instanceId, network, endpoint) =>
       mending.run(ctx, () => sandboxes.connect(ctx, instanceId, network, endpoint)),
     disconnect: (ctx, instanceId, network) => sandboxes.disconnect(ctx, instanceId, network),
+    leave: (ctx, instanceId, network) => sandboxes.leave(ctx, instanceId, network),
     rename: (ctx, instanceId, newName) => sandboxes.rename(ctx, instanceId, newName),
     sandbox: (instanceId) => {
       const sandbox = records.sandboxes.get(instanceId);

@@ -157,11 +157,11 @@ export class NetworkCatalog {
       // It stays, and is raised again by its next use: the next start must not take it from those who use it then.
       reverter.add("journal", () => entry.end());
       await this.#takeAway(ctx, network);
-      reverter.commit();
       store.transaction(() => {
         records.networks.delete(network.id);
         entry.end();
       });
+      reverter.commit();
     } finally {
       this.#leaving.delete(network.id);
     }

@@ -39,6 +39,8 @@ export interface NetworkService {
   /** On a running instance. */
   connect(ctx: OpContext, instanceId: string, network: string, endpoint: EndpointSpec): Promise<SandboxRecord>;
   disconnect(ctx: OpContext, instanceId: string, network: string): Promise<SandboxRecord>;
+  /** Takes away what there is of a connection that was being made, or taken away, when an engine was killed. */
+  leave(ctx: OpContext, instanceId: string, network: string): Promise<void>;
   /** New name for DNS. */
   rename(ctx: OpContext, instanceId: string, newName: string): Promise<void>;
   sandbox(instanceId: string): SandboxRecord | undefined;

@@ -2,7 +2,7 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { silentLogger } from "../base/logger.ts";
 import { background } from "../base/op-context.ts";
 import { FakeHost } from "../host/fake/fake-host.ts";
@@ -296,6 +296,35 @@ describe("networks", () => {
     expect(published()).toBe(`${moved.endpoints[1]?.ipv4Cidr.split("/")[0]} . 80`);
     await networks.disconnect(ctx, web.instanceId, "app");
     expect(published()).toBe("10.213.0.2 . 80");
+  });
+
+  it("can be left whatever there is of a connection, and stay connected when they can't be left", async () => {
+    await networks.create(ctx, spec("app"));
+    const web = await networks.setUp(ctx, request("web", "bridge"));
+    const connected = await networks.connect(ctx, web.instanceId, "app", { aliases: [] });
+    {
+      using _failure = host.kernel.failWhen((op) => (op.op === "link-delete" ? "EIO" : undefined));
+      await expect(networks.disconnect(ctx, web.instanceId, "app")).rejects.toMatchObject({ code: "KERNEL_OP_FAILED" });
+      expect(networks.sandbox(web.instanceId)).toEqual(connected);
+      expect(readdirSync(join(runRoot, "networks", networks.resolve("app").id, "hosts"))).toEqual([web.instanceId]);
+    }
+    for (const _again of [1, 2]) {
+      await networks.leave(ctx, web.instanceId, "app");
+      expect(networks.sandbox(web.instanceId)).toEqual(web);
+    }
+  });
+
+  it("stay for good when their removal can't be recorded", async () => {
+    const { network } = await networks.create(ctx, spec("app"));
+    const removed = vi.spyOn(store, "transaction").mockImplementationOnce(() => {
+      throw new Error("database is locked");
+    });
+    await expect(networks.remove(ctx, "app")).rejects.toThrow("database is locked");
+    removed.mockRestore();
+    networks.close();
+    networks = open();
+    await networks.recover(ctx, []);
+    expect(networks.resolve("app").id).toBe(network.id);
   });
 
   it("can't be joined while they are being removed", async () => {

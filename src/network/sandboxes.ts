@@ -106,6 +106,7 @@ export class Sandboxes {
       await this.#parts.names.withdraw(instanceId, network.id);
       this.#save(sandbox);
       this.#parts.addresses.release(attachment.endpoint);
+      await this.#showView(ctx, sandbox, before);
     });
     const hairpin = sandbox.request.ports.length > 0;
     await this.#parts.host.kernel.apply(ctx, attachmentUp(sandbox.netnsPath, attachment, { hairpin, gateway: false }));
@@ -132,25 +133,51 @@ export class Sandboxes {
         reason: "cannot disconnect container from host network - container was created in host network mode",
       });
     }
+    await using reverter = new Reverter(ctx);
     const after = before.filter((attachment) => attachment !== leaving);
-    const { [network.spec.name]: _left, ...endpoints } = sandbox.request.endpoints;
     // Withdrawn first, taken from the record last: an engine that dies in between still knows what to take away.
+    reverter.add("names", (ctx) => this.#parts.names.publish(ctx, instanceId, leaving));
     await this.#parts.names.withdraw(instanceId, network.id);
+    const hairpin = sandbox.request.ports.length > 0;
+    reverter.add("gateway", async (ctx) => void (await this.#moveGateway(ctx, sandbox, after, before)));
     const moved = await this.#moveGateway(ctx, sandbox, before, after);
+    reverter.add("link", (ctx) =>
+      this.#parts.host.kernel.apply(ctx, attachmentUp(sandbox.netnsPath, leaving, { hairpin, gateway: false })),
+    );
     await this.#parts.host.kernel.apply(ctx, linkDown(sandbox, leaving.endpoint));
-    const rest: StoredSandbox = {
-      ...moved,
-      endpoints: after.map(({ endpoint }) => endpoint),
-      request: { ...moved.request, endpoints },
-    };
+    const rest = without(moved, leaving);
+    reverter.add("record", async (ctx) => {
+      this.#save(sandbox);
+      await this.#showView(ctx, sandbox, before);
+    });
     this.#save(rest);
+    await this.#showView(ctx, rest, after);
+    reverter.commit();
     this.#parts.addresses.release(leaving.endpoint);
-    const view = this.#view(rest, after, await readHostResolvConf(), false);
-    await this.#parts.names.serveInstance(ctx, instanceId, view.resolver);
-    await writeSandboxFiles(this.#parts.paths, view, this.#parts.config);
     announce(this.#parts.events, "disconnect", network, instanceId);
     await this.#refreshLinksTo(rest);
     return recordOf(rest);
+  }
+
+  /** At start: whatever there is of a connection that was being made, or taken away, goes. */
+  async leave(ctx: OpContext, instanceId: string, name: string): Promise<void> {
+    using _held = await this.#locks.acquire(instanceId);
+    const sandbox = this.#require(instanceId);
+    const network = this.#parts.catalog.resolve(name);
+    const before = this.#attachments.of(sandbox);
+    const leaving = before.find((attachment) => attachment.network.id === network.id);
+    const after = before.filter((attachment) => attachment !== leaving);
+    await this.#parts.names.withdraw(instanceId, network.id);
+    let rest = sandbox;
+    if (leaving !== undefined) {
+      const moved = await this.#moveGateway(ctx, sandbox, before, after);
+      await this.#parts.host.kernel.apply(ctx, linkDown(sandbox, leaving.endpoint));
+      rest = without(moved, leaving);
+      this.#save(rest);
+      this.#parts.addresses.release(leaving.endpoint);
+    }
+    await this.#showView(ctx, rest, after);
+    await this.#refreshLinksTo(rest);
   }
 
   async rename(ctx: OpContext, instanceId: string, newName: string): Promise<void> {
@@ -186,6 +213,13 @@ export class Sandboxes {
   /** The attachment that a sandbox's ports are published through. */
   gatewayOf(sandbox: StoredSandbox): Attachment | undefined {
     return defaultGateway(this.#attachments.of(sandbox));
+  }
+
+  /** Lets the instance ask the right server, and see itself in its files. */
+  async #showView(ctx: OpContext, sandbox: StoredSandbox, attachments: readonly Attachment[]): Promise<void> {
+    const view = this.#view(sandbox, attachments, await readHostResolvConf(), false);
+    await this.#parts.names.serveInstance(ctx, sandbox.instanceId, view.resolver);
+    await writeSandboxFiles(this.#parts.paths, view, this.#parts.config);
   }
 
   #record(request: SandboxRequest, attachments: readonly Attachment[], ports: readonly PublishedPort[]): StoredSandbox {
@@ -380,6 +414,15 @@ async function allEnded(work: readonly Promise<void>[]): Promise<void> {
 export function recordOf(sandbox: StoredSandbox): SandboxRecord {
   const { request: _request, ...record } = sandbox;
   return record;
+}
+
+function without(sandbox: StoredSandbox, { endpoint, network }: Attachment): StoredSandbox {
+  const { [network.spec.name]: _left, ...endpoints } = sandbox.request.endpoints;
+  return {
+    ...sandbox,
+    endpoints: sandbox.endpoints.filter(({ id }) => id !== endpoint.id),
+    request: { ...sandbox.request, endpoints },
+  };
 }
 
 function linkDown(sandbox: StoredSandbox, endpoint: EndpointRecord): readonly KernelOp[] {

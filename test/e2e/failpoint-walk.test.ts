@@ -24,8 +24,9 @@ it("is whole again whichever effect the engine died in front of", { timeout: (se
   const deadline = Date.now() + seconds * 1000;
   const steps: Step[] = [];
   const options = {
-    modes: ["die", "fail"] as readonly Mode[],
-    choose: (_operation: string, _mode: Mode, hits: readonly Hit[]) => pick(hits, stepsEach),
+    modes: ["die", "fail", "die-again"] as readonly Mode[],
+    choose: (hits: readonly Hit[], mode: Mode) => pick(hits, mode === "die-again" ? 1 : stepsEach),
+    chooseAgain: (hits: readonly Hit[]) => pick(hits, stepsEach),
     go: () => Date.now() < deadline,
     report: (step: Step) => void steps.push(step),
   };
@@ -37,9 +38,11 @@ it("is whole again whichever effect the engine died in front of", { timeout: (se
   const broken = (await Promise.allSettled([work(), work()])).filter((result) => result.status === "rejected");
   const found = [
     ...broken.map(({ reason }) => String(reason)),
-    ...steps.flatMap(({ operation, mode, hit, faults }) =>
-      faults.map((fault) => `--operation ${operation} --mode ${mode} --point ${hit.point}#${hit.number}: ${fault}`),
-    ),
+    ...steps.flatMap(({ operation, mode, hit, again, faults }) => {
+      const second = again === undefined ? "" : ` --again ${again.point}#${again.number}`;
+      const step = `--operation ${operation} --mode ${mode} --point ${hit.point}#${hit.number}${second}`;
+      return faults.map((fault) => `${step}: ${fault}`);
+    }),
   ];
   process.stdout.write(`walked ${steps.length} failpoints with WALK_SEED=${seed}\n`);
   expect(found, `WALK_SEED=${seed}`).toEqual([]);

@@ -15,6 +15,8 @@ interface Container {
 interface Owners {
   readonly containers: readonly Container[];
   readonly known: ReadonlySet<string>;
+  /** Not those that a removal has begun to take apart. */
+  readonly whole: ReadonlySet<string>;
   readonly running: ReadonlySet<string>;
   readonly volumes: ReadonlySet<string>;
   readonly networks: ReadonlySet<string>;
@@ -47,6 +49,7 @@ async function ownersOf(engine: EngineProcess): Promise<Owners> {
   return {
     containers,
     known: new Set(containers.map(({ Id }) => Id)),
+    whole: new Set(containers.filter(({ State }) => State !== "dead").map(({ Id }) => Id)),
     running: new Set(containers.filter(isRunning).map(({ Id }) => Id)),
     volumes: new Set(Volumes.map(({ Name }) => Name)),
     networks: new Set(networks.map(({ Id }) => Id)),
@@ -58,11 +61,11 @@ function isRunning({ State }: Container): boolean {
 }
 
 function directoryFaults({ dataRoot, runRoot }: EngineProcess, owners: Owners): readonly string[] {
-  const { known, running, volumes, networks } = owners;
+  const { known, whole, running, volumes, networks } = owners;
   const none: ReadonlySet<string> = new Set();
   return [
-    ...differences(join(dataRoot, "instances"), known, known),
-    ...differences(join(dataRoot, "snapshots/active"), known, known),
+    ...differences(join(dataRoot, "instances"), known, whole),
+    ...differences(join(dataRoot, "snapshots/active"), known, whole),
     ...["snapshots/drafts", "snapshots/trash", "snapshots/views", "work"].flatMap((name) =>
       differences(join(dataRoot, name), none),
     ),

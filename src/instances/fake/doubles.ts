@@ -219,6 +219,7 @@ export class NetworksDouble {
       },
       connect: async (_ctx, id) => sandboxOf(id),
       disconnect: async (_ctx, id) => sandboxOf(id),
+      leave: async () => {},
       create: unused,
       remove: unused,
       prune: unused,

@@ -1,5 +1,6 @@
 import { constants, open } from "node:fs/promises";
 import { join } from "node:path";
+import { failpoints } from "../../host/failpoints.ts";
 import type { TerminalSize } from "../driver.ts";
 
 /** Sets the size of the terminal that conmon in `dir` holds; false when there is no conmon any more. conmon takes up to 1000. */
@@ -13,6 +14,7 @@ export async function reopenLogFile(dir: string): Promise<boolean> {
 }
 
 async function send(dir: string, line: string): Promise<boolean> {
+  if (failpoints.on) await failpoints.before("process.conmon.control", dir);
   try {
     await using fifo = await open(join(dir, "ctl"), constants.O_WRONLY | constants.O_NONBLOCK);
     await fifo.write(line);

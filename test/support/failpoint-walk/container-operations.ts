@@ -49,7 +49,7 @@ function between(before: string, after: string): Operation["state"] {
   return async (world, mode) => {
     const found = await status(world);
     // As in Docker: marked by a removal that failed, for another one to finish.
-    if (mode === "fail" && found === "dead" && after === "absent") return "before";
+    if (mode === "fail" && found === "dead" && after === "absent") return "same";
     if (found === before) return "before";
     if (found === after) return "after";
     throw new Error(`the container is ${found}, not ${before} or ${after}`);
@@ -209,7 +209,11 @@ export const containerOperations: readonly Operation[] = [
     },
     run: async (world) => void (await world.call("DELETE", "/containers/op?force=true&v=true")),
     // What it killed can't be brought back to life: the first half of it done is like a kill.
-    state: async (world) => ((await status(world)) === "absent" ? "after" : "before"),
+    state: async (world, mode) => {
+      const found = await status(world);
+      if (mode === "fail" && found === "dead") return "same";
+      return found === "absent" ? "after" : "before";
+    },
   },
   {
     name: "rm",
@@ -240,7 +244,12 @@ export const containerOperations: readonly Operation[] = [
   {
     name: "container-prune",
     prepare: makeContainer,
-    run: post("/containers/prune"),
+    // Docker's prune goes on when one can't be removed: it tells those that it removed.
+    run: async (world) => {
+      const path = "/containers/prune";
+      const { ContainersDeleted } = await world.call<{ ContainersDeleted: readonly string[] | null }>("POST", path);
+      if ((ContainersDeleted ?? []).length === 0) throw new Error("it pruned nothing");
+    },
     state: between("created", "absent"),
   },
 ];

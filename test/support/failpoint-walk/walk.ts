@@ -18,12 +18,15 @@ export const operations: readonly Operation[] = [
   ...imageOperations,
 ];
 
-export type Mode = "die" | "fail";
+/** "die-again": the engine that is started after a death dies too, in front of an effect of its recovery. */
+export type Mode = "die" | "fail" | "die-again";
 
 export interface Step {
   readonly operation: string;
   readonly mode: Mode;
   readonly hit: Hit;
+  /** Of the recovery, where the engine dies again. */
+  readonly again?: Hit;
   /** Empty when all is well. */
   readonly faults: readonly string[];
   /** The effect did not come this time: it is done in the background, or once only. */
@@ -34,7 +37,9 @@ export interface Step {
 export interface WalkOptions {
   readonly modes: readonly Mode[];
   /** Which of an operation's hits are walked. */
-  readonly choose: (operation: string, mode: Mode, hits: readonly Hit[]) => readonly Hit[];
+  readonly choose: (hits: readonly Hit[], mode: Mode) => readonly Hit[];
+  /** In front of which effects of a recovery the engine dies again. */
+  readonly chooseAgain: (hits: readonly Hit[]) => readonly Hit[];
   /** Asked before each step. */
   readonly go: () => boolean;
   readonly report: (step: Step) => void;
@@ -47,15 +52,19 @@ export async function walkOperation(operation: Operation, options: WalkOptions):
   try {
     const hits = await walker.enumerate();
     for (const mode of options.modes) {
-      for (const hit of options.choose(operation.name, mode, hits)) {
+      for (const hit of options.choose(hits, mode)) {
         if (!options.go()) return steps;
-        const step = await walker.step(mode, hit);
-        steps.push(step);
-        options.report(step);
-        if (step.faults.length === 0) continue;
-        // What went wrong must not be blamed on the next step.
-        await walker.close().catch(() => {});
-        walker = await Walker.open(operation);
+        const seconds = mode === "die-again" ? options.chooseAgain(await walker.enumerateRecovery(hit)) : [undefined];
+        for (const again of seconds) {
+          if (!options.go()) return steps;
+          const step = await walker.step(mode, hit, again);
+          steps.push(step);
+          options.report(step);
+          if (step.faults.length === 0) continue;
+          // What went wrong must not be blamed on the next step.
+          await walker.close().catch(() => {});
+          walker = await Walker.open(operation);
+        }
       }
     }
   } finally {
@@ -107,42 +116,55 @@ class Walker {
     return hits;
   }
 
-  async step(mode: Mode, hit: Hit): Promise<Step> {
+  /** The effects of the start after a death at `hit`; none when that is not reached. */
+  async enumerateRecovery(hit: Hit): Promise<readonly Hit[]> {
+    const world = this.#world;
+    await this.#operation.prepare(world);
+    const { reached } = await this.#struck("die", hit);
+    let hits: readonly Hit[] = [];
+    if (reached) {
+      world.armNextStart("");
+      await world.engine.boot();
+      await world.settle();
+      hits = world.hits();
+    }
+    world.disarm();
+    await world.arm("");
+    await this.#tidy();
+    return hits;
+  }
+
+  async step(mode: Mode, hit: Hit, again?: Hit): Promise<Step> {
     const begun = performance.now();
     const faults: string[] = [];
     let reached = true;
     try {
-      reached = await this.#attempt(mode, hit, faults);
+      reached = await this.#attempt(mode, hit, again, faults);
     } catch (error) {
       faults.push(messageOf(error));
     }
     const ms = Math.round(performance.now() - begun);
-    return { operation: this.#operation.name, mode, hit, faults, reached, ms };
+    const step = { operation: this.#operation.name, mode, hit, faults, reached, ms };
+    return again === undefined ? step : { ...step, again };
   }
 
-  async #attempt(mode: Mode, hit: Hit, faults: string[]): Promise<boolean> {
+  async #attempt(mode: Mode, hit: Hit, again: Hit | undefined, faults: string[]): Promise<boolean> {
     const world = this.#world;
+    const action = mode === "fail" ? "fail" : "die";
     await this.#operation.prepare(world);
     const prepared = await world.inventory();
-    await world.arm(`${hit.point}#${hit.number}=${mode}`);
-    const refusal = await this.#operation.run(world).then(
-      () => undefined,
-      (error: unknown) => messageOf(error),
-    );
-    await world.settle();
-    const reached = world.hits().some(({ point, number }) => point === hit.point && number === hit.number);
+    const { refusal, reached: struck } = await this.#struck(action, hit);
+    let reached = struck;
+    if (again !== undefined && struck) reached = await this.#dieRecovering(again);
     world.disarm();
-    if (mode === "die" && reached) {
-      if (!(await world.engine.ended(5000))) throw new Error("the engine lives on");
-      await world.engine.boot();
-    } else if (!world.engine.alive) throw new Error(`the engine died: ${world.engine.log().slice(-1500)}`);
+    if (!world.engine.alive) await world.engine.boot();
     else await world.arm("");
 
-    const state = await this.#operation.state(world, mode);
+    const state = await this.#operation.state(world, action);
     if (refusal === undefined && state === "before") faults.push("it was acknowledged, and has not been done");
     if (state === "before") faults.push(...(await differences(prepared, world)));
-    if (refusal !== undefined && !reached) faults.push(`it was refused for no reason: ${refusal}`);
-    faults.push(...(await this.#ownership(mode)), ...(await world.keeperFaults()));
+    if (refusal !== undefined && !struck) faults.push(`it was refused for no reason: ${refusal}`);
+    faults.push(...(await this.#ownership(action)), ...(await world.keeperFaults()));
 
     if (state === "after") {
       await this.#tidy();
@@ -154,8 +176,37 @@ class Walker {
     return reached;
   }
 
+  /** Runs the operation with `hit` armed; the engine has ended when it was to die there. */
+  async #struck(action: "die" | "fail", hit: Hit): Promise<{ refusal: string | undefined; reached: boolean }> {
+    const world = this.#world;
+    await world.arm(`${hit.point}#${hit.number}=${action}`);
+    const refusal = await this.#operation.run(world).then(
+      () => undefined,
+      (error: unknown) => messageOf(error),
+    );
+    await world.settle();
+    const reached = isAmong(hit, world.hits());
+    if (action === "die" && reached) {
+      if (!(await world.engine.ended(5000))) throw new Error("the engine lives on");
+    } else if (!world.engine.alive) throw new Error(`the engine died: ${world.engine.log().slice(-1500)}`);
+    return { refusal, reached };
+  }
+
+  /** Starts the engine, which dies in front of `hit`; false when it does not come there. */
+  async #dieRecovering(hit: Hit): Promise<boolean> {
+    const world = this.#world;
+    world.armNextStart(`${hit.point}#${hit.number}=die`);
+    await world.engine.boot().catch((error: unknown) => {
+      if (world.engine.alive || !isAmong(hit, world.hits())) throw error;
+    });
+    await world.settle();
+    if (!isAmong(hit, world.hits())) return false;
+    if (!(await world.engine.ended(5000))) throw new Error("the engine lives on");
+    return true;
+  }
+
   /** A failure may leave what the next start takes away; what is there after a start, nobody takes away. */
-  async #ownership(mode: Mode): Promise<readonly string[]> {
+  async #ownership(mode: "die" | "fail"): Promise<readonly string[]> {
     const { engine } = this.#world;
     if (mode === "fail") {
       if ((await ownershipFaults(engine, 1000)).length === 0) return [];
@@ -186,6 +237,10 @@ class Walker {
     await this.#world.tidy();
     await this.#operation.tidy?.(this.#world);
   }
+}
+
+function isAmong(hit: Hit, hits: readonly Hit[]): boolean {
+  return hits.some(({ point, number }) => point === hit.point && number === hit.number);
 }
 
 async function differences(expected: Inventory, world: World): Promise<readonly string[]> {

@@ -104,15 +104,20 @@ export class World implements AsyncDisposable {
 
   /** Arms these failpoints in the running engine, and begins a new trace. */
   async arm(spec: string): Promise<void> {
-    // A file of its own: what is still going on writes to the last one.
-    this.#traces++;
-    writeFileSync(this.#trace, "");
-    writeFileSync(join(this.#directory, "spec"), `${spec};trace=${this.#trace}`);
+    this.armNextStart(spec);
     process.kill(this.engine.pid, "SIGUSR2");
     for (let tries = 0; !readFileSync(this.#trace, "utf8").startsWith("armed"); tries++) {
       if (tries > 2000) throw new Error("the engine does not arm its failpoints");
       await pause(2);
     }
+  }
+
+  /** Arms them in the engine that is started next. */
+  armNextStart(spec: string): void {
+    // A file of its own: what is still going on writes to the last one.
+    this.#traces++;
+    writeFileSync(this.#trace, "");
+    writeFileSync(join(this.#directory, "spec"), `${spec};trace=${this.#trace}`);
   }
 
   /** From the next start on; {@link arm} with "" for the running engine. */

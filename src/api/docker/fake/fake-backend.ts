@@ -86,6 +86,7 @@ function fakeNetworks(): NetworkService {
     tearDown: () => unused("sandboxes"),
     connect: () => unused("sandboxes"),
     disconnect: () => unused("sandboxes"),
+    leave: () => unused("sandboxes"),
     rename: () => unused("sandboxes"),
     sandbox: () => undefined,
   };
