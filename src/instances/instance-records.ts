@@ -24,6 +24,8 @@ export class InstanceRecords {
   readonly #store: Store;
   readonly #records: Collection<InstanceRecord>;
   readonly #names = new Map<string, string>();
+  /** Ids; made again after one came or went. */
+  #newestFirst: readonly string[] | undefined;
 
   constructor(store: Store) {
     this.#store = store;
@@ -51,6 +53,18 @@ export class InstanceRecords {
     return this.#records.list();
   }
 
+  /** All but internal ones; of two made in the same millisecond the later one comes first, too. */
+  newestFirst(): readonly InstanceRecord[] {
+    this.#newestFirst ??= this.#records
+      .list()
+      .filter(({ spec }) => !spec.internal)
+      .map(({ id, createdAt }) => ({ id, createdMs: Date.parse(createdAt) }))
+      .toReversed()
+      .sort((a, b) => b.createdMs - a.createdMs)
+      .map(({ id }) => id);
+    return this.#newestFirst.flatMap((id) => this.#records.get(id) ?? []);
+  }
+
   /** Takes `name` for `id`, or chooses a free one when it is "". Give it back with {@link releaseName}. */
   reserveName(id: string, name: string): string {
     if (name === "") return this.#reserveRandomName(id);
@@ -67,6 +81,7 @@ export class InstanceRecords {
 
   insert(record: InstanceRecord, durability?: Durability): void {
     this.#store.transaction(() => this.#records.put(record.id, record), durability);
+    this.#newestFirst = undefined;
     this.#names.set(record.name, record.id);
   }
 
@@ -88,6 +103,7 @@ export class InstanceRecords {
     const record = this.#records.get(id);
     if (record === undefined) return;
     this.#store.transaction(() => this.#records.delete(id), durability);
+    this.#newestFirst = undefined;
     this.releaseName(id, record.name);
   }
 

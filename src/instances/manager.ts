@@ -61,13 +61,7 @@ export function createInstanceService(dependencies: InstanceDependencies): Insta
 
     create: (ctx, request) => createInstance(parts, ctx, request),
     resolve,
-    list: () =>
-      parts.records
-        .all()
-        .filter(({ spec }) => !spec.internal)
-        // Of two made in the same millisecond the later one comes first, too.
-        .toReversed()
-        .toSorted((a, b) => Date.parse(b.createdAt) - Date.parse(a.createdAt)),
+    list: () => parts.records.newestFirst(),
     start: (ctx, nameOrId) => startInstance(parts, ctx, nameOrId),
     stop: (ctx, nameOrId, options) => stopInstance(parts, ctx, nameOrId, options),
     restart: (ctx, nameOrId, options) => restartInstance(parts, ctx, nameOrId, options),

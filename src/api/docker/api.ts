@@ -139,6 +139,9 @@ function send(answer: Answer, reply: FastifyReply): void {
     case "json":
       sendJson(reply.code(answer.status), answer.value);
       return;
+    case "json-text":
+      sendJsonText(reply.code(answer.status), answer.text);
+      return;
     case "empty":
       reply.code(answer.status).send();
       return;
@@ -152,9 +155,13 @@ async function dropUpgradeBody(request: FastifyRequest): Promise<undefined> {
   if (upgradeOf(request.raw) !== undefined) await readBody(request.raw, jsonBodyLimit);
 }
 
-/** As bytes: to a text Fastify would add a charset, and Docker's client takes only a bare `application/json` for an error. */
 function sendJson(reply: FastifyReply, value: unknown): void {
-  reply.header("Content-Type", "application/json").send(Buffer.from(`${JSON.stringify(value)}\n`));
+  sendJsonText(reply, JSON.stringify(value));
+}
+
+/** As bytes: to a text Fastify would add a charset, and Docker's client takes only a bare `application/json` for an error. */
+function sendJsonText(reply: FastifyReply, text: string): void {
+  reply.header("Content-Type", "application/json").send(Buffer.from(`${text}\n`));
 }
 
 async function readJson(route: Route, request: FastifyRequest): Promise<unknown> {

@@ -4,7 +4,7 @@ import type { Filters } from "../../../instances/instance-service.ts";
 import type { InstanceRecord } from "../../../schema/instance.ts";
 import type { DockerBackend } from "../backend.ts";
 import { apiErrors } from "../errors.ts";
-import { filterFlag, matchesPattern } from "./filter-values.ts";
+import { anyPattern, filterFlag } from "./filter-values.ts";
 import { matchesLabels } from "./label-filter.ts";
 import { parsePort } from "./ports.ts";
 
@@ -33,9 +33,9 @@ const healths = ["none", "starting", "healthy", "unhealthy"];
 function test(name: string, values: readonly string[], backend: DockerBackend): Test {
   switch (name) {
     case "id":
-      return (record) => values.some((value) => matchesPattern(record.id, value));
+      return idTest(values);
     case "name":
-      return (record) => values.some((value) => matchesName(record.name, value));
+      return nameTest(values);
     case "label":
       return (record) => matchesLabels(record.spec.labels, values);
     case "status":
@@ -83,9 +83,15 @@ function test(name: string, values: readonly string[], backend: DockerBackend): 
   }
 }
 
+function idTest(values: readonly string[]): Test {
+  const matches = anyPattern(values);
+  return ({ id }) => matches(id);
+}
+
 /** A regular expression anywhere in the name, which Docker also takes with its leading slash. */
-function matchesName(name: string, pattern: string): boolean {
-  return matchesPattern(`/${name}`, pattern) || matchesPattern(name, pattern);
+function nameTest(values: readonly string[]): Test {
+  const matches = anyPattern(values);
+  return ({ name }) => matches(`/${name}`) || matches(name);
 }
 
 /** The image itself, and whatever was built on it. */

@@ -9,11 +9,20 @@ export function filterFlag(name: string, values: readonly string[]): boolean {
   throw apiErrors.API_INVALID_FILTER_VALUE({ name, value: `[${values.join(" ")}]` });
 }
 
-/** Docker's names and ids are matched by regular expressions, anywhere in the text; one that is none stands for itself. */
-export function matchesPattern(text: string, pattern: string): boolean {
+/**
+ * A test for any of `patterns`. Docker's names and ids are matched by regular expressions, anywhere in the text; one that is none
+ * stands for itself.
+ */
+export function anyPattern(patterns: readonly string[]): (text: string) => boolean {
+  const tests = patterns.map(patternTest);
+  return (text) => tests.some((matches) => matches(text));
+}
+
+function patternTest(pattern: string): (text: string) => boolean {
   try {
-    return new RegExp(pattern).test(text);
+    const expression = new RegExp(pattern);
+    return (text) => expression.test(text);
   } catch {
-    return text.includes(pattern);
+    return (text) => text.includes(pattern);
   }
 }

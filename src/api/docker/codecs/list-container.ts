@@ -1,5 +1,5 @@
-import { humanDuration } from "../../../base/human-duration.ts";
 /** `GET /containers/json`: one row of `docker ps`. */
+import { humanDuration } from "../../../base/human-duration.ts";
 import type { InstanceRecord, InstanceState } from "../../../schema/instance.ts";
 import type { DockerBackend } from "../backend.ts";
 import type { Sizes } from "./inspect-container.ts";
@@ -8,25 +8,58 @@ import { endpointSettings, portList } from "./network-settings.ts";
 import { unixSeconds } from "./timestamps.ts";
 
 export function containerSummary(record: InstanceRecord, backend: DockerBackend, image: string, sizes?: Sizes): object {
+  return { ...lasting(record, backend), ...changing(record, image, sizes, Date.now()) };
+}
+
+/** Texts of rows. Made for one list; what a record says of itself is kept from list to list until the record changes. */
+export function summaryWriter(
+  backend: DockerBackend,
+): (record: InstanceRecord, image: string, sizes?: Sizes) => string {
+  const now = Date.now();
+  // The only thing in a row, but for the image's name, that a record does not decide: who has run names networks, whose ids can change.
+  const networks = backend.networks
+    .list()
+    .map(({ id }) => id)
+    .join();
+  return (record, image, sizes) => {
+    let text = lastingTexts.get(record);
+    if (text?.networks !== networks) {
+      text = { networks, opened: JSON.stringify(lasting(record, backend)).slice(0, -1) };
+      lastingTexts.set(record, text);
+    }
+    return `${text.opened},${JSON.stringify(changing(record, image, sizes, now)).slice(1)}`;
+  };
+}
+
+/** By record: every change makes another one, and an old one's text goes with it. The text is an object's without its last brace. */
+const lastingTexts = new WeakMap<InstanceRecord, { readonly networks: string; readonly opened: string }>();
+
+/** What stays as it is while record and networks do. Volumes can be looked up: one that a record names is not removed. */
+function lasting(record: InstanceRecord, backend: DockerBackend): object {
   const { spec } = record;
   return {
     Id: record.id,
     Names: [`/${record.name}`],
-    Image: image,
     ImageID: record.imageId,
     Command: commandLine([...spec.process.entrypoint, ...spec.process.cmd]),
     Created: unixSeconds(record.createdAt),
     Ports: portList(record),
-    ...(sizes === undefined ? {} : { SizeRw: sizes.rw, SizeRootFs: sizes.rootFs }),
     Labels: spec.labels,
     State: record.state.status,
-    Status: statusText(record.state, Date.now()),
     HostConfig: {
       NetworkMode: spec.network.mode,
       ...(Object.keys(spec.annotations).length === 0 ? {} : { Annotations: spec.annotations }),
     },
     NetworkSettings: { Networks: endpointSettings(record, backend.networks) },
     Mounts: mountPoints(record, backend.volumes),
+  };
+}
+
+function changing(record: InstanceRecord, image: string, sizes: Sizes | undefined, now: number): object {
+  return {
+    Image: image,
+    Status: statusText(record.state, now),
+    ...(sizes === undefined ? {} : { SizeRw: sizes.rw, SizeRootFs: sizes.rootFs }),
   };
 }
 

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { Transform } from "node:stream";
+import { isBerthError } from "../../../base/errors.ts";
 import type { InstanceRecord } from "../../../schema/instance.ts";
 import { AttachQuery, LogsQuery, StatsQuery } from "../../../schema/docker/container.ts";
 import type { Static } from "typebox";
@@ -16,6 +17,7 @@ import { sendStream } from "../streams/send-stream.ts";
 import { joinSession } from "../streams/session.ts";
 import { stdcopyFrame } from "../streams/stdcopy.ts";
 import { acceptWebSocket } from "../streams/websocket.ts";
+import type { DockerBackend } from "../backend.ts";
 import { isRunning } from "./containers.ts";
 
 export const containerStreamRoutes: readonly Route[] = [
@@ -113,7 +115,7 @@ async function sendStats(call: Call<Static<typeof StatsQuery>>) {
   try {
     while (!ctx.signal.aborted) {
       // Removed meanwhile: the stream ends.
-      const current = backend.instances.list().find(({ id }) => id === record.id);
+      const current = recordOf(backend, record.id);
       if (current === undefined) break;
       const now = isRunning(current) ? await sampleIfRunning(call, record.id) : undefined;
       stream.write(
@@ -129,6 +131,16 @@ async function sendStats(call: Call<Static<typeof StatsQuery>>) {
   return streamed;
 }
 
+/** Undefined when it was removed. */
+function recordOf({ instances }: Pick<DockerBackend, "instances">, id: string): InstanceRecord | undefined {
+  try {
+    return instances.resolve(id);
+  } catch (error) {
+    if (isBerthError(error) && error.status === 404) return undefined;
+    throw error;
+  }
+}
+
 async function sample({ backend, ctx }: Pick<Call, "backend" | "ctx">, id: string): Promise<Sample> {
   const [usage, clock] = await Promise.all([backend.instances.usage(ctx, id), backend.system.cpuClock()]);
   return { usage, clock };
@@ -139,7 +151,7 @@ async function sampleIfRunning(call: Pick<Call, "backend" | "ctx">, id: string):
   try {
     return await sample(call, id);
   } catch (error) {
-    const record = call.backend.instances.list().find((instance) => instance.id === id);
+    const record = recordOf(call.backend, id);
     if (record === undefined || !isRunning(record)) return undefined;
     throw error;
   }

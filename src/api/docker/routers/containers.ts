@@ -27,12 +27,12 @@ import { commitConfig } from "../codecs/commit-config.ts";
 import { instanceRequest, restartPolicy } from "../codecs/create-container.ts";
 import { imageNameNow } from "../codecs/image-json.ts";
 import { inspectContainer } from "../codecs/inspect-container.ts";
-import { containerSummary } from "../codecs/list-container.ts";
+import { summaryWriter } from "../codecs/list-container.ts";
 import { repositoryReference } from "../codecs/repository-reference.ts";
 import { resourceChanges } from "../codecs/resources.ts";
 import { refuseUnsupported } from "../codecs/unsupported.ts";
 import { apiErrors } from "../errors.ts";
-import { type Call, created, done, noContent, notModified, ok, type Route, route, streamed } from "../route.ts";
+import { type Call, created, done, noContent, notModified, ok, okText, type Route, route, streamed } from "../route.ts";
 import { plainHeaders } from "../streams/send-stream.ts";
 import { unlessGone } from "./unless-gone.ts";
 
@@ -270,14 +270,29 @@ async function listContainers({ backend, ctx, query }: Call<ListQuery>) {
     records.push(record);
     if (limit > 0 && records.length === limit) break;
   }
-  const idByTag = imageIdsByTag(backend);
-  const rows: object[] = [];
+  const imageOf = imageNames(backend);
+  const write = summaryWriter(backend);
+  const rows: string[] = [];
   for (const record of records) {
     const sizes = query.size ? await unlessGone(backend.instances.size(ctx, record.id)) : undefined;
     if (query.size && sizes === undefined) continue;
-    rows.push(containerSummary(record, backend, imageNameNow(record.spec.image, record.imageId, idByTag), sizes));
+    rows.push(write(record, imageOf(record), sizes));
   }
-  return ok(rows);
+  return okText(`[${rows.join(",")}]`);
+}
+
+/** What to call the image of each of many records: few images, each looked up once. */
+function imageNames(backend: DockerBackend): (record: InstanceRecord) => string {
+  const idByTag = imageIdsByTag(backend);
+  const names = new Map<string, string>();
+  return ({ imageId, spec: { image } }) => {
+    const key = `${imageId} ${image}`;
+    const known = names.get(key);
+    if (known !== undefined) return known;
+    const name = imageNameNow(image, imageId, idByTag);
+    names.set(key, name);
+    return name;
+  };
 }
 
 type ListQuery = {

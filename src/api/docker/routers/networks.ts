@@ -9,7 +9,7 @@ import {
 import type { NetworkRecord } from "../../../schema/network.ts";
 import type { DockerBackend } from "../backend.ts";
 import { endpointSpec } from "../codecs/container-network.ts";
-import { filterFlag, matchesPattern } from "../codecs/filter-values.ts";
+import { anyPattern, filterFlag } from "../codecs/filter-values.ts";
 import { matchesLabels } from "../codecs/label-filter.ts";
 import { networkJson, networkSpecOf } from "../codecs/network-json.ts";
 import { apiErrors } from "../errors.ts";
@@ -110,10 +110,14 @@ function networkTest(
   { networks, instances }: DockerBackend,
 ): (network: NetworkRecord) => boolean {
   switch (name) {
-    case "name":
-      return (network) => values.some((value) => matchesPattern(network.spec.name, value));
-    case "id":
-      return (network) => values.some((value) => matchesPattern(network.id, value));
+    case "name": {
+      const matches = anyPattern(values);
+      return (network) => matches(network.spec.name);
+    }
+    case "id": {
+      const matches = anyPattern(values);
+      return (network) => matches(network.id);
+    }
     case "driver":
       return (network) => values.includes(network.spec.driver);
     case "label":

@@ -6,7 +6,7 @@ import {
 } from "../../../schema/docker/volume.ts";
 import type { VolumeRecord } from "../../../schema/volume.ts";
 import type { DockerBackend } from "../backend.ts";
-import { filterFlag, matchesPattern } from "../codecs/filter-values.ts";
+import { anyPattern, filterFlag } from "../codecs/filter-values.ts";
 import { matchesLabels } from "../codecs/label-filter.ts";
 import { volumeDriverMissing } from "../codecs/unsupported.ts";
 import { volumeJson } from "../codecs/volume-json.ts";
@@ -86,8 +86,10 @@ function volumeTest(
   { instances }: DockerBackend,
 ): (volume: VolumeRecord) => boolean {
   switch (name) {
-    case "name":
-      return (volume) => values.some((value) => matchesPattern(volume.name, value));
+    case "name": {
+      const matches = anyPattern(values);
+      return (volume) => matches(volume.name);
+    }
     case "driver":
       return (volume) => values.includes(volume.driver);
     case "label":
