@@ -89,7 +89,7 @@ export class Rounds {
   trace(): readonly string[] {
     return [
       `the round was: ${this.#plan}`,
-      ...this.#o.clients.flatMap(({ name, trace }) => trace.slice(-40).map((line) => `${name} ${line}`)),
+      ...this.#o.clients.flatMap(({ name, trace }) => trace.slice(-120).map((line) => `${name} ${line}`)),
       "warnings of the engine:",
       ...(this.#o.world.engine.log().match(/^\{"level":[45]0.*$/gm) ?? []).slice(-15),
     ];

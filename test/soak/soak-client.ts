@@ -40,7 +40,7 @@ export interface Step {
 
 /** Longer than anything takes here, also beside a runtime that hangs. */
 const hangsAfterMs = 90_000;
-const keptSteps = 60;
+const keptSteps = 150;
 
 export class SoakClient {
   readonly name: string;

@@ -1,6 +1,7 @@
 import { join } from "node:path";
-import type { OpContext } from "../../base/op-context.ts";
+import { cleanupContext, type OpContext } from "../../base/op-context.ts";
 import type { Child, ChildFd, Host } from "../../host/host.ts";
+import { endSession } from "../../host/process/end-session.ts";
 import { bundleFiles, readIfThere, writeMonitor } from "./bundle.ts";
 import { GoPipe, ReportReader } from "./conmon-reports.ts";
 import { runtimeFailure } from "./runtime-failure.ts";
@@ -64,10 +65,16 @@ export async function monitorContainer(
     const text = report?.message ?? (await readIfThere(files.runtimeLog)) ?? "";
     throw runtimeFailure({ id, step: "create", command: request.command, text });
   } catch (error) {
-    monitors.host.processes.signal(monitor.identity, SIGKILL);
-    await monitor.exited;
+    await endMonitor(ctx, monitors, monitor);
     throw error;
   }
+}
+
+/** With the runtime that it called, which would go on without it: it may not be in the container's control group yet. */
+async function endMonitor(ctx: OpContext, { host: { processes } }: Monitors, monitor: Child): Promise<void> {
+  processes.signal(monitor.identity, SIGKILL);
+  await monitor.exited;
+  await endSession(cleanupContext(ctx), processes, monitor.identity);
 }
 
 export interface MonitorExec extends MonitorContainer {
@@ -122,8 +129,7 @@ export async function monitorExec(ctx: OpContext, monitors: Monitors, request: M
     return { pid: report.data, exitCode: execExit(reports, monitor) };
   } catch (error) {
     reports[Symbol.dispose]();
-    monitors.host.processes.signal(monitor.identity, SIGKILL);
-    await monitor.exited;
+    await endMonitor(ctx, monitors, monitor);
     throw error;
   }
 }

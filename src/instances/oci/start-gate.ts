@@ -57,8 +57,10 @@ async function writeToContainer(ctx: OpContext, host: Host, gate: string, task: 
   for (let attempt = 0; ; attempt++) {
     try {
       await using file = await open(gate, constants.O_WRONLY | constants.O_NONBLOCK);
-      await unlink(gate);
+      // In this order: killed in between, the engine finds it at its gate, and undoes a start that nobody was told of. With the FIFO
+      // gone and no byte written the container would wait for ever, at the full speed of a core.
       await file.write(new Uint8Array(1));
+      await unlink(gate);
       return;
     } catch (error) {
       // ENXIO: it has not opened its end yet.
