@@ -3,8 +3,11 @@
  * only knows the engine's API: so that `berth ps` loads nothing of the engine.
  */
 import { enableCompileCache } from "node:module";
+import { homedir } from "node:os";
+import { join } from "node:path";
 
-enableCompileCache();
+// In the user's own directory: Node's default lies in /tmp, where another could have laid code out for root to run.
+enableCompileCache(join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "berth"));
 // `berth ps | head -1` is no error.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code === "EPIPE") process.exit(0);
