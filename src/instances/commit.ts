@@ -1,4 +1,4 @@
-import { isBerthError } from "../base/errors.ts";
+import { isBerthError, messageOf } from "../base/errors.ts";
 import { background, type OpContext } from "../base/op-context.ts";
 import { applyChanges } from "../dockerfile/apply-changes.ts";
 import type { ImageConfig, ImageRecord, ImageRunConfig } from "../schema/image.ts";
@@ -101,12 +101,23 @@ async function whilePaused<T>(
   }
   return await work().finally(async () => {
     try {
-      await resumeInstance(parts, background(ctx.log), id);
+      await resumeAgain(parts, background(ctx.log), id);
     } catch (error) {
       // Killed, or resumed by someone else, meanwhile.
       if (!isBerthError(error, "NOT_PAUSED", "INSTANCE_NOT_FOUND")) throw error;
     }
   });
+}
+
+/** Asks twice: nobody else knows that it is to go on. */
+async function resumeAgain(parts: Parts, ctx: OpContext, id: string): Promise<void> {
+  try {
+    await resumeInstance(parts, ctx, id);
+  } catch (error) {
+    if (isBerthError(error, "NOT_PAUSED", "INSTANCE_NOT_FOUND")) throw error;
+    ctx.log.warn({ instance: id, error: messageOf(error) }, "it is not resumed after a commit; once more");
+    await resumeInstance(parts, ctx, id);
+  }
 }
 
 function runConfigOf({ spec }: InstanceRecord): ImageRunConfig {
