@@ -7,7 +7,7 @@ import { instanceErrors } from "./errors.ts";
 import { endRun, type Outcome } from "./exit.ts";
 import { watchHealth } from "./health.ts";
 import type { Run } from "./live-instances.ts";
-import { beginOperation } from "./open-operations.ts";
+import { beginOperation, runOf } from "./open-operations.ts";
 import type { Parts } from "./parts.ts";
 import { removeStopped } from "./remove.ts";
 import { claimOf } from "./request.ts";
@@ -53,7 +53,7 @@ export async function restartInstance(
   const live = parts.lives.of(record.id);
   // Nobody takes its place while it is stopped.
   using _held = isActive(record) ? parts.ledger.admit(claimOf(record)) : undefined;
-  using _operation = beginOperation(parts, "instance.restart", record.id);
+  using _operation = beginOperation(parts, "instance.restart", record.id, { ...options, run: runOf(record) });
   live.restarting = true;
   try {
     if (isActive(record)) await stopAndWait(parts, own, record, signal, options.timeoutSeconds, nameOrId);
@@ -81,12 +81,40 @@ export async function recordMissedExit(parts: Parts, ctx: OpContext, id: string,
   afterRun(parts, id, await endRun(parts, ctx, record, exit, Number.isNaN(ranMs) ? 0 : ranMs));
 }
 
-/** Starts, at the engine's own start, what its policy keeps running. */
-export async function startByPolicy(parts: Parts, id: string): Promise<void> {
+/**
+ * Finishes a restart that a kill of the engine cut in two before its instance had ended: it may have its signal already, and stopped
+ * without being started again is no outcome.
+ */
+export async function finishRestart(parts: Parts, id: string, options: StopOptions): Promise<void> {
+  try {
+    await restartInstance(parts, background(parts.log), id, options);
+  } catch (error) {
+    if (parts.records.get(id) === undefined) return;
+    parts.log.error({ instance: id, error: messageOf(error) }, "could not be restarted");
+  }
+}
+
+/**
+ * Says that the engine's own start is about to start it. Until {@link startAsPlanned} it is told as restarting: who asks sees that
+ * more is to come, and a user's stop calls it off, which it could not do to one that counts as stopped.
+ */
+export function planStart(parts: Parts, id: string): AbortController {
+  const planned = new AbortController();
+  parts.lives.of(id).plannedRestart = planned;
+  parts.records.setState(id, { status: "restarting" }, { durable: false });
+  return planned;
+}
+
+/** Starts, at the engine's own start, what its policy keeps running and what was being restarted. */
+export async function startAsPlanned(parts: Parts, id: string, planned: AbortController): Promise<void> {
   using _ = await parts.locks.acquire(id);
+  const ctx = background(parts.log);
+  await startPlanned(parts, id, planned, (record) => startByUser(parts, ctx, record));
   const record = parts.records.get(id);
-  if (record === undefined || isActive(record)) return;
-  await startByUser(parts, background(parts.log), record);
+  // It was being restarted, and is to stay as it ended now.
+  if (record?.spec.autoRemove === true && record.state.status === "exited") {
+    await removeStopped(parts, ctx, record, { volumes: true });
+  }
 }
 
 async function startByUser(parts: Parts, ctx: OpContext, record: InstanceRecord): Promise<void> {
@@ -170,14 +198,23 @@ async function restartLater(parts: Parts, id: string, delayMs: number, planned: 
     return;
   }
   using _ = await parts.locks.acquire(id);
+  await startPlanned(parts, id, planned, (record) => startLocked(parts, background(parts.log), record, {}));
+}
+
+/** Starts what is told as restarting, whose lock is held, unless that was called off; what can't be started counts as ended. */
+async function startPlanned(
+  parts: Parts,
+  id: string,
+  planned: AbortController,
+  start: (record: InstanceRecord) => Promise<void>,
+): Promise<void> {
   const record = parts.records.get(id);
   if (record?.state.status !== "restarting" || planned.signal.aborted) return;
   parts.lives.of(id).plannedRestart = undefined;
-  const ctx = background(parts.log);
   try {
-    await startLocked(parts, ctx, record, {});
+    await start(record);
   } catch (error) {
-    ctx.log.error({ instance: id, error: messageOf(error) }, "could not be restarted");
+    parts.log.error({ instance: id, error: messageOf(error) }, "could not be restarted");
     if (parts.records.get(id) === undefined) return;
     const { exitCode } = parts.records.setState(id, { status: "exited" }).state;
     parts.lives.of(id).waits.stopped({ exitCode, error: messageOf(error) });

@@ -8,10 +8,11 @@ import type { InstanceRecord } from "../schema/instance.ts";
 import type { JournalEntry } from "../state/store.ts";
 import type { Recovered } from "./driver.ts";
 import { driverOf, type Parts } from "./parts.ts";
+import type { StopOptions } from "./stop.ts";
 
 /** What the next start does about one that is open. */
 export type OpenOperation =
-  /** Starts it again, when it was stopped already. */
+  /** Finishes it: ends the run that was to end, if it is still there, and starts it again. */
   | "instance.restart"
   /** Applies the limits of its record. */
   | "instance.update"
@@ -33,11 +34,35 @@ export function beginOperation(
   return { [Symbol.dispose]: () => endEntry(parts, entry) };
 }
 
-/** Ids of the instances that an engine was killed in the middle of restarting: they don't count as stopped. */
-export function interruptedRestarts(parts: Parts): ReadonlySet<string> {
-  const ids = new Set(openEntries(parts, "instance.restart").map(({ subject }) => subject));
-  for (const id of ids) parts.lives.of(id).restarting = parts.records.get(id) !== undefined;
-  return ids;
+/** The run that an operation found when it began: empty for none. */
+export function runOf({ state }: InstanceRecord): string {
+  return state.handle === null ? "" : state.startedAt;
+}
+
+/** A restart that a kill of the engine cut in two. */
+export interface InterruptedRestart {
+  readonly options: StopOptions;
+  /** See {@link runOf}: while it goes on, the restart has not come to its stop. */
+  readonly run: string;
+}
+
+/** By the ids of their instances, which don't count as stopped. */
+export function interruptedRestarts(parts: Parts): ReadonlyMap<string, InterruptedRestart> {
+  const open = openEntries(parts, "instance.restart");
+  for (const { subject } of open) {
+    if (parts.records.get(subject) !== undefined) parts.lives.of(subject).restarting = true;
+  }
+  return new Map(open.map(({ subject, details }) => [subject, interruptedRestart(details)]));
+}
+
+function interruptedRestart({ signal, timeoutSeconds, run }: Readonly<Record<string, unknown>>): InterruptedRestart {
+  return {
+    options: {
+      ...(typeof signal === "string" ? { signal } : {}),
+      ...(typeof timeoutSeconds === "number" ? { timeoutSeconds } : {}),
+    },
+    run: typeof run === "string" ? run : "",
+  };
 }
 
 /** Ids of the instances that were being removed with their anonymous volumes. */

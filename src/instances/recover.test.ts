@@ -43,6 +43,43 @@ describe("an engine that was killed", () => {
     expect(engine.service.resolve(id).state.status).toBe("running");
   });
 
+  it("tells what it is about to start as restarting, and lets a stop call that off", async () => {
+    await using engine = new TestEngine();
+    const ids: string[] = [];
+    // More than are started side by side: the last one is still to come.
+    for (let count = 0; count < 17; count++) ids.push(await engine.run(["sleep", "100"]));
+    const last = ids.at(-1) ?? "";
+    await engine.service.close();
+    for (const id of ids) {
+      engine.store.journal.begin("instance.restart", id, {});
+      engine.machine.task(id).finish(137);
+      await engine.machine.task(id).exited;
+    }
+    await engine.restart();
+    expect(engine.service.resolve(last).state.status).toBe("restarting");
+    await expect(engine.service.stop(engine.ctx, last, {})).resolves.toEqual({ stopped: true });
+    await engine.service.settled();
+    expect(ids.map((id) => engine.service.resolve(id).state.status)).toEqual([
+      ...ids.slice(1).map(() => "running"),
+      "exited",
+    ]);
+    expect(engine.store.journal.open()).toEqual([]);
+  });
+
+  it("finishes a restart whose instance had not ended yet, and only that run's", async () => {
+    await using engine = new TestEngine();
+    const [signalled, restarted] = [await engine.run(["sleep", "100"]), await engine.run(["sleep", "100"])];
+    const { startedAt } = engine.service.resolve(signalled).state;
+    engine.store.journal.begin("instance.restart", signalled, { run: startedAt, signal: "SIGKILL" });
+    engine.store.journal.begin("instance.restart", restarted, { run: "2020-01-01T00:00:00.000Z", signal: "SIGKILL" });
+    await engine.service.close();
+    await engine.restart();
+    await engine.service.settled();
+    expect(engine.actions(signalled)).toEqual(["create", "start", "kill", "die", "stop", "start", "restart"]);
+    expect(engine.actions(restarted)).toEqual(["create", "start"]);
+    expect(engine.store.journal.open()).toEqual([]);
+  });
+
   it("removes anonymous volumes with what was being removed with them", async () => {
     await using engine = new TestEngine();
     const volume = {

@@ -11,7 +11,7 @@ import type { SandboxRecord } from "../network/network-service.ts";
 import type { InstanceRecord } from "../schema/instance.ts";
 import { createJournalKind, removeOwnVolume } from "./create.ts";
 import type { Recovered, TaskExit } from "./driver.ts";
-import { recordMissedExit, resumeRun, startByPolicy } from "./lifecycle.ts";
+import { finishRestart, planStart, recordMissedExit, resumeRun, startAsPlanned } from "./lifecycle.ts";
 import { leaveNetwork } from "./networking.ts";
 import {
   endInterruptedConnections,
@@ -19,9 +19,11 @@ import {
   endInterruptedRestarts,
   endOperations,
   finishOperations,
+  type InterruptedRestart,
   interruptedConnections,
   interruptedRemovals,
   interruptedRestarts,
+  runOf,
 } from "./open-operations.ts";
 import { cgroupParent, driverOf, isThrowAway, type Parts } from "./parts.ts";
 import { isActive } from "./resolve.ts";
@@ -247,36 +249,53 @@ async function settleResting(
   parts: Parts,
   ctx: OpContext,
   found: readonly Found[],
-  restarting: ReadonlySet<string>,
+  restarting: ReadonlyMap<string, InterruptedRestart>,
 ): Promise<void> {
-  const wanted: InstanceRecord[] = [];
+  const wanted: PlannedStart[] = [];
+  const unfinished: (readonly [id: string, InterruptedRestart])[] = [];
+  const want = (record: InstanceRecord) => wanted.push({ record, planned: planStart(parts, record.id) });
   for (const { record: before, fate } of found) {
     const record = parts.records.get(before.id);
-    if (record === undefined || fate.kind === "runs" || fate.kind === "goes") continue;
-    if (restarting.has(record.id)) {
-      wanted.push(record);
+    if (record === undefined || fate.kind === "goes") continue;
+    const restart = restarting.get(record.id);
+    if (fate.kind === "runs") {
+      if (restart !== undefined && restart.run === runOf(record)) unfinished.push([record.id, restart]);
+      continue;
+    }
+    // One whose end was recorded just now may be waiting for its policy's restart, which does as well.
+    const isPlanned = fate.kind === "ended" && isActive(record);
+    if (restart !== undefined && !isPlanned) {
+      want(record);
       continue;
     }
     if (fate.kind !== "rests") continue;
     if (record.spec.autoRemove) {
       await tryTo(ctx, record.id, "remove", () => removeStopped(parts, ctx, record, { volumes: true }));
     } else if (isWantedAtStart(record)) {
-      wanted.push(parts.records.setState(record.id, { status: "exited" }, { durable: false }));
+      want(record);
     } else if (record.state.status === "restarting") {
       parts.records.setState(record.id, { status: "exited" }, { durable: false });
     }
   }
-  if (wanted.length === 0) return endInterruptedRestarts(parts, restarting);
-  parts.background.run("start by policy", async () => {
-    const joins = ({ spec }: InstanceRecord) => joinedInstance(spec.network.mode) !== undefined;
+  const ids = new Set(restarting.keys());
+  if (wanted.length === 0 && unfinished.length === 0) return endInterruptedRestarts(parts, ids);
+  parts.background.run("start what is to run", async () => {
+    const joins = ({ record: { spec } }: PlannedStart) => joinedInstance(spec.network.mode) !== undefined;
+    const finished = inParallel(unfinished, ([id, { options }]) => finishRestart(parts, id, options));
     await startAll(
       parts,
       ctx,
-      wanted.filter((record) => !joins(record)),
+      wanted.filter((start) => !joins(start)),
     );
     await startAll(parts, ctx, wanted.filter(joins));
-    if (!parts.background.closing.aborted) endInterruptedRestarts(parts, restarting);
+    await finished;
+    if (!parts.background.closing.aborted) endInterruptedRestarts(parts, ids);
   });
+}
+
+interface PlannedStart {
+  readonly record: InstanceRecord;
+  readonly planned: AbortController;
 }
 
 /** Docker's rule for the start of the daemon: `always` comes back even when it was stopped by hand. */
@@ -293,10 +312,10 @@ function isWantedAtStart({ spec, state }: InstanceRecord): boolean {
   return restartDelay(spec.restartPolicy, run) !== undefined;
 }
 
-async function startAll(parts: Parts, ctx: OpContext, records: readonly InstanceRecord[]): Promise<void> {
-  await inParallel(records, async ({ id }) => {
+async function startAll(parts: Parts, ctx: OpContext, starts: readonly PlannedStart[]): Promise<void> {
+  await inParallel(starts, async ({ record: { id }, planned }) => {
     if (parts.background.closing.aborted) return;
-    await tryTo(ctx, id, "start", () => startByPolicy(parts, id));
+    await tryTo(ctx, id, "start", () => startAsPlanned(parts, id, planned));
   });
 }
 

@@ -40,7 +40,9 @@ export interface Step {
 
 /** Longer than anything takes here, also beside a runtime that hangs. */
 const hangsAfterMs = 90_000;
-const keptSteps = 150;
+const keptSteps = 3000;
+/** Lines of the history of what is complained about. */
+const keptHistory = 40;
 
 export class SoakClient {
   readonly name: string;
@@ -73,16 +75,17 @@ export class SoakClient {
   }
 
   /** Containers that may change by themselves, since something outside of the engine did something to them: until when. */
-  readonly #unsteady = new Map<string, number>();
+  readonly #unsteady = new Map<string, { readonly until: number; readonly mayStart: boolean }>();
 
   get facts(): Facts {
     return this.world.facts;
   }
 
-  /** From now on for a while it may end; with a policy it may run, or be about to, or have given up. */
-  unsettle(name: string): void {
-    this.#unsteady.set(name, performance.now() + 30_000);
-    this.facts.doubt(`container ${name}`, ...(this.hasPolicy(name) ? ["running", "restarting"] : []), "stopped:*");
+  /** From now on for a while it may end; if it `mayStart` (with a policy, say), it may run, or be about to, or have given up. */
+  unsettle(name: string, mayStart = this.hasPolicy(name)): void {
+    const starts = mayStart || (this.isUnsteady(name) && this.#unsteady.get(name)?.mayStart === true);
+    this.#unsteady.set(name, { until: performance.now() + 30_000, mayStart: starts });
+    this.facts.doubt(`container ${name}`, ...(starts ? ["running", "restarting"] : []), "stopped:*");
   }
 
   hasPolicy(name: string): boolean {
@@ -91,7 +94,7 @@ export class SoakClient {
 
   /** Whether it may end, or be started by its policy, at any moment. */
   isUnsteady(name: string): boolean {
-    return (this.#unsteady.get(name) ?? 0) > performance.now();
+    return (this.#unsteady.get(name)?.until ?? 0) > performance.now();
   }
 
   /** The engine starts anew: it starts what a policy keeps running. */
@@ -169,7 +172,11 @@ export class SoakClient {
   }
 
   #addComplaint(text: string): void {
-    this.complaints.push(`${this.name}: ${text} \n    ${this.trace.slice(-16).join("\n    ")}`);
+    const [subject] = /soak\d+-[a-z]+/.exec(text) ?? [];
+    const latest = this.trace.slice(-16);
+    const history = this.trace.slice(0, -16).filter((line) => subject !== undefined && line.includes(subject));
+    const lines = [text, ...history.slice(-keptHistory), "...", ...latest];
+    this.complaints.push(`${this.name}: ${lines.join("\n    ")}`);
   }
 
   note(text: string): void {

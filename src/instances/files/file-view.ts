@@ -8,7 +8,9 @@
 import { realpath, stat } from "node:fs/promises";
 import { posix } from "node:path";
 import type { ConfinedRoot, FileStat } from "../../archive/confined-root.ts";
+import { isBerthError } from "../../base/errors.ts";
 import type { OpContext } from "../../base/op-context.ts";
+import { errnoOf } from "../../host/errors.ts";
 import type { InstanceRecord, MountSpec } from "../../schema/instance.ts";
 import { instanceErrors } from "../errors.ts";
 import { isThrowAway, type Parts } from "../parts.ts";
@@ -121,7 +123,8 @@ export class FileView implements AsyncDisposable {
     if (layer === undefined) return undefined;
     const inside = layer.target === "/" ? path : path.slice(layer.target.length);
     const inRoot = posix.join(layer.base, inside);
-    const root = await this.#root(ctx, layer.hostDir);
+    const root = await this.#rootOf(ctx, layer);
+    if (root === undefined) return await this.#at(ctx, path);
     const found = await statIn(ctx, root, inRoot);
     if (found === undefined) return undefined;
     const readOnly = layer.readOnly ? (layer.target === "/" ? "rootfs" : "volume") : undefined;
@@ -130,6 +133,18 @@ export class FileView implements AsyncDisposable {
 
   #layerOf(path: string): Layer | undefined {
     return this.#layers.findLast(({ target }) => target === "/" || path === target || path.startsWith(`${target}/`));
+  }
+
+  /** Undefined when the instance ended meanwhile and what was mounted (its network's files) went with its run: then it is no layer. */
+  async #rootOf(ctx: OpContext, layer: Layer): Promise<ConfinedRoot | undefined> {
+    try {
+      return await this.#root(ctx, layer.hostDir);
+    } catch (error) {
+      const isGone = isBerthError(error, "CONFINEMENT_FAILED") && errnoOf(error.cause) === "ENOENT";
+      if (!isGone || layer.target === "/") throw error;
+      this.#layers.splice(this.#layers.indexOf(layer), 1);
+      return undefined;
+    }
   }
 
   #root(ctx: OpContext, hostDir: string): Promise<ConfinedRoot> {

@@ -147,12 +147,20 @@ async function change(
   const key = `container ${name}`;
   const began = performance.now();
   const post = () => client.call("POST", `/containers/${name}/${verb}`, { query });
-  // A network is not kept by a container that does not run, in Docker neither: it may have been pruned or removed.
-  const refusals = states.includes("running") && client.specs.get(name)?.network === true ? [404] : [];
-  if (!(await client.attempt(refusals, () => client.become(key, states, post, between)))) return;
+  const refusals = states.includes("running") ? startRefusals(client, name) : [];
+  if (!(await client.attempt(refusals, () => client.become(key, states, post, between)))) {
+    // Without an answer it may have its signal, and the next engine finishes a restart in the background.
+    if (verb === "stop" || verb === "restart") client.unsettle(name, verb === "restart" || client.hasPolicy(name));
+    return;
+  }
   // A monitor that dies as soon as it has done its work takes its container along.
   const isFragile = states.includes("running") && client.world.conditions.since(began).has("runtime fails");
   if (isFragile) client.unsettle(name);
+}
+
+/** A network is not kept by a container that does not run, in Docker neither: it may have been pruned or removed. */
+function startRefusals(client: SoakClient, name: string): readonly number[] {
+  return client.specs.get(name)?.network === true ? [404] : [];
 }
 
 const stopped = ["stopped:3", "stopped:137"];
@@ -252,11 +260,9 @@ async function connectAndDisconnect(client: SoakClient, name: string): Promise<v
 
 /** Two at the same time: one of them does it. */
 async function startTwice(client: SoakClient, name: string): Promise<void> {
-  await client.become(
-    `container ${name}`,
-    ["running"],
-    () => Promise.all([1, 2].map(() => client.call("POST", `/containers/${name}/start`))),
-    ["stopped:128"],
+  const both = () => Promise.all([1, 2].map(() => client.call("POST", `/containers/${name}/start`)));
+  await client.attempt(startRefusals(client, name), () =>
+    client.become(`container ${name}`, ["running"], both, ["stopped:128"]),
   );
 }
 
