@@ -34,6 +34,11 @@ export const snapshotErrors = defineErrors({
     status: 400,
     message: (p: { id: string }) => `invalid snapshot id "${p.id}": expected letters, digits, "_", "." and "-"`,
   },
+  SNAPSHOT_READ_ONLY: {
+    status: 500,
+    message: (p: { target: string }) => `overlayfs mounts ${p.target} read-only: it cannot make its work directory`,
+    hint: () => "The kernel's log (dmesg) has the reason; a full disk is the usual one.",
+  },
   SNAPSHOT_ROOT_UNUSABLE: {
     status: 500,
     message: (p: { root: string; reason: string }) => `cannot keep layers under ${p.root}: ${p.reason}`,

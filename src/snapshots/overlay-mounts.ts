@@ -1,17 +1,21 @@
 /** Mounting stacks of directories with overlayfs. */
-import { closeSync, openSync } from "node:fs";
+import { accessSync, closeSync, constants, openSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { backoffDelay } from "../base/backoff.ts";
 import type { OpContext } from "../base/op-context.ts";
 import { errnoOf } from "../host/errors.ts";
-import { rm } from "../host/files.ts";
+import { mkdir, rm, rmdir } from "../host/files.ts";
 import type { Host } from "../host/host.ts";
 import type { MountOp } from "../host/kernel-ops.ts";
+import { snapshotErrors } from "./errors.ts";
 
 /** Together about a second and a half. */
 const busyAttempts = 10;
 const busyDelay = { initialMs: 1, maxMs: 400, factor: 2.5 };
+
+/** A full disk may have room again by the time that it is looked at. */
+const writableAttempts = 3;
 
 /** mount(2) takes one page of options, with its terminator. */
 const MAX_OPTIONS = 4095;
@@ -38,8 +42,22 @@ export class OverlayMounts {
     this.#kernel = kernel;
   }
 
-  /** Mounts the stack on `target`. `volatile` leaves out every sync, also the one at unmounting. */
+  /**
+   * Mounts the stack on `target`. `volatile` leaves out every sync, also the one at unmounting. Overlayfs that can't make its work
+   * directory mounts read-only and calls that a success: what kept it from that (a full disk, mostly) is thrown here.
+   */
   async mount(ctx: OpContext, target: string, directories: OverlayDirectories, volatile: boolean): Promise<void> {
+    const { upper } = directories;
+    for (let attempt = 0; attempt < writableAttempts; attempt++) {
+      await this.#mount(ctx, target, directories, volatile);
+      if (upper === undefined || !isReadOnly(target)) return;
+      await this.unmount(ctx, target);
+      await tryToMakeDirectory(upper.work);
+    }
+    throw snapshotErrors.SNAPSHOT_READ_ONLY({ target });
+  }
+
+  async #mount(ctx: OpContext, target: string, directories: OverlayDirectories, volatile: boolean): Promise<void> {
     const { base, lower, upper } = directories;
     if (upper === undefined && lower.length === 1) {
       // Overlayfs wants two directories at least when none is writable.
@@ -118,4 +136,19 @@ function absolute(base: string, path: string): string {
 /** Overlayfs marks a work directory that was used without syncs and refuses it from then on; ours hold nothing of worth. */
 async function forgetVolatileUse(work: string): Promise<void> {
   await rm(join(work, "work", "incompat"), { recursive: true, force: true });
+}
+
+function isReadOnly(path: string): boolean {
+  try {
+    accessSync(path, constants.W_OK);
+    return false;
+  } catch (error) {
+    return errnoOf(error) === "EROFS";
+  }
+}
+
+async function tryToMakeDirectory(parent: string): Promise<void> {
+  const probe = join(parent, "probe");
+  await mkdir(probe);
+  await rmdir(probe);
 }
