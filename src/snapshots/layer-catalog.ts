@@ -28,6 +28,11 @@ interface Layer {
   readonly short: string;
 }
 
+/** One publication of a layer, to be told to {@link LayerCatalog.markSynced}. */
+export interface UnsyncedLayer {
+  readonly record: { readonly chainId: string };
+}
+
 /** As Docker: overlayfs itself takes 500. */
 const MAX_DEPTH = 125;
 
@@ -139,11 +144,9 @@ export class LayerCatalog {
     await this.#layout.discard(join(this.#layout.layers, layer.short));
   }
 
-  /** Chain ids of layers whose files may still be in memory only. */
-  unsynced(): readonly string[] {
-    return [...this.#layers.values()]
-      .filter(({ record }) => record.unsyncedBoot !== "")
-      .map(({ record }) => record.chainId);
+  /** Layers whose files may still be in memory only. */
+  unsynced(): readonly UnsyncedLayer[] {
+    return [...this.#layers.values()].filter(({ record }) => record.unsyncedBoot !== "");
   }
 
   /** What is known of a layer's size on disk, and where it lies; undefined when there is no such layer. */
@@ -164,15 +167,17 @@ export class LayerCatalog {
     this.#layers.set(chainId, { ...layer, record });
   }
 
-  /** The file system was synced since these layers were published; what each takes on it is now final. */
-  async markSynced(sizes: ReadonlyMap<string, number>): Promise<void> {
-    for (const [chainId, disk] of sizes) {
-      const layer = this.#layers.get(chainId);
-      if (layer === undefined) continue;
-      const record = { ...layer.record, disk, unsyncedBoot: "" };
-      await writeMeta(join(this.#layout.layers, layer.short), record);
-      this.#layers.set(chainId, { ...layer, record });
-    }
+  /**
+   * The file system was synced since `layer` was published; what it takes there is now final. Nothing is done to one that was removed
+   * meanwhile, or removed and published anew: that one may still be in memory only. The caller keeps it from being removed.
+   */
+  async markSynced(layer: UnsyncedLayer, disk: number): Promise<void> {
+    const { chainId } = layer.record;
+    const now = this.#layers.get(chainId);
+    if (now !== layer) return;
+    const record = { ...now.record, disk, unsyncedBoot: "" };
+    await writeMeta(join(this.#layout.layers, now.short), record);
+    this.#layers.set(chainId, { ...now, record });
   }
 
   /**

@@ -74,8 +74,13 @@ export const META = "meta.json";
 /** Writes a record so that it is there whole or in its old form; `durable`: also after a power cut. */
 export async function writeMeta(directory: string, record: object, durable = true): Promise<void> {
   const draft = join(directory, `${META}.${randomBytes(4).toString("hex")}`);
-  await writeFile(draft, JSON.stringify(record), { mode: 0o600, flush: durable });
-  await rename(draft, join(directory, META));
+  try {
+    await writeFile(draft, JSON.stringify(record), { mode: 0o600, flush: durable });
+    await rename(draft, join(directory, META));
+  } catch (error) {
+    await rm(draft, { force: true });
+    throw error;
+  }
 }
 
 /** Undefined when there is none or it is damaged. */

@@ -12,7 +12,7 @@ import { chainIdOn } from "./chain-id.ts";
 import { checkFileSystem } from "./check-file-system.ts";
 import { packLayer } from "./commit-layer.ts";
 import { snapshotErrors } from "./errors.ts";
-import { LayerCatalog } from "./layer-catalog.ts";
+import { LayerCatalog, type UnsyncedLayer } from "./layer-catalog.ts";
 import { Layout } from "./layout.ts";
 import { OverlayMounts } from "./overlay-mounts.ts";
 import { copyRootAttributes, SnapshotCatalog } from "./snapshot-catalog.ts";
@@ -28,7 +28,7 @@ import type {
   Snapshotter,
   SnapshotView,
 } from "./snapshotter.ts";
-import { SyncLater } from "./sync-later.ts";
+import { type SyncedLayers, SyncLater } from "./sync-later.ts";
 import { upperChanges } from "./upper-changes.ts";
 
 export interface OverlaySnapshotterOptions {
@@ -68,8 +68,11 @@ export class OverlaySnapshotter implements Snapshotter, AsyncDisposable {
     this.#mounts = new OverlayMounts(options.host.kernel);
     this.#kernel = options.host.kernel;
     this.#roots = options.roots;
-    const measure = (ctx: OpContext, chainIds: readonly string[]) => this.#measureLayers(ctx, chainIds);
-    this.#sync = new SyncLater(options.host.processes, this.#layers, layout.root, measure, options.log);
+    const layers: SyncedLayers = {
+      unsynced: () => this.#layers.unsynced(),
+      settle: (ctx, synced) => this.#markSynced(ctx, synced),
+    };
+    this.#sync = new SyncLater(options.host.processes, layers, layout.root, options.log);
   }
 
   /** Opens what is under `root`, cleans up what a killed engine left half done, and finds the mounts that outlived it. */
@@ -269,6 +272,20 @@ export class OverlaySnapshotter implements Snapshotter, AsyncDisposable {
   /** Waits until published layers are on the disk. Mounts stay: instances may be running on them. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#sync.flush();
+  }
+
+  /** Notes it of each, with what it takes on the disk from now on. */
+  async #markSynced(ctx: OpContext, layers: readonly UnsyncedLayer[]): Promise<void> {
+    const sizes = await this.#measureLayers(
+      ctx,
+      layers.map(({ record }) => record.chainId),
+    );
+    for (const layer of layers) {
+      const { chainId } = layer.record;
+      using _lock = await this.#locks.acquire(`layer ${chainId}`);
+      const disk = sizes.get(chainId);
+      if (disk !== undefined) await this.#layers.markSynced(layer, disk);
+    }
   }
 
   async #measureLayers(ctx: OpContext, chainIds: readonly string[]): Promise<ReadonlyMap<string, number>> {

@@ -6,26 +6,27 @@ import { messageOf } from "../base/errors.ts";
 import type { Logger } from "../base/logger.ts";
 import { background, type OpContext, withTimeout } from "../base/op-context.ts";
 import type { Host } from "../host/host.ts";
-import type { LayerCatalog } from "./layer-catalog.ts";
+import type { UnsyncedLayer } from "./layer-catalog.ts";
 
 /** Collects what is published in between, milliseconds. */
 const DELAY_MS = 5_000;
 const SYNC_TIMEOUT_MS = 300_000;
 
-/** Bytes on disk of layers, by chain id, without those that are not there any more. */
-export type Measure = (ctx: OpContext, chainIds: readonly string[]) => Promise<ReadonlyMap<string, number>>;
+export interface SyncedLayers {
+  unsynced(): readonly UnsyncedLayer[];
+  /** The file system was synced since these were published. */
+  settle(ctx: OpContext, layers: readonly UnsyncedLayer[]): Promise<void>;
+}
 
 export class SyncLater {
   readonly #processes: Host["processes"];
-  readonly #layers: LayerCatalog;
+  readonly #layers: SyncedLayers;
   readonly #path: string;
   readonly #log: Logger;
-  readonly #measure: Measure;
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> = Promise.resolve();
 
-  constructor(processes: Host["processes"], layers: LayerCatalog, path: string, measure: Measure, log: Logger) {
-    this.#measure = measure;
+  constructor(processes: Host["processes"], layers: SyncedLayers, path: string, log: Logger) {
     this.#processes = processes;
     this.#layers = layers;
     this.#path = path;
@@ -53,7 +54,7 @@ export class SyncLater {
       const argv = ["sync", "--file-system", this.#path] as const;
       const { code, stderr } = await this.#processes.run(ctx, { argv: [...argv], timeoutMs: SYNC_TIMEOUT_MS });
       if (code !== 0) throw new Error(stderr.trim());
-      await this.#layers.markSynced(await this.#measure(ctx, layers));
+      await this.#layers.settle(ctx, layers);
     } catch (error) {
       this.#log.warn({ error: messageOf(error) }, "could not sync layers to the disk");
     }

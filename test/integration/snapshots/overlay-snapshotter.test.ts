@@ -21,6 +21,7 @@ import { createLinuxHost } from "../../../src/host/linux-host.ts";
 import { OverlaySnapshotter } from "../../../src/snapshots/overlay-snapshotter.ts";
 import type { LayerInfo } from "../../../src/snapshots/snapshotter.ts";
 import { MemorySink, snapshotterContract } from "../../../src/snapshots/snapshotter.contract.ts";
+import { SmallDisk } from "../../soak/small-disk.ts";
 
 const ctx = background();
 const roots = new ThreadConfinedRoots();
@@ -33,8 +34,8 @@ afterAll(async () => {
   await host.close();
 });
 
-const open = (root: string, facts = host.facts) =>
-  OverlaySnapshotter.open(ctx, { root, host: { ...host, facts }, roots, log: silentLogger });
+const open = (root: string, facts = host.facts, processes: Host["processes"] = host.processes) =>
+  OverlaySnapshotter.open(ctx, { root, host: { ...host, facts, processes }, roots, log: silentLogger });
 
 /** Fails when a mount or a half-made thing is left, then removes everything. */
 async function cleanUp(root: string): Promise<void> {
@@ -134,6 +135,43 @@ describe("OverlaySnapshotter", () => {
       expect(await afterBoot.layers()).toEqual([synced]);
       expect(await apply(afterBoot, synced.chainId, { name: "other", data: "y" })).toEqual(lost);
     });
+  });
+
+  it("counts a layer that was removed and published anew during a sync as not synced", async () => {
+    await withRoot(async (root) => {
+      const during: (() => Promise<void>)[] = [];
+      const snapshotter = await open(root, host.facts, {
+        ...host.processes,
+        run: async (...words) => {
+          const result = await host.processes.run(...words);
+          for (const work of during) await work();
+          return result;
+        },
+      });
+      const kept = await apply(snapshotter, "", { name: "kept", data: "x" });
+      const { chainId } = await apply(snapshotter, "", { name: "file", data: "x" });
+      const removed = await apply(snapshotter, "", { name: "removed", data: "x" });
+      during.push(async () => {
+        await snapshotter.removeLayer(ctx, removed.chainId);
+        await snapshotter.removeLayer(ctx, chainId);
+        await apply(snapshotter, "", { name: "file", data: "x" });
+      });
+      await snapshotter[Symbol.asyncDispose]();
+      const afterBoot = await open(root, { ...host.facts, bootId: "another boot" });
+      expect(await afterBoot.layers()).toEqual([kept]);
+    });
+  });
+
+  it("refuses a mount that overlayfs would make read-only on a full disk, and makes it when there is room again", async () => {
+    await using disk = await SmallDisk.make(16);
+    const snapshotter = await open(disk.path);
+    await snapshotter.prepare(ctx, "one", "");
+    disk.fill(0);
+    await expect(snapshotter.mount(ctx, "one")).rejects.toMatchObject({ code: "ENOSPC" });
+    expect(await host.kernel.mounts(join(disk.path, "active"))).toEqual([]);
+    disk.free();
+    writeFileSync(join(await snapshotter.mount(ctx, "one"), "file"), "written");
+    await snapshotter.remove(ctx, "one");
   });
 
   it("stacks 125 layers, whose paths do not fit into mount's options, and refuses one more", async () => {
