@@ -118,9 +118,7 @@ export async function monitorExec(ctx: OpContext, monitors: Monitors, request: M
     using attachable = new ReportReader(pipeOf(monitor, 5));
     using start = new GoPipe(pipeOf(monitor, 4));
     start.go();
-    await attachable.next(ctx);
-    await request.onAttachable();
-    start.go();
+    if ((await attachable.next(ctx)) !== undefined && (await attached(monitors, monitor, request))) start.go();
     const report = await reports.next(ctx);
     if (report === undefined || report.data <= 0) {
       const text = report?.message ?? (await readIfThere(bundleFiles(execDir, id).runtimeLog)) ?? "";
@@ -131,6 +129,17 @@ export async function monitorExec(ctx: OpContext, monitors: Monitors, request: M
     reports[Symbol.dispose]();
     await endMonitor(ctx, monitors, monitor);
     throw error;
+  }
+}
+
+/** False when the monitor has ended, of which its reports tell. */
+async function attached({ host }: Monitors, monitor: Child, { onAttachable }: MonitorExec): Promise<boolean> {
+  try {
+    await onAttachable();
+    return true;
+  } catch (error) {
+    if (host.processes.isAlive(monitor.identity)) throw error;
+    return false;
   }
 }
 

@@ -7,6 +7,7 @@ import type { ExecRequest, PrepareRequest } from "../../../src/instances/driver.
 import { instanceSpec, type SpecOverrides } from "../../../src/instances/fake/instance-spec.ts";
 import type { DriverHandle } from "../../../src/schema/instance.ts";
 import { unlimited } from "../../../src/schema/resources.ts";
+import { FailingPrograms } from "../../soak/failing-programs.ts";
 import { OciWorld } from "./oci-world.ts";
 
 const ctx = background();
@@ -43,8 +44,8 @@ describe.each(["runc", "crun"])("what a container of %s sees", (runtime) => {
     return { output: output.trim(), exitCode };
   }
 
-  async function execIn(handle: DriverHandle, line: string, more: Partial<ExecRequest> = {}) {
-    const request: ExecRequest = {
+  function execRequest(line: string, more: Partial<ExecRequest> = {}): ExecRequest {
+    return {
       execId: `${handles.length}${Math.random().toString(16).slice(2)}`,
       argv: ["sh", "-c", line],
       env: [],
@@ -57,11 +58,32 @@ describe.each(["runc", "crun"])("what a container of %s sees", (runtime) => {
       detached: false,
       ...more,
     };
-    const task = await world.driver.exec(ctx, handle, request);
+  }
+
+  async function execIn(handle: DriverHandle, line: string, more: Partial<ExecRequest> = {}) {
+    const task = await world.driver.exec(ctx, handle, execRequest(line, more));
     let output = "";
     for await (const frame of task.io.output) output += Buffer.from(frame.data).toString();
     return { output: output.trim(), exitCode: await task.exited };
   }
+
+  it("blames the runtime's side when the monitor of a command ends before it can be attached to", async () => {
+    const { handle } = await start(["sleep", "60"], {}, {});
+    const path = process.env["PATH"];
+    const programs = new FailingPrograms(world.dir);
+    process.env["PATH"] = `${programs.bin}:${path}`;
+    try {
+      const driver = await world.reopen();
+      for (const fault of ["fail", "die"] as const) {
+        programs.arm("monitor", fault);
+        const request = execRequest("true", { tty: true });
+        await expect(driver.exec(ctx, handle, request)).rejects.toMatchObject({ code: "RUNTIME_FAILED" });
+      }
+    } finally {
+      process.env["PATH"] = path;
+    }
+    expect(await execIn(handle, "echo still there")).toEqual({ output: "still there", exitCode: 0 });
+  });
 
   it("is PID 1 of its own namespaces, with Docker's environment", async () => {
     const { output } = await sh(
