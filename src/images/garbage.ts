@@ -2,6 +2,7 @@ import { stat } from "node:fs/promises";
 import { isBerthError } from "../base/errors.ts";
 import type { OpContext } from "../base/op-context.ts";
 import type { ContentStore } from "../content/content-store.ts";
+import { errnoOf } from "../host/errors.ts";
 import type { ImageRecord } from "../schema/image.ts";
 import type { Snapshotter } from "../snapshots/snapshotter.ts";
 import { chainIds } from "./chain-id.ts";
@@ -90,10 +91,21 @@ export class Garbage {
     const blobs: string[] = [];
     const newest = Date.now() - staleMs;
     for await (const { digest } of this.#content.list()) {
-      if ((await stat(await this.#content.path(digest))).mtimeMs <= newest) blobs.push(digest);
+      const writtenMs = await this.#writtenMs(digest);
+      if (writtenMs !== undefined && writtenMs <= newest) blobs.push(digest);
     }
     await this.#content.removeStalePartials(ctx, staleMs);
     return (await this.collect(ctx, { blobs, chains: [] })).bytes;
+  }
+
+  /** Undefined when another sweep or a removal was faster. */
+  async #writtenMs(digest: string): Promise<number | undefined> {
+    try {
+      return (await stat(await this.#content.path(digest))).mtimeMs;
+    } catch (error) {
+      if (isBerthError(error, "BLOB_NOT_FOUND") || errnoOf(error) === "ENOENT") return undefined;
+      throw error;
+    }
   }
 
   /** Bytes freed; undefined when it is not there, or something stands on it. */
