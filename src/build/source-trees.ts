@@ -60,7 +60,7 @@ export class SourceTrees implements AsyncDisposable {
   /** The root file system of a stack of layers. */
   async image(ctx: OpContext, chainId: string): Promise<SourceTree> {
     return await this.#once(`image ${chainId}`, async () => {
-      const view = this.#resources.use(await this.#parts.snapshotter.view(ctx, chainId));
+      const view = await this.#keep(ctx, await this.#parts.snapshotter.view(ctx, chainId));
       return await this.#open(ctx, view.root, "image");
     });
   }
@@ -83,8 +83,16 @@ export class SourceTrees implements AsyncDisposable {
   }
 
   async #open(ctx: OpContext, directory: string, kind: SourceTree["kind"]): Promise<SourceTree> {
-    const root = this.#resources.use(await this.#parts.roots.open(ctx, directory));
+    const root = await this.#keep(ctx, await this.#parts.roots.open(ctx, directory));
     return { root, list: listBelow(directory), directory: async () => directory, kind };
+  }
+
+  /** Until the trees are closed; at once when they were closed while it was being opened, as by a build that was given up. */
+  async #keep<T extends AsyncDisposable>(ctx: OpContext, resource: T): Promise<T> {
+    if (!this.#resources.disposed) return this.#resources.use(resource);
+    await resource[Symbol.asyncDispose]();
+    ctx.signal.throwIfAborted();
+    throw new Error("a source was asked for after the build's end");
   }
 
   async #once(name: string, open: () => Promise<SourceTree>): Promise<SourceTree> {

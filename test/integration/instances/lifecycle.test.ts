@@ -119,6 +119,7 @@ describe("files and volumes", () => {
     await expect(
       engine.instances.copyTo(engine.ctx, other, "/opt", tar, { noOverwriteDirNonDir: true, copyUidGid: false }),
     ).rejects.toThrow(`Could not find the file /opt in container ${other}`);
+    tar.destroy();
     const again = await engine.instances.copyFrom(engine.ctx, id, "/data");
     await engine.instances.copyTo(engine.ctx, other, "/tmp", again.tar, {
       noOverwriteDirNonDir: true,
