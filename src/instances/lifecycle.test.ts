@@ -1,6 +1,7 @@
 import { text } from "node:stream/consumers";
 import { describe, expect, it } from "vitest";
 import type { OutputFrame } from "./driver.ts";
+import { driverErrors } from "./driver-errors.ts";
 import { TestEngine } from "./fake/test-engine.ts";
 import type { AttachSession } from "./instance-service.ts";
 
@@ -92,6 +93,15 @@ describe("an instance's life", () => {
     expect(await outputOf(one)).toBe("stdout:out\nstderr:err\n");
     expect(await outputOf(two)).toBe("stdout:out\n");
     expect(engine.actions(id).slice(0, 3)).toEqual(["create", "attach", "attach"]);
+  });
+
+  it("takes a monitor that ends before the start for a start that failed", async () => {
+    await using engine = new TestEngine();
+    const id = await engine.create(["true"]);
+    await engine.service.attach(engine.ctx, id, attachAll);
+    engine.driver.failNext("attach", driverErrors.TASK_NOT_RUNNING({ id }));
+    await expect(engine.service.start(engine.ctx, id)).rejects.toThrow(/failed to start task .*monitor ended/);
+    expect(engine.service.resolve(id).state).toMatchObject({ status: "created", exitCode: 128 });
   });
 
   it("passes on what was typed before the start, and the half-close", async () => {

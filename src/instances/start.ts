@@ -1,10 +1,11 @@
-import { messageOf } from "../base/errors.ts";
+import { isBerthError, messageOf } from "../base/errors.ts";
 import { type OpContext, withLog } from "../base/op-context.ts";
 import { Reverter } from "../base/reverter.ts";
 import { makeSmallDirectory, rm } from "../host/files.ts";
 import type { DriverHandle, InstanceRecord, InstanceState } from "../schema/instance.ts";
 import type { EndpointRecord, PortSpec, PublishedPort } from "../schema/network.ts";
-import type { Driver, PrepareRequest, TaskExit } from "./driver.ts";
+import type { Driver, PrepareRequest, TaskExit, TaskIo } from "./driver.ts";
+import { driverErrors } from "./driver-errors.ts";
 import { initialHealth } from "./health-state.ts";
 import type { Run } from "./live-instances.ts";
 import { withLinkEnvironment } from "./link-environment.ts";
@@ -224,6 +225,17 @@ async function connectWaitingSessions(
   const { waitingSessions } = parts.lives.of(id);
   for (const session of waitingSessions) {
     waitingSessions.delete(session);
-    if (!session.over) session.connect(await driver.attach(ctx, handle));
+    if (!session.over) session.connect(await attachBeforeStart(ctx, driver, id, handle));
+  }
+}
+
+/** It can't have been running: that nobody can attach to it is the start's failure. */
+async function attachBeforeStart(ctx: OpContext, driver: Driver, id: string, handle: DriverHandle): Promise<TaskIo> {
+  try {
+    return await driver.attach(ctx, handle);
+  } catch (error) {
+    if (!isBerthError(error, "TASK_NOT_RUNNING")) throw error;
+    const reason = "its monitor ended before it was started";
+    throw driverErrors.RUNTIME_FAILED({ id, step: "start", reason }, { cause: error });
   }
 }

@@ -42,10 +42,20 @@ describe("Facts", () => {
       facts.know("container new", "created");
     }
     facts.know("container later", "created");
-    expect([...facts.possible("container stopped")]).toEqual(["stopped:0", "absent"]);
-    expect([...facts.possible("container new")]).toEqual(["created", "absent"]);
+    expect([...facts.possible("container stopped")]).toEqual(["stopped:0", "removing", "absent"]);
+    expect([...facts.possible("container new")]).toEqual(["created", "removing", "absent"]);
     expect(facts.certain("container running")).toBe("running");
     expect(facts.certain("container later")).toBe("created");
     expect(facts.certain("volume a")).toBe("present");
+  });
+
+  it("lets what is seen on its way out go", () => {
+    const facts = new Facts();
+    facts.know("container a", "stopped:0");
+    {
+      using _ = facts.prune("container");
+      expect(facts.observe("container a", "removing")).toBeUndefined();
+    }
+    expect(facts.observe("container a", "absent")).toBeUndefined();
   });
 });

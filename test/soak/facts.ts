@@ -33,13 +33,14 @@ export class Facts {
   /** An operation was acknowledged: it is (one of) these now. */
   know(key: string, ...states: readonly string[]): void {
     const pruned = (this.#prunes.get(kindOf(key)) ?? 0) > 0 && states.some((state) => isPrunable(kindOf(key), state));
-    this.#possible.set(key, new Set(pruned ? [...states, "absent"] : states));
+    this.#possible.set(key, new Set(pruned ? [...states, ...goneStates] : states));
   }
 
   /** It was looked at. Says what is wrong with that, if something is; what was seen is believed from then on. */
   observe(key: string, seen: string): string | undefined {
     const possible = this.possible(key);
     this.know(key, seen);
+    if (seen === "removing") this.doubt(key, "absent");
     const agrees = [...possible].some((state) =>
       state.endsWith("*") ? seen.startsWith(state.slice(0, -1)) : state === seen,
     );
@@ -50,11 +51,14 @@ export class Facts {
   prune(kind: string): Disposable {
     this.#prunes.set(kind, (this.#prunes.get(kind) ?? 0) + 1);
     for (const [key, states] of this.#possible) {
-      if (kindOf(key) === kind && [...states].some((state) => isPrunable(kind, state))) this.doubt(key, "absent");
+      if (kindOf(key) === kind && [...states].some((state) => isPrunable(kind, state))) this.doubt(key, ...goneStates);
     }
     return { [Symbol.dispose]: () => void this.#prunes.set(kind, (this.#prunes.get(kind) ?? 1) - 1) };
   }
 }
+
+/** What a prune makes of a thing: a container with volumes of its own is seen on its way, too. */
+const goneStates = ["removing", "absent"];
 
 function kindOf(key: string): string {
   return key.slice(0, key.indexOf(" "));
