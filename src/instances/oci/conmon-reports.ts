@@ -52,6 +52,11 @@ export class ReportReader implements Disposable {
     }
   }
 
+  /** Waits no longer: there is no report but those that came. */
+  giveUp(): void {
+    this.#end();
+  }
+
   [Symbol.dispose](): void {
     this.#socket.destroy();
   }

@@ -3,7 +3,7 @@ import { cleanupContext, type OpContext } from "../../base/op-context.ts";
 import type { Child, ChildFd, Host } from "../../host/host.ts";
 import { endSession } from "../../host/process/end-session.ts";
 import { bundleFiles, readIfThere, writeMonitor } from "./bundle.ts";
-import { GoPipe, ReportReader } from "./conmon-reports.ts";
+import { GoPipe, type Report, ReportReader } from "./conmon-reports.ts";
 import { runtimeFailure } from "./runtime-failure.ts";
 import { type OciRuntime, type RuntimeCommand, runtimeCommand } from "./runtimes.ts";
 
@@ -60,13 +60,40 @@ export async function monitorContainer(
     await writeMonitor(dir, id, monitor.identity);
     await bundle;
     start.go();
-    const report = await reports.next(ctx);
+    const report = await runtimeReport(ctx, monitors, monitor, reports);
     if (report !== undefined && report.data > 0) return { monitor, pid: report.data };
     const text = report?.message ?? (await readIfThere(files.runtimeLog)) ?? "";
     throw runtimeFailure({ id, step: "create", command: request.command, text });
   } catch (error) {
     await endMonitor(ctx, monitors, monitor);
     throw error;
+  }
+}
+
+const runtimeLookMs = 1000;
+
+/**
+ * What conmon says of the runtime that it called; undefined when it has ended, or will not say anything: of a runtime that was killed it
+ * wants all that this had to say, and waits for ever when a container that was made already has the same stderr.
+ */
+async function runtimeReport(
+  ctx: OpContext,
+  { host: { processes } }: Monitors,
+  monitor: Child,
+  reports: ReportReader,
+): Promise<Report | undefined> {
+  const { pid: leader } = monitor.identity;
+  let looksInVain = 0;
+  const timer = setInterval(() => {
+    // What the runtime makes has a session of its own. Twice, since conmon takes a moment to tell.
+    const hasRuntime = processes.sessionOf(leader).some(({ pid }) => pid !== leader);
+    looksInVain = hasRuntime ? 0 : looksInVain + 1;
+    if (looksInVain === 2) reports.giveUp();
+  }, runtimeLookMs);
+  try {
+    return await reports.next(ctx);
+  } finally {
+    clearInterval(timer);
   }
 }
 
@@ -119,7 +146,7 @@ export async function monitorExec(ctx: OpContext, monitors: Monitors, request: M
     using start = new GoPipe(pipeOf(monitor, 4));
     start.go();
     if ((await attachable.next(ctx)) !== undefined && (await attached(monitors, monitor, request))) start.go();
-    const report = await reports.next(ctx);
+    const report = await runtimeReport(ctx, monitors, monitor, reports);
     if (report === undefined || report.data <= 0) {
       const text = report?.message ?? (await readIfThere(bundleFiles(execDir, id).runtimeLog)) ?? "";
       throw runtimeFailure({ id, step: "exec", command: request.command, text });

@@ -85,6 +85,24 @@ describe.each(["runc", "crun"])("what a container of %s sees", (runtime) => {
     expect(await execIn(handle, "echo still there")).toEqual({ output: "still there", exitCode: 0 });
   });
 
+  it("undoes a container whose runtime was killed when it had made it, though the monitor says nothing of that", async () => {
+    const path = process.env["PATH"];
+    const bin = join(world.dir, "bin");
+    await mkdir(bin);
+    const real = world.host.processes.which(runtime) ?? "";
+    const killed = `case "$*" in *create*) kill -9 $$;; esac`;
+    await writeFile(join(bin, runtime), `#!/bin/sh\n${real} "$@" || exit\n${killed}\n`, { mode: 0o755 });
+    process.env["PATH"] = `${bin}:${path}`;
+    try {
+      const driver = await world.reopen();
+      const request = await world.request(instanceSpec(["sleep", "60"]));
+      await expect(driver.prepare(ctx, request)).rejects.toMatchObject({ code: "RUNTIME_FAILED" });
+      expect(await world.host.cgroups.processes(request.cgroupPath)).toEqual([]);
+    } finally {
+      process.env["PATH"] = path;
+    }
+  });
+
   it("is PID 1 of its own namespaces, with Docker's environment", async () => {
     const { output } = await sh(
       "echo $$; hostname; env | sort; pwd",
