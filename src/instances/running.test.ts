@@ -2,6 +2,7 @@ import { mkdirSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { unlimited } from "../schema/resources.ts";
+import { driverErrors } from "./driver-errors.ts";
 import { instanceSpec } from "./fake/instance-spec.ts";
 import { TestEngine } from "./fake/test-engine.ts";
 import type { ExecSpec, LogLine } from "./instance-service.ts";
@@ -189,6 +190,14 @@ describe("update", () => {
       restartPolicy: { name: "always" },
     });
     expect(engine.actions(id).at(-1)).toBe("update");
+  });
+
+  it("is for the next run when this one has ended, though the engine has yet to notice", async () => {
+    await using engine = new TestEngine();
+    const id = await engine.run(["sleep", "100"]);
+    engine.driver.failNext("update", driverErrors.TASK_NOT_RUNNING({ id }));
+    await engine.service.update(engine.ctx, id, { resources: { memory: 2 ** 26, memorySwap: -1 } });
+    expect(engine.service.resolve(id).spec.resources.memory).toBe(2 ** 26);
   });
 
   it("refuses what contradicts the present limits", async () => {

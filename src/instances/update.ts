@@ -1,4 +1,4 @@
-import { messageOf } from "../base/errors.ts";
+import { isBerthError, messageOf } from "../base/errors.ts";
 import type { OpContext } from "../base/op-context.ts";
 import type { InstanceRecord, RestartPolicy } from "../schema/instance.ts";
 import { type ResourceSpec, unlimited } from "../schema/resources.ts";
@@ -111,6 +111,8 @@ async function applyToRun(
   try {
     await driverOf(parts, record.spec).update(ctx, handle, resources);
   } catch (error) {
+    // It has ended, and the engine is about to notice.
+    if (isBerthError(error, "TASK_NOT_RUNNING")) return;
     throw instanceErrors.UPDATE_FAILED({ id: record.id, reason: messageOf(error) }, { cause: error });
   }
 }

@@ -167,11 +167,11 @@ class OciDriver implements Driver {
   }
 
   async pause(ctx: OpContext, handle: DriverHandle): Promise<void> {
-    await this.#host.cgroups.freeze(ctx, this.#live(handle).cgroupPath);
+    await this.#whileLive(handle, ({ cgroupPath }) => this.#host.cgroups.freeze(ctx, cgroupPath));
   }
 
   async resume(ctx: OpContext, handle: DriverHandle): Promise<void> {
-    await this.#host.cgroups.thaw(ctx, this.#live(handle).cgroupPath);
+    await this.#whileLive(handle, ({ cgroupPath }) => this.#host.cgroups.thaw(ctx, cgroupPath));
   }
 
   async attach(ctx: OpContext, handle: DriverHandle): Promise<TaskIo> {
@@ -205,15 +205,15 @@ class OciDriver implements Driver {
   }
 
   async usage(_ctx: OpContext, handle: DriverHandle): Promise<ResourceUsage> {
-    return await this.#host.cgroups.usage(this.#live(handle).cgroupPath);
+    return await this.#whileLive(handle, ({ cgroupPath }) => this.#host.cgroups.usage(cgroupPath));
   }
 
   async processes(_ctx: OpContext, handle: DriverHandle): Promise<readonly number[]> {
-    return await this.#host.cgroups.processes(this.#live(handle).cgroupPath);
+    return await this.#whileLive(handle, ({ cgroupPath }) => this.#host.cgroups.processes(cgroupPath));
   }
 
   async update(ctx: OpContext, handle: DriverHandle, resources: ResourceSpec): Promise<void> {
-    await this.#host.cgroups.applyLimits(ctx, this.#live(handle).cgroupPath, resources);
+    await this.#whileLive(handle, ({ cgroupPath }) => this.#host.cgroups.applyLimits(ctx, cgroupPath, resources));
   }
 
   async reopenLog(_ctx: OpContext, handle: DriverHandle): Promise<void> {
@@ -280,6 +280,17 @@ class OciDriver implements Driver {
     if (runtime.name === task.runtime) return runtime;
     const path = this.#host.processes.which(task.runtime) ?? task.runtime;
     return { ...runtime, name: task.runtime, path, root: join(dirname(runtime.root), task.runtime) };
+  }
+
+  /** What fails since the task ended under it is refused as it would be a moment later. */
+  async #whileLive<T>(handle: DriverHandle, work: (task: OciTask) => Promise<T>): Promise<T> {
+    const task = this.#live(handle);
+    try {
+      return await work(task);
+    } catch (error) {
+      if (this.#host.processes.isAlive(task.init)) throw error;
+      throw driverErrors.TASK_NOT_RUNNING({ id: task.id }, { cause: error });
+    }
   }
 
   #live(handle: DriverHandle): OciTask {
