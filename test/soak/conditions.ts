@@ -45,8 +45,9 @@ export interface SeenError {
 
 /** What an error has to tell, so that it is known for what it is: the fault is named, not only "500". */
 const signatures: Readonly<Partial<Record<Condition, RegExp>>> = {
+  // A monitor that is killed takes its container along, and a build's command with it.
   "runtime fails":
-    /OCI runtime|(create|start|exec|kill|restore|signal|update) task|runtime|conmon|monitor|did not end within|ended (at once|before)/i,
+    /returned a non-zero code: (137|255)|OCI runtime|(create|start|exec|kill|restore|signal|update) task|runtime|conmon|monitor|did not end within|ended (at once|before)/i,
   // A build's own command meets the full disk by itself, and says so by its code.
   "disk full": /no space left|disk (is )?full|ENOSPC|returned a non-zero code/i,
   "registry fails":
