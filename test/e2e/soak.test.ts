@@ -3,6 +3,7 @@
  * walks it again. SOAK_SEED and SOAK_MINUTES choose others.
  */
 import { expect, it } from "vitest";
+import { allTroubles } from "../soak/rounds.ts";
 import { soak } from "../soak/soak.ts";
 
 const seed = Number(process.env["SOAK_SEED"] ?? Math.floor(Date.now() / 1000));
@@ -17,6 +18,7 @@ it(`survives kills, failing runtimes, a full disk and a dead registry (seed ${se
     minutes,
     seed,
     clients: 4,
+    troubles: allTroubles,
     keep: false,
     signal,
     log: (line) => void lines.push(line),

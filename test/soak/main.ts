@@ -1,5 +1,6 @@
-/** `npm run soak -- --minutes N --seed S [--clients N] [--keep]`: see `soak.ts`. Ends with 1 and the seed when something is found. */
+/** `npm run soak -- --minutes N --seed S [--clients N] [--troubles runtime,registry,disk] [--keep]`: see `soak.ts`. Ends with 1 and the seed when something is found. */
 import { parseArgs } from "node:util";
+import { allTroubles, type Trouble } from "./rounds.ts";
 import { soak } from "./soak.ts";
 
 const { values } = parseArgs({
@@ -7,6 +8,7 @@ const { values } = parseArgs({
     minutes: { type: "string", default: "2" },
     seed: { type: "string", default: String(Math.floor(Date.now() / 1000)) },
     clients: { type: "string", default: "4" },
+    troubles: { type: "string", default: allTroubles.join(",") },
     keep: { type: "boolean", default: false },
   },
 });
@@ -19,6 +21,7 @@ const { faults, rounds, kills, steps } = await soak({
   minutes: Number(values.minutes),
   seed: Number(values.seed),
   clients: Number(values.clients),
+  troubles: chosenTroubles(values.troubles),
   keep: values.keep,
   signal: ending.signal,
   log,
@@ -27,4 +30,13 @@ if (faults.length === 0) log(`clean: ${rounds} rounds, ${kills} kills, ${steps} 
 else {
   log(`FOUND ${faults.length} faults with --seed ${values.seed} --clients ${values.clients}`);
   process.exitCode = 1;
+}
+
+/** "" is none: only the engine is killed. */
+function chosenTroubles(text: string): readonly Trouble[] {
+  const words = text.split(",").filter((word) => word !== "");
+  const unknown = words.filter((word) => !allTroubles.some((trouble) => trouble === word));
+  if (unknown.length > 0)
+    throw new Error(`no such trouble: ${unknown.join(", ")}; there are ${allTroubles.join(", ")}`);
+  return allTroubles.filter((trouble) => words.includes(trouble));
 }

@@ -13,7 +13,12 @@ import { chooseStep } from "./steps/choose.ts";
 import { verify } from "./steps/verify.ts";
 import { growthFault, type Vitals, vitalsOf } from "./vitals.ts";
 
+/** What can be wrong around the engine, besides that it is killed. */
+export const allTroubles = ["runtime", "registry", "disk"] as const;
+export type Trouble = (typeof allTroubles)[number];
+
 export interface RoundsOptions {
+  readonly troubles: readonly Trouble[];
   readonly world: World;
   readonly random: SeededRandom;
   readonly clients: readonly SoakClient[];
@@ -114,14 +119,16 @@ export class Rounds {
   }
 
   #draw(): Plan {
-    const { random } = this.#o;
+    const { random, troubles } = this.#o;
+    // Drawn whether it is wanted or not: the rest of the walk stays the same.
+    const draw = (trouble: Trouble, chance: number) => random.chance(chance) && troubles.includes(trouble);
     if (this.#longLife > 0) this.#longLife--;
     else if (random.chance(0.08)) this.#longLife = 8;
     return {
       milliseconds: random.pick([random.between(20, 1500), random.between(500, 6000)]),
-      runtime: random.chance(0.3),
-      registry: random.chance(0.3),
-      disk: random.chance(0.15),
+      runtime: draw("runtime", 0.3),
+      registry: draw("registry", 0.3),
+      disk: draw("disk", 0.15),
       end:
         this.#longLife > 0
           ? "live on"

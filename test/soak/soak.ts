@@ -16,7 +16,7 @@ import { FailingPrograms } from "./failing-programs.ts";
 import { Facts } from "./facts.ts";
 import { FlakyRegistry } from "./flaky-registry.ts";
 import { Keeper } from "./keeper.ts";
-import { Rounds } from "./rounds.ts";
+import { Rounds, type Trouble } from "./rounds.ts";
 import { SeededRandom } from "./seeded-random.ts";
 import { SmallDisk } from "./small-disk.ts";
 import { SoakClient, type World } from "./soak-client.ts";
@@ -28,6 +28,7 @@ export interface SoakOptions {
   readonly minutes: number;
   readonly seed: number;
   readonly clients: number;
+  readonly troubles: readonly Trouble[];
   /** Leave the engine's directory and its disk for looking at when something was found. */
   readonly keep: boolean;
   /** Ends the walk early, with everything cleaned up. */
@@ -95,7 +96,17 @@ export async function soak(options: SoakOptions): Promise<SoakResult> {
         ports: ports.slice(1 + index * 3, 4 + index * 3),
       }),
   );
-  const rounds = new Rounds({ world, random, clients, disk, programs, registry, keeper, log });
+  const rounds = new Rounds({
+    troubles: options.troubles,
+    world,
+    random,
+    clients,
+    disk,
+    programs,
+    registry,
+    keeper,
+    log,
+  });
   await rounds.walk(options.minutes * 60_000, signal);
 
   const faults = [...rounds.faults];
