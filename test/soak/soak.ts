@@ -58,6 +58,7 @@ export async function soak(options: SoakOptions): Promise<SoakResult> {
   const registry = stack.use(await FlakyRegistry.start());
   const engine = await EngineProcess.start({
     dataRoot: disk.path,
+    ownGroup: true,
     environment: { PATH: `${programs.bin}:${process.env["PATH"]}` },
     flags: ["--default-address-pool", `base=10.${100 + (process.pid % 100)}.0.0/16,size=26`],
   });

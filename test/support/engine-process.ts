@@ -18,6 +18,8 @@ export interface EngineOptions {
   readonly commandTimeoutMs?: number;
   /** An existing directory, on a file system of its own say; not deleted by `remove`. Else one below the engine's directory. */
   readonly dataRoot?: string;
+  /** A process group of its own: a Ctrl-C is for its parent alone, which ends it in its time. */
+  readonly ownGroup?: boolean;
 }
 
 export class EngineProcess {
@@ -88,6 +90,7 @@ export class EngineProcess {
     ];
     this.#child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", entry, "daemon", ...flags], {
       stdio: ["ignore", log, log],
+      detached: this.#options.ownGroup ?? false,
       env: { ...process.env, ...this.#options.environment },
     });
     closeSync(log);
