@@ -132,7 +132,10 @@ export interface SpawnRequest {
   readonly cwd?: string;
   /** By descriptor number in the child; every other descriptor is closed there. 0, 1, 2 default to "null". */
   readonly fds?: Readonly<Record<number, ChildFd>>;
-  /** Files that the child, and what it starts, finds in place of others: it is started in a copy of this process's mounts. */
+  /**
+   * Files that the child, and what it starts, finds in place of others. It sees the system's mounts and those that these files, the
+   * program and `cwd` are on, and keeps none of the others mounted.
+   */
   readonly over?: readonly { readonly source: string; readonly target: string }[];
   /** Its own session, so that it outlives the engine and gets no terminal signals. */
   readonly newSession?: boolean;

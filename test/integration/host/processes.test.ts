@@ -1,8 +1,9 @@
 import { execFileSync } from "node:child_process";
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { background, withTimeout } from "../../../src/base/op-context.ts";
 import type { Host } from "../../../src/host/host.ts";
@@ -55,6 +56,40 @@ describe("spawn over", () => {
     expect(readFileSync(target, "utf8")).toBe("hidden");
     const refused = host.processes.spawn(ctx, { argv: ["true"], env, over, cwd: join(directory, "nowhere") });
     await expect(refused).rejects.toMatchObject({ code: "PROCESS_SPAWN_FAILED" });
+  });
+});
+
+describe("mounts of what is spawned over", () => {
+  it("are without those that it has no use for, which the host keeps, shared or not", async () => {
+    const [shown, target] = [join(directory, "shown-2"), join(directory, "target-2")];
+    for (const path of [shown, target]) writeFileSync(path, "");
+    const outer = mkdtempSync(join(tmpdir(), "berth-processes-outer-"));
+    const inner = join(outer, "inner");
+    const mounted = () => readFileSync("/proc/self/mountinfo", "utf8").split(` ${outer}`).length - 1;
+    try {
+      const shared = { op: "mount", source: "tmpfs", target: outer, fstype: "tmpfs", flags: ["shared"] } as const;
+      await host.kernel.apply(ctx, [shared]);
+      mkdirSync(inner);
+      await host.kernel.apply(ctx, [{ op: "mount", source: "tmpfs", target: inner, fstype: "tmpfs" }]);
+      expect(mounted()).toBe(2);
+      const child = await host.processes.spawn(ctx, {
+        argv: ["cat", "/proc/self/mountinfo"],
+        env,
+        over: [{ source: shown, target }],
+        fds: { 1: { kind: "pipe", parent: "reads" } },
+      });
+      const seen = await text(new Socket({ fd: child.pipes[1] ?? -1 }));
+      await child.exited;
+      expect(seen).toContain(` ${target} `);
+      expect(seen).not.toContain(outer);
+      expect(mounted()).toBe(2);
+    } finally {
+      await host.kernel.apply(
+        ctx,
+        [inner, outer].map((path) => ({ op: "unmount", target: path })),
+      );
+      rmSync(outer, { recursive: true });
+    }
   });
 });
 
