@@ -139,7 +139,8 @@ function processFaults({ runRoot, pid: engine }: EngineProcess, { running, netwo
       if (!command.includes(runRoot)) return [];
       if (program === "conmon") {
         const id = words[words.indexOf("-c") + 1] ?? "";
-        monitored.push(id);
+        // Not of a command in it (exec -d, exec -t), which may outlive the call that began it.
+        if (!words.includes("-e")) monitored.push(id);
         return running.has(id) ? [] : [`nobody owns process ${pid} ${command}`];
       }
       const network = /\/networks\/([0-9a-f]{64})\//.exec(command)?.[1];
