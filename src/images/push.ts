@@ -47,15 +47,22 @@ export class Pusher {
     if (parsed.digest !== undefined) throw imageErrors.PUSH_BY_DIGEST({});
     progress({ status: `The push refers to repository [${parsed.domain}/${parsed.path}]` });
     const targets = request.allTags === true ? this.#allTags(parsed) : [withDefaultTag(parsed)];
-    const images = targets.map((reference) => {
-      const image = this.#room.images.byReference(reference);
-      if (image === undefined) throw imageErrors.PUSH_NO_TAGS({ name: familiarName(reference) });
-      return { reference, image };
-    });
+    const images = targets.map((reference) => ({ reference, image: this.#named(reference) }));
+    using _leases = await this.#room.leases.hold(images.flatMap(({ image }) => blobsOf(image)));
+    // Whoever was removing images when the leases were asked for may have taken one with its blobs.
+    for (const { reference, image } of images) {
+      if (this.#named(reference).id !== image.id) throw imageErrors.PUSH_NO_TAGS({ name: familiarName(reference) });
+    }
     const repository = await this.#client.forPush(ctx, parsed, request.auth);
     for (const { reference, image } of images) {
       await this.#pushOne(withLog(ctx, { image: formatFamiliar(reference) }), repository, reference, image, progress);
     }
+  }
+
+  #named(reference: Reference): ImageRecord {
+    const image = this.#room.images.byReference(reference);
+    if (image === undefined) throw imageErrors.PUSH_NO_TAGS({ name: familiarName(reference) });
+    return image;
   }
 
   #allTags({ domain, path }: Reference): readonly Reference[] {
@@ -75,12 +82,7 @@ export class Pusher {
     image: ImageRecord,
     progress: ProgressSink,
   ): Promise<void> {
-    const { content, leases, images, events } = this.#room;
-    using _leases = await leases.hold([
-      image.id,
-      image.manifest.digest,
-      ...image.layers.map(({ blob }) => blob.digest),
-    ]);
+    const { content, images, events } = this.#room;
     // Top first, as Docker lists them; one that occurs twice is sent once.
     const layers = [...new Map(image.layers.map((layer) => [layer.diffId, layer])).values()].toReversed();
     for (const layer of layers) progress({ id: shortId(layer.diffId), status: "Preparing" });
@@ -107,8 +109,11 @@ export class Pusher {
     await repository.putManifest(ctx, tag, document.bytes, document.mediaType);
     const digest = sha256(document.bytes);
     const { domain, path } = reference;
-    const named = images.name(image.id, { repoDigest: formatReference({ domain, path, digest }) });
-    events.transferred("push", reference, named.image);
+    // Removed meanwhile, it has been pushed all the same.
+    if (images.get(image.id) !== undefined) {
+      images.name(image.id, { repoDigest: formatReference({ domain, path, digest }) });
+    }
+    events.transferred("push", reference, images.get(image.id) ?? image);
     progress({ status: `${tag}: digest: ${digest} size: ${document.bytes.length}` });
     progress({ aux: { Tag: tag, Digest: digest, Size: document.bytes.length } });
   }
@@ -182,4 +187,9 @@ function withLayers(
     layers: layers.map(({ mediaType, digest, size }) => ({ mediaType, digest, size })),
   };
   return { bytes: Buffer.from(JSON.stringify(manifest)), mediaType: image.manifest.mediaType };
+}
+
+/** Every blob that a push of the image reads. */
+function blobsOf(image: ImageRecord): readonly string[] {
+  return [image.id, image.manifest.digest, ...image.layers.map(({ blob }) => blob.digest)];
 }

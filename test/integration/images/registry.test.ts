@@ -2,7 +2,9 @@ import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { readdir } from "node:fs/promises";
 import { Readable } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
+import { isBerthError } from "../../../src/base/errors.ts";
 import { withTimeout } from "../../../src/base/op-context.ts";
 import { noProgress } from "../../../src/base/progress.ts";
 import { busyboxArchive } from "../../support/busybox-image.ts";
@@ -18,6 +20,24 @@ async function loadSample(engine: ImageEngine, tag: string, files: Record<string
 }
 
 describe("a registry on loopback", () => {
+  test.each([0, 1, 2, 3, 5, 8])(
+    "an image that is removed %d ms after its push began is pushed whole, or is no more",
+    async (ms) => {
+      await using registry = await startRegistry();
+      await using engine = await openImageEngine();
+      const name = `${registry.host}/going:1`;
+      await loadSample(engine, name);
+      const pushing = engine.images.push(engine.ctx, { reference: name }, noProgress).then(
+        () => "pushed",
+        (error: unknown) => (isBerthError(error, "PUSH_NO_TAGS") ? "gone" : String(error)),
+      );
+      await sleep(ms);
+      await engine.images.remove(engine.ctx, name, { force: true, noPrune: false });
+      expect(["pushed", "gone"]).toContain(await pushing);
+      expect(engine.images.list()).toEqual([]);
+    },
+  );
+
   test("what is pushed is pulled by another engine, read by skopeo, and not sent twice", async () => {
     await using registry = await startRegistry();
     await using one = await openImageEngine();
