@@ -78,6 +78,8 @@ export class ArchiveThread implements ReusableThread {
   }
 
   async terminate(): Promise<void> {
+    // At once, not when it has ended: it must not be given another call in between.
+    this.#dead ??= "the engine ended it";
     await this.#worker.terminate();
   }
 

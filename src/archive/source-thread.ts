@@ -47,6 +47,7 @@ export class SourceThread implements ReusableThread {
   }
 
   async terminate(): Promise<void> {
+    this.#alive = false;
     await this.#worker.terminate();
   }
 

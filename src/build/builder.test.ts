@@ -52,6 +52,7 @@ afterEach(async () => {
   expect([...world.alive]).toEqual([]);
   expect(await readdir(join(world.directory, "build")).catch(() => [])).toEqual([]);
   expect(await world.snapshotter.list()).toEqual([]);
+  expect([...world.openSinks]).toEqual([]);
   expect(world.store.journal.open()).toEqual([]);
   await world[Symbol.asyncDispose]();
 });
@@ -197,6 +198,13 @@ Successfully tagged reg.example/x:1
       if (stream?.includes("Running in") === true) setTimeout(() => client.abort(), 20);
     });
     await expect(building).rejects.toMatchObject({ code: "BUILD_CANCELLED", message: "Build cancelled" });
+  });
+
+  it("leaves nothing when a layer can't be made", async () => {
+    world.addImage("base");
+    world.snapshotter.commit = async () => Promise.reject(new Error("no room for a layer"));
+    const context = { tar: Readable.from(await tarOf({ Dockerfile: "FROM base\nCOPY Dockerfile /\n" })) };
+    await expect(world.builder.build(background(), request(context), () => {})).rejects.toThrow("no room for a layer");
   });
 
   it("prints errors of commands in red, and characters whole", async () => {

@@ -44,7 +44,7 @@ async function commitSnapshot(
 ): Promise<ImageLayer | undefined> {
   const changes = known ?? (await parts.snapshotter.changes(ctx, snapshotId));
   if (changes.length === 0) return undefined;
-  const sink = await parts.images.layerSink(ctx);
+  await using sink = await parts.images.layerSink(ctx);
   const { blob, diffId } = await parts.snapshotter.commit(ctx, snapshotId, sink, { consume: true });
   return { blob, diffId };
 }

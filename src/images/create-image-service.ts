@@ -182,8 +182,9 @@ class Images implements EngineImages {
     return await bootstrapImage(ctx, this.#room, this.#bootstrap, request, progress);
   }
 
-  async tag(_ctx: OpContext, refOrId: string, newRef: string): Promise<void> {
+  async tag(ctx: OpContext, refOrId: string, newRef: string): Promise<void> {
     const { images, events } = this.#room;
+    ctx.signal.throwIfAborted();
     const image = images.resolve(refOrId);
     const reference = withDefaultTag(parseReference(newRef));
     if (reference.digest !== undefined) throw imageErrors.IMAGE_REFERENCED_BY_ID({ reference: newRef });
@@ -233,6 +234,8 @@ class Images implements EngineImages {
       const assembled = await assembleImage(ctx, this.#room, request.config, request.layers, async (...digests) => {
         held.push(await leases.hold(digests));
       });
+      // The last moment: whoever gave it up finds nothing later that was not there when they looked.
+      ctx.signal.throwIfAborted();
       const { image } = images.put(
         {
           ...assembled,

@@ -295,10 +295,23 @@ describe("create, history, list", () => {
 
   test("a sink that is given up leaves nothing", async () => {
     await using room = await openTestRoom();
-    const sink = await room.images.layerSink(room.ctx);
-    await sink.write(Buffer.alloc(1000));
-    await sink.discard?.();
+    {
+      await using sink = await room.images.layerSink(room.ctx);
+      await sink.write(Buffer.alloc(1000));
+    }
     expect(await room.blobs()).toEqual([]);
+  });
+
+  test("whoever gives up making or naming an image finds nothing of it", async () => {
+    await using room = await openTestRoom();
+    const { config, layers } = await load(room, testImage([BASE]), "base:1");
+    const gone = new AbortController();
+    const ctx = { ...room.ctx, signal: gone.signal };
+    const creating = room.images.create(ctx, { config, layers, reference: "late:1" });
+    gone.abort();
+    await expect(creating).rejects.toThrow("aborted");
+    await expect(room.images.tag(ctx, "base:1", "late:1")).rejects.toThrow("aborted");
+    expect(() => room.images.resolve("late:1")).toThrow("No such image");
   });
 
   test("names are looked up as Docker does", async () => {

@@ -27,20 +27,15 @@ export async function ingestLayer(
   options: IngestOptions,
 ): Promise<ImageLayer> {
   const plain = await decompressAuto(ctx, options.filters, tar);
-  const sink = await ZstdLayerSink.open(ctx, content, options.onBlob);
+  await using sink = await ZstdLayerSink.open(ctx, content, options.onBlob);
   const hash = createHash("sha256");
   let bytes = 0;
-  try {
-    for await (const chunk of plain) {
-      ctx.signal.throwIfAborted();
-      hash.update(chunk);
-      await sink.write(chunk);
-      bytes += chunk.length;
-      options.onProgress?.(bytes);
-    }
-    return { blob: await sink.finish(), diffId: `sha256:${hash.digest("hex")}` };
-  } catch (error) {
-    await sink.discard();
-    throw error;
+  for await (const chunk of plain) {
+    ctx.signal.throwIfAborted();
+    hash.update(chunk);
+    await sink.write(chunk);
+    bytes += chunk.length;
+    options.onProgress?.(bytes);
   }
+  return { blob: await sink.finish(), diffId: `sha256:${hash.digest("hex")}` };
 }

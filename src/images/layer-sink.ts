@@ -12,7 +12,7 @@ import { MediaType } from "./media-types.ts";
  */
 const ZSTD_LEVEL = 1;
 
-/** Compresses an uncompressed tar into a blob of the store. Abandon it with `discard`. */
+/** Compresses an uncompressed tar into a blob of the store. */
 export class ZstdLayerSink implements LayerSink {
   readonly #compressor: ZstdCompress;
   readonly #writer: BlobWriter;
@@ -52,8 +52,8 @@ export class ZstdLayerSink implements LayerSink {
     return { digest, size, mediaType: MediaType.ociLayerZstd };
   }
 
-  /** Throws away what was written. */
-  async discard(): Promise<void> {
+  /** Throws away what was written, unless it was finished. */
+  async [Symbol.asyncDispose](): Promise<void> {
     this.#compressor.destroy();
     await this.#pumped.catch(() => {});
     await this.#writer.discard();

@@ -44,7 +44,8 @@ async function commitLayer(
   config: ImageRunConfig,
   request: CommitRequest,
 ): Promise<ImageRecord> {
-  const layer = await parts.snapshotter.commit(ctx, record.id, await parts.images.layerSink(ctx));
+  await using sink = await parts.images.layerSink(ctx);
+  const layer = await parts.snapshotter.commit(ctx, record.id, sink);
   const created = new Date(parts.clock.now()).toISOString();
   const platform: Pick<ImageConfig, "architecture" | "os" | "variant"> = parent?.config ?? {
     architecture: parts.host.facts.architecture,

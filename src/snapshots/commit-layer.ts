@@ -13,10 +13,7 @@ export interface PackedLayer {
   readonly blob: CommittedLayer["blob"];
 }
 
-/**
- * Writes the tar of `upper` to `sink`, and unpacks it into `copy` on the way when that is given. `sink.discard` is called when it
- * fails.
- */
+/** Writes the tar of `upper` to `sink`, and unpacks it into `copy` on the way when that is given. */
 export async function packLayer(
   ctx: OpContext,
   roots: ConfinedRoots,
@@ -25,20 +22,15 @@ export async function packLayer(
   copy: string | undefined,
 ): Promise<PackedLayer> {
   const meter = new LayerMeter();
-  try {
-    await using root = await roots.open(ctx, upper);
-    const tar = await root.pack(ctx, { path: "/", rename: "", semantics: "layer" });
-    await using copier = copy === undefined ? undefined : await openCopier(ctx, roots, copy);
-    for await (const chunk of tar) {
-      meter.feed(chunk);
-      await Promise.all([sink.write(chunk), copier?.write(chunk)]);
-    }
-    await copier?.finish();
-    return { ...meter.finish(), blob: await sink.finish() };
-  } catch (error) {
-    await sink.discard?.();
-    throw error;
+  await using root = await roots.open(ctx, upper);
+  const tar = await root.pack(ctx, { path: "/", rename: "", semantics: "layer" });
+  await using copier = copy === undefined ? undefined : await openCopier(ctx, roots, copy);
+  for await (const chunk of tar) {
+    meter.feed(chunk);
+    await Promise.all([sink.write(chunk), copier?.write(chunk)]);
   }
+  await copier?.finish();
+  return { ...meter.finish(), blob: await sink.finish() };
 }
 
 /** Unpacks what is written to it. */

@@ -95,12 +95,10 @@ export interface CommitOptions {
   readonly consume?: boolean;
 }
 
-/** Receives a committed layer's uncompressed tar, and compresses it. */
-export interface LayerSink {
+/** Receives a committed layer's uncompressed tar, and compresses it. Disposing one that was not finished throws away what was written. */
+export interface LayerSink extends AsyncDisposable {
   write(chunk: Uint8Array): Promise<void>;
   finish(): Promise<{ readonly digest: string; readonly size: number; readonly mediaType: string }>;
-  /** Throws away what was written: the commit failed. */
-  discard?(): Promise<void>;
 }
 
 export interface CommittedLayer extends LayerInfo {

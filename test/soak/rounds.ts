@@ -180,7 +180,7 @@ export class Rounds {
       ageSeconds: (performance.now() - this.#bornAt) / 1000,
       ...vitalsOf(world.engine.pid),
     });
-    const bugs = world.engine.log().match(/^.*(a bug|recovery could not do this).*$/gm);
+    const bugs = world.engine.log().match(/^.*(a bug|recovery could not do this|on garbage collection).*$/gm);
     if (bugs !== null) this.faults.push(...bugs.slice(0, 3).map((line) => `in the engine's log: ${line}`));
   }
 

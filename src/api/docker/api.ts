@@ -128,6 +128,8 @@ const neverAborted = new AbortController().signal;
 /** Aborted when the connection closes before the answer was complete. */
 function clientGone(reply: FastifyReply): AbortSignal {
   const controller = new AbortController();
+  // It may have gone while its request was read.
+  if (reply.raw.closed && !reply.raw.writableFinished) controller.abort();
   reply.raw.once("close", () => {
     if (!reply.raw.writableFinished) controller.abort();
   });

@@ -13,7 +13,7 @@ import type { CreateImageRequest, ImageService, PullRequest } from "../../images
 import { formatReference, parseReference, withDefaultTag } from "../../images/reference.ts";
 import type { InstanceRequest, InstanceService } from "../../instances/instance-service.ts";
 import type { ImageRecord, ImageRunConfig } from "../../schema/image.ts";
-import type { Snapshotter } from "../../snapshots/snapshotter.ts";
+import type { LayerSink, Snapshotter } from "../../snapshots/snapshotter.ts";
 import { EventBus } from "../../state/events.ts";
 import { MemoryStore } from "../../state/fake/memory-store.ts";
 import { createBuildService, type RecoverableBuildService } from "../builder.ts";
@@ -38,6 +38,8 @@ export class BuildWorld implements AsyncDisposable {
   readonly created: InstanceRequest[] = [];
   readonly alive = new Set<string>();
   readonly builder: RecoverableBuildService;
+  /** Layers in the making. */
+  readonly openSinks = new Set<LayerSink>();
 
   private constructor(directory: string, command: FakeCommand) {
     this.directory = directory;
@@ -148,10 +150,13 @@ export class BuildWorld implements AsyncDisposable {
       }),
       layerSink: async () => {
         const hash = createHash("sha256");
-        return {
+        const sink: LayerSink = {
           write: async (chunk) => void hash.update(chunk),
           finish: async () => ({ digest: `sha256:${hash.digest("hex")}`, size: 1, mediaType: "layer" }),
+          [Symbol.asyncDispose]: async () => void this.openSinks.delete(sink),
         };
+        this.openSinks.add(sink);
+        return sink;
       },
     };
     return service as ImageService;

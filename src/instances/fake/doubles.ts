@@ -68,7 +68,7 @@ export class ImagesDouble {
         this.created.push(request);
         return { ...this.image, id: `sha256:${"e".repeat(64)}`, config: request.config };
       },
-      layerSink: async () => ({ write: async () => {}, finish: unused }),
+      layerSink: async () => ({ write: async () => {}, finish: unused, [Symbol.asyncDispose]: async () => {} }),
       pull: unused,
       push: unused,
       load: unused,

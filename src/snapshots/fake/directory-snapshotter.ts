@@ -176,21 +176,16 @@ export class DirectorySnapshotter implements Snapshotter, AsyncDisposable {
 
   async commit(ctx: OpContext, id: string, sink: LayerSink, options: CommitOptions = {}): Promise<CommittedLayer> {
     const parent = this.#parent(id);
-    try {
-      const tar = await buffer(await this.diffTar(ctx, id));
-      const meter = new LayerMeter();
-      meter.feed(tar);
-      const { diffId, size } = meter.finish();
-      await sink.write(tar);
-      const blob = await sink.finish();
-      const chainId = chainIdOn(parent, diffId);
-      const layer = (await this.layer(chainId)) ?? (await this.#publish(ctx, { chainId, parent, diffId, size }, tar));
-      if (options.consume === true) await this.remove(ctx, id);
-      return { ...layer, blob };
-    } catch (error) {
-      await sink.discard?.();
-      throw error;
-    }
+    const tar = await buffer(await this.diffTar(ctx, id));
+    const meter = new LayerMeter();
+    meter.feed(tar);
+    const { diffId, size } = meter.finish();
+    await sink.write(tar);
+    const blob = await sink.finish();
+    const chainId = chainIdOn(parent, diffId);
+    const layer = (await this.layer(chainId)) ?? (await this.#publish(ctx, { chainId, parent, diffId, size }, tar));
+    if (options.consume === true) await this.remove(ctx, id);
+    return { ...layer, blob };
   }
 
   async usage(ctx: OpContext, id: string): Promise<number> {
