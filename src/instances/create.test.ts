@@ -88,6 +88,24 @@ describe("create", () => {
     await engine.create(["true"], { name: "web" });
   });
 
+  it("has its volumes in use from the moment that they are made, until it fails", async () => {
+    await using engine = new TestEngine();
+    const image = join(engine.dir, "snapshots", "chain-of-busybox", "data");
+    mkdirSync(image, { recursive: true });
+    const users: (readonly string[])[] = [];
+    engine.volumes.onCopyUp = (name) => {
+      users.push(engine.volumes.users(name));
+      if (users.length > 1) throw new Error("disk full");
+    };
+    const volume = { type: "volume", readOnly: false, noCopy: false, anonymous: false, target: "/data" } as const;
+    const id = await engine.create(["true"], { mounts: [{ ...volume, name: "one" }] });
+    await expect(engine.create(["true"], { mounts: [{ ...volume, name: "two" }] })).rejects.toThrow("disk full");
+    expect(users).toEqual([[id], [expect.any(String)]]);
+    expect(engine.volumes.users("one")).toEqual([id]);
+    expect(engine.volumes.users("two")).toEqual([]);
+    expect([...engine.volumes.volumes.keys()]).toEqual(["one"]);
+  });
+
   it("fills new volumes from the image, following its links inside it", async () => {
     await using engine = new TestEngine();
     const image = join(engine.dir, "snapshots", "chain-of-busybox");

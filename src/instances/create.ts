@@ -73,6 +73,11 @@ export async function createInstance(
   const dir = dataDir(parts, id);
   await mkdir(dir, { recursive: true, mode: 0o700 });
   reverter.add("remove the directory", () => rm(dir, { recursive: true, force: true }));
+  // Let go before anything is undone: a volume in use is not removed.
+  using _reserved = parts.records.reserveVolumes(
+    id,
+    spec.mounts.flatMap((mount) => (mount.type === "volume" ? [mount.name] : [])),
+  );
   await createVolumes(parts, ctx, id, spec, chainId, reverter);
 
   const record: InstanceRecord = {

@@ -24,6 +24,8 @@ export class InstanceRecords {
   readonly #store: Store;
   readonly #records: Collection<InstanceRecord>;
   readonly #names = new Map<string, string>();
+  /** Volumes of instances in the making, by the instance's id. */
+  readonly #reservedVolumes = new Map<string, readonly string[]>();
   /** Ids; made again after one came or went. */
   #newestFirst: readonly string[] | undefined;
 
@@ -77,6 +79,23 @@ export class InstanceRecords {
 
   releaseName(id: string, name: string): void {
     if (this.#names.get(name) === id) this.#names.delete(name);
+  }
+
+  /** From now on the volumes are in use by `id`, which has no record yet; until it is disposed. */
+  reserveVolumes(id: string, names: readonly string[]): Disposable {
+    this.#reservedVolumes.set(id, names);
+    return { [Symbol.dispose]: () => void this.#reservedVolumes.delete(id) };
+  }
+
+  /** Ids of the instances that have, or are about to have, the volume. */
+  volumeUsers(name: string): readonly string[] {
+    const users = this.all()
+      // One that is being removed is about to let go: that its own volumes go with it must not be refused on its account.
+      .filter(({ state }) => state.status !== "removing")
+      .filter(({ spec }) => spec.mounts.some((mount) => mount.type === "volume" && mount.name === name))
+      .map(({ id }) => id);
+    const making = [...this.#reservedVolumes].filter(([, names]) => names.includes(name)).map(([id]) => id);
+    return [...new Set([...users, ...making])];
   }
 
   insert(record: InstanceRecord, durability?: Durability): void {

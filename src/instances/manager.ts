@@ -112,13 +112,7 @@ export function createInstanceService(dependencies: InstanceDependencies): Insta
       return parts.rootMounts.with(ctx, id, { volatile: isThrowAway(spec) }, work);
     },
     claims: () => parts.records.all().flatMap((record) => heldBy(record) ?? []),
-    volumeUsers: (name) =>
-      parts.records
-        .all()
-        // One that is being removed is about to let go: that its own volumes go with it must not be refused on its account.
-        .filter(({ state }) => state.status !== "removing")
-        .filter(({ spec }) => spec.mounts.some((mount) => mount.type === "volume" && mount.name === name))
-        .map(({ id }) => id),
+    volumeUsers: (name) => parts.records.volumeUsers(name),
     imageUsers: (imageId) =>
       parts.records
         .all()

@@ -232,6 +232,8 @@ export class VolumesDouble {
   readonly base: string;
   readonly volumes = new Map<string, VolumeRecord>();
   readonly copiedUp: { readonly name: string; readonly from: string }[] = [];
+  /** In the middle of filling a volume. */
+  onCopyUp: (name: string) => void = () => {};
   /** Volume names to those who mount them. */
   readonly mounts = new Map<string, Set<string>>();
   users: (name: string) => readonly string[] = () => [];
@@ -283,7 +285,10 @@ export class VolumesDouble {
         return require(name).mountpoint;
       },
       unmount: async (_ctx, name, id) => void this.mounts.get(name)?.delete(id),
-      copyUp: async (_ctx, name, from) => void this.copiedUp.push({ name, from }),
+      copyUp: async (_ctx, name, from) => {
+        this.onCopyUp(name);
+        this.copiedUp.push({ name, from });
+      },
       prune: unused,
       diskUsage: async (_ctx, names) => names.map(() => 0),
     };
