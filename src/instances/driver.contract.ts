@@ -330,6 +330,21 @@ export function driverContract(name: string, options: DriverSuiteOptions): void 
         await expect(driver.exec(ctx, handle, execOf(["true"]))).rejects.toMatchObject({ code: "TASK_NOT_RUNNING" });
       });
 
+      it("is refused in the same words while the instance ends", async () => {
+        for (let round = 0; round < 5; round++) {
+          const { handle } = await run(["sleep", "1000"]);
+          const execs = Array.from({ length: 4 }, async (_, index) => {
+            await delay(index * 4);
+            return await driver.exec(ctx, handle, execOf(["true"]));
+          });
+          await delay(round * 3);
+          await driver.signal(ctx, handle, SIGKILL);
+          for (const result of await Promise.allSettled(execs)) {
+            if (result.status === "rejected") expect(result.reason).toMatchObject({ code: "TASK_NOT_RUNNING" });
+          }
+        }
+      });
+
       it("ends with the instance", async () => {
         const { handle, request } = await run(["sleep", "1000"]);
         const task = await driver.exec(ctx, handle, execOf(["sleep", "1000"]));

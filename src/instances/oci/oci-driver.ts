@@ -1,5 +1,7 @@
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { isBerthError } from "../../base/errors.ts";
 import type { Logger } from "../../base/logger.ts";
 import { background, type OpContext, withTimeout } from "../../base/op-context.ts";
 import { Reverter } from "../../base/reverter.ts";
@@ -58,6 +60,9 @@ export async function createOciDriver(options: OciDriverOptions): Promise<Driver
 }
 
 const SIGKILL = 9;
+/** How often, and how far apart, an ending process is looked at: 200 ms in all. */
+const endingLooks = 40;
+const endingLookMs = 5;
 
 /** Containers through an OCI runtime, each with a conmon that keeps its streams, log and exit code without the engine. */
 class OciDriver implements Driver {
@@ -198,8 +203,10 @@ class OciDriver implements Driver {
     } catch (error) {
       this.#execs.delete(name);
       // Ended under it, with all that an exec needs: that is the reason, not what the runtime made of it.
-      if (!this.#host.processes.isAlive(task.init))
-        throw driverErrors.TASK_NOT_RUNNING({ id: task.id }, { cause: error });
+      const ended = isBerthError(error, "RUNTIME_FAILED")
+        ? await this.#endsNow(task)
+        : !this.#host.processes.isAlive(task.init);
+      if (ended) throw driverErrors.TASK_NOT_RUNNING({ id: task.id }, { cause: error });
       throw error;
     }
   }
@@ -291,6 +298,12 @@ class OciDriver implements Driver {
       if (this.#host.processes.isAlive(task.init)) throw error;
       throw driverErrors.TASK_NOT_RUNNING({ id: task.id }, { cause: error });
     }
+  }
+
+  /** A first process that ends kills its namespace's others before it is gone itself: a command of theirs fails a moment earlier. */
+  async #endsNow(task: OciTask): Promise<boolean> {
+    for (let look = 0; look < endingLooks && this.#host.processes.isAlive(task.init); look++) await delay(endingLookMs);
+    return !this.#host.processes.isAlive(task.init);
   }
 
   #live(handle: DriverHandle): OciTask {
