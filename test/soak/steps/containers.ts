@@ -47,7 +47,8 @@ async function create(client: SoakClient, name: string): Promise<void> {
     health: random.chance(0.2),
   };
   client.specs.set(name, spec);
-  client.torn.delete(name);
+  // A new log, whole unless the disk is full all along.
+  if (!client.world.conditions.since(performance.now()).has("disk full")) client.torn.delete(name);
   const network = `${client.name}-n`;
   const volume = `${client.name}-v`;
   if (spec.volume) client.facts.doubt(`volume ${volume}`, "mark:"); // Made when it is not there.
