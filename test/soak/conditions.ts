@@ -54,16 +54,21 @@ const signatures: Readonly<Partial<Record<Condition, RegExp>>> = {
     /registry|unexpected status|cannot reach|ECONN|socket hang up|wrong content|content has|transfer|manifest|terminated/i,
 };
 
-/** Whether an engine may answer this; else what is wrong with it. `expected` are statuses that the request itself explains. */
+/** A status, or what "<status> <message>" has to match. */
+export type Refusal = number | RegExp;
+
+/** Whether an engine may answer this; else what is wrong with it. `expected` is what the request itself explains. */
 export function faultOf(
   error: SeenError,
   during: ReadonlySet<Condition>,
-  expected: readonly number[],
+  expected: readonly Refusal[],
 ): string | undefined {
   if (error.code === "ENGINE_UNREACHABLE" || error.status === 503) {
     return during.has("engine down") ? undefined : `the engine is gone: ${error.message}`;
   }
-  if (expected.includes(error.status)) return undefined;
+  const isExpected = (refusal: Refusal) =>
+    typeof refusal === "number" ? refusal === error.status : refusal.test(`${error.status} ${error.message}`);
+  if (expected.some(isExpected)) return undefined;
   const text = `${error.status} ${error.code} ${error.message}`;
   if (error.status < 500) {
     const raced = during.has("pruning") && (error.status === 404 || error.status === 409);

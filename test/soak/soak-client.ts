@@ -5,7 +5,7 @@ import { BerthError } from "../../src/base/errors.ts";
 import { type CallOptions, type EngineClient, readAll, type Upgraded } from "../../src/client/engine-client.ts";
 import { jsonValues } from "../../src/client/json-lines.ts";
 import type { EngineProcess } from "../support/engine-process.ts";
-import { type Condition, type Conditions, faultOf, type SeenError } from "./conditions.ts";
+import { type Condition, type Conditions, faultOf, type Refusal, type SeenError } from "./conditions.ts";
 import type { EventWitness } from "./event-witness.ts";
 import type { Facts } from "./facts.ts";
 import type { SeededRandom } from "./seeded-random.ts";
@@ -53,6 +53,8 @@ export class SoakClient {
   readonly specs = new Map<string, ContainerSpec>();
   /** `--rm` containers that may still be there, by name. */
   readonly passing = new Set<string>();
+  /** Containers that may still be on a second network, since nobody said that they were taken off. */
+  readonly onSecondNetwork = new Set<string>();
   /** Containers that were there when the disk was full: their logs have holes. */
   readonly torn = new Set<string>();
   /** Answers that no engine should give. */
@@ -146,8 +148,8 @@ export class SoakClient {
     if (this.complaints.length === before) this.note(`${name} ended after ${Math.round(performance.now() - from)} ms`);
   }
 
-  /** Does something that may be refused with these statuses, or fail for what is wrong just now. True when it did not. */
-  async attempt(expected: readonly number[], work: () => Promise<unknown>): Promise<boolean> {
+  /** Does something that may be refused with these, or fail for what is wrong just now. True when it did not. */
+  async attempt(expected: readonly Refusal[], work: () => Promise<unknown>): Promise<boolean> {
     const from = performance.now();
     try {
       await work();

@@ -50,6 +50,7 @@ export async function monitorContainer(
   const files = bundleFiles(dir, id);
   using runtime = await runtimeCommand(ctx, monitors.host, monitors.runtime);
   const monitor = await spawnConmon(ctx, monitors, {
+    dir,
     argv: [...commonArguments(monitors, runtime, request, dir), "-p", files.pid, "--exit-dir", dir],
     fds: { 3: { kind: "pipe", parent: "reads" }, 4: { kind: "pipe", parent: "writes" } },
     env: { _OCI_SYNCPIPE: "3", _OCI_STARTPIPE: "4" },
@@ -124,6 +125,7 @@ export async function monitorExec(ctx: OpContext, monitors: Monitors, request: M
   const { id, execDir } = request;
   using runtime = await runtimeCommand(ctx, monitors.host, monitors.runtime);
   const monitor = await spawnConmon(ctx, monitors, {
+    dir: execDir,
     argv: [
       ...commonArguments(monitors, runtime, request, execDir),
       "-p",
@@ -220,6 +222,7 @@ async function spawnConmon(
   ctx: OpContext,
   { host, socketDir }: Monitors,
   request: {
+    readonly dir: string;
     readonly argv: readonly [string, ...string[]];
     readonly fds: Readonly<Record<number, ChildFd>>;
     readonly env: Readonly<Record<string, string>>;
@@ -231,6 +234,8 @@ async function spawnConmon(
       PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
       LC_ALL: "C",
       TMPDIR: socketDir,
+      // Where a crun that is killed while it copies itself leaves a file; it would be /tmp.
+      _LIBCONTAINER_STATEDIR: request.dir,
       ...request.env,
     },
     cwd: "/",

@@ -1,6 +1,7 @@
 /** A client's named containers: a counter of lines with a web server, made in random shapes and pushed through its life. */
 import { readdirSync, readFileSync } from "node:fs";
 import { basename } from "node:path";
+import type { Refusal } from "../conditions.ts";
 import type { ContainerSpec, SoakClient } from "../soak-client.ts";
 import { reasonOf } from "../keeper.ts";
 import { commitAndUse, copyBothWays, exportAndImport } from "./files.ts";
@@ -47,6 +48,7 @@ async function create(client: SoakClient, name: string): Promise<void> {
     health: random.chance(0.2),
   };
   client.specs.set(name, spec);
+  client.onSecondNetwork.delete(name);
   // A new log, whole unless the disk is full all along.
   if (!client.world.conditions.since(performance.now()).has("disk full")) client.torn.delete(name);
   const network = `${client.name}-n`;
@@ -160,8 +162,9 @@ async function change(
 }
 
 /** A network is not kept by a container that does not run, in Docker neither: it may have been pruned or removed. */
-function startRefusals(client: SoakClient, name: string): readonly number[] {
-  return client.specs.get(name)?.network === true ? [404] : [];
+function startRefusals(client: SoakClient, name: string): readonly Refusal[] {
+  const mayLackOne = client.specs.get(name)?.network === true || client.onSecondNetwork.has(name);
+  return mayLackOne ? [/^404 network soak\d+-[nm] not found/] : [];
 }
 
 const stopped = ["stopped:3", "stopped:137"];
@@ -249,14 +252,16 @@ async function update(client: SoakClient, name: string): Promise<void> {
 async function connectAndDisconnect(client: SoakClient, name: string): Promise<void> {
   const network = `${client.name}-m`;
   if (client.facts.certain(`network ${network}`) !== "present") return;
+  client.onSecondNetwork.add(name);
   await client.attempt([403, 404], () =>
     client.call("POST", `/networks/${network}/connect`, { body: { Container: name } }),
   );
-  await client.attempt([403, 404, 500], () =>
+  const left = await client.attempt([403, 404, 500], () =>
     client.call("POST", `/networks/${network}/disconnect`, {
       body: { Container: name, Force: client.random.chance(0.3) },
     }),
   );
+  if (left) client.onSecondNetwork.delete(name);
 }
 
 /** Two at the same time: one of them does it. */
