@@ -213,8 +213,12 @@ export interface HostFacts {
 
 /** Sockets that Node's net does not have. */
 export interface Sockets {
-  /** A client of a unix SOCK_SEQPACKET socket; the path may be longer than 107 bytes. `SOCKET_FAILED` names path and errno. */
-  connectSeqpacket(ctx: OpContext, path: string): Promise<SeqpacketSocket>;
+  /**
+   * A client of a unix SOCK_SEQPACKET socket; the path may be longer than 107 bytes. `SOCKET_FAILED` names path and errno.
+   * The kernel queues a client that the listener knows nothing of yet: with `acceptedBy`, the listener's pid, this resolves when it has
+   * taken the connection, and misses nothing of what it tells all its clients from then on; ECONNRESET says that it left instead.
+   */
+  connectSeqpacket(ctx: OpContext, path: string, acceptedBy?: number): Promise<SeqpacketSocket>;
 }
 
 export interface SeqpacketSocket {

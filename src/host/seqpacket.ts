@@ -1,10 +1,10 @@
 /** Unix sockets that keep packet borders (SOCK_SEQPACKET), which Node's net lacks: conmon's attach socket is one. */
-import { closeSync, constants, openSync } from "node:fs";
+import { closeSync, constants, openSync, readdirSync, readlinkSync } from "node:fs";
 import { basename, dirname } from "node:path";
 import { Readable } from "node:stream";
-import { setTimeout as delay } from "node:timers/promises";
+import { setImmediate as nextTurn, setTimeout as delay } from "node:timers/promises";
 import type { OpContext } from "../base/op-context.ts";
-import { hostErrors } from "./errors.ts";
+import { errnoOf, hostErrors } from "./errors.ts";
 import type { SeqpacketSocket } from "./host.ts";
 import { bind, checked } from "./libc.ts";
 import { DescriptorWatch } from "./poll.ts";
@@ -30,6 +30,7 @@ const SOCK_NONBLOCK_CLOEXEC = 0o4000 | 0o2000000;
 const O_PATH = 0o10000000;
 const SHUT_WR = 1;
 const MSG_NOSIGNAL = 0x4000;
+const MSG_PEEK = 2;
 const MSG_TRUNC = 0x20;
 /** sizeof(sockaddr_un.sun_path). */
 const maxPath = 108;
@@ -37,18 +38,72 @@ const maxPath = 108;
 const packetBuffer = Buffer.allocUnsafeSlow(64 * 1024);
 /** Packets taken in one turn of the event loop, so that a flood of one stream leaves room for the others. */
 const packetsPerTurn = 64;
+/** A listener that has nothing else to do takes a connection within a few turns. */
+const acceptLooksOften = 20;
 
-/** Connects to the socket at `path`, however long that is. `SOCKET_FAILED` names the path and errno. */
-export async function connectSeqpacket(ctx: OpContext, path: string): Promise<SeqpacketSocket> {
+/** See {@link Sockets.connectSeqpacket}. */
+export async function connectSeqpacket(ctx: OpContext, path: string, acceptedBy?: number): Promise<SeqpacketSocket> {
   ctx.signal.throwIfAborted();
   const fd = named(path, "socket", () => checked("socket", socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK_CLOEXEC, 0)));
   try {
+    const before = acceptedBy === undefined ? undefined : socketsOf(acceptedBy);
     await connectTo(ctx, fd, path);
+    if (acceptedBy !== undefined && before !== undefined) await accepted(ctx, { fd, path, server: acceptedBy, before });
   } catch (error) {
     closeSync(fd);
     throw error;
   }
   return new LinuxSeqpacketSocket(fd, path);
+}
+
+/** The kernel connects a client long before the listener takes the connection: that is seen by its having one more socket. */
+async function accepted(
+  ctx: OpContext,
+  connection: {
+    readonly fd: number;
+    readonly path: string;
+    readonly server: number;
+    readonly before: ReadonlySet<string>;
+  },
+): Promise<void> {
+  const { fd, path, server, before } = connection;
+  for (let look = 0; ; look++) {
+    const isTaken = [...socketsOf(server)].some((name) => !before.has(name));
+    // In this order: as long as the connection stands the pid was the listener's.
+    if (named(path, "connect", () => hasAnswered(fd)) || isTaken) return;
+    ctx.signal.throwIfAborted();
+    if (look < acceptLooksOften) await nextTurn();
+    else await delay(1, undefined, { signal: ctx.signal });
+  }
+}
+
+/** Whether a packet, or an orderly end, is there to be received. ECONNRESET is thrown when the listener left without taking us. */
+function hasAnswered(fd: number): boolean {
+  try {
+    checked("recv", recv(fd, Buffer.alloc(1), 1, MSG_PEEK));
+    return true;
+  } catch (error) {
+    if (isErrno(error, "EAGAIN")) return false;
+    throw error;
+  }
+}
+
+/** Names ("socket:[4711]") of the sockets that a process has; none when it is gone. */
+function socketsOf(pid: number): ReadonlySet<string> {
+  const directory = `/proc/${pid}/fd`;
+  const names = orGone(() => readdirSync(directory)) ?? [];
+  const targets = names.map((name) => orGone(() => readlinkSync(`${directory}/${name}`)) ?? "");
+  return new Set(targets.filter((target) => target.startsWith("socket:")));
+}
+
+/** Undefined when the process has ended, or closed it meanwhile. */
+function orGone<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT" || errnoOf(error) === "ESRCH") return undefined;
+    throw error;
+  }
 }
 
 async function connectTo(ctx: OpContext, fd: number, path: string): Promise<void> {

@@ -37,22 +37,26 @@ export class FakeSeqpacket implements SeqpacketSocket {
   }
 }
 
+/** `acceptedBy`: whom the client waits for. */
+type Listener = (socket: FakeSeqpacket, acceptedBy: number | undefined) => void | Promise<void>;
+
 /** Connects to listeners that the test made with {@link listen}. */
 export class FakeSockets implements Sockets {
-  readonly #listeners = new Map<string, (socket: FakeSeqpacket) => void>();
+  readonly #listeners = new Map<string, Listener>();
 
-  listen(path: string, onConnection: (socket: FakeSeqpacket) => void): void {
+  /** The connection is taken when `onConnection` is done, and refused when that throws. */
+  listen(path: string, onConnection: Listener): void {
     this.#listeners.set(path, onConnection);
   }
 
-  async connectSeqpacket(ctx: OpContext, path: string): Promise<SeqpacketSocket> {
+  async connectSeqpacket(ctx: OpContext, path: string, acceptedBy?: number): Promise<SeqpacketSocket> {
     ctx.signal.throwIfAborted();
     const listener = this.#listeners.get(path);
     if (listener === undefined) {
       throw hostErrors.SOCKET_FAILED({ path, call: "connect", errno: "ENOENT", text: "no such file or directory" });
     }
     const socket = new FakeSeqpacket();
-    listener(socket);
+    await listener(socket, acceptedBy);
     return socket;
   }
 }

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { cleanupContext, type OpContext } from "../../base/op-context.ts";
-import type { Child, ChildFd, Host } from "../../host/host.ts";
+import type { Child, ChildFd, Host, ProcessIdentity } from "../../host/host.ts";
 import { endSession } from "../../host/process/end-session.ts";
 import { bundleFiles, readIfThere, writeMonitor } from "./bundle.ts";
 import { GoPipe, type Report, ReportReader } from "./conmon-reports.ts";
@@ -110,8 +110,8 @@ export interface MonitorExec extends MonitorContainer {
   readonly execDir: string;
   /** File with the OCI process to run. */
   readonly processFile: string;
-  /** Called when clients can connect, before the process runs: what it writes from then on is not lost. */
-  readonly onAttachable: () => Promise<void>;
+  /** Called when clients can connect, before the process runs; resolves to false when the monitor has ended, of which its reports tell. */
+  readonly onAttachable: (monitor: ProcessIdentity) => Promise<boolean>;
 }
 
 export interface MonitoredExec {
@@ -147,7 +147,7 @@ export async function monitorExec(ctx: OpContext, monitors: Monitors, request: M
     using attachable = new ReportReader(pipeOf(monitor, 5));
     using start = new GoPipe(pipeOf(monitor, 4));
     start.go();
-    if ((await attachable.next(ctx)) !== undefined && (await attached(monitors, monitor, request))) start.go();
+    if ((await attachable.next(ctx)) !== undefined && (await request.onAttachable(monitor.identity))) start.go();
     const report = await runtimeReport(ctx, monitors, monitor, reports);
     if (report === undefined || report.data <= 0) {
       const text = report?.message ?? (await readIfThere(bundleFiles(execDir, id).runtimeLog)) ?? "";
@@ -158,17 +158,6 @@ export async function monitorExec(ctx: OpContext, monitors: Monitors, request: M
     reports[Symbol.dispose]();
     await endMonitor(ctx, monitors, monitor);
     throw error;
-  }
-}
-
-/** False when the monitor has ended, of which its reports tell. */
-async function attached({ host }: Monitors, monitor: Child, { onAttachable }: MonitorExec): Promise<boolean> {
-  try {
-    await onAttachable();
-    return true;
-  } catch (error) {
-    if (host.processes.isAlive(monitor.identity)) throw error;
-    return false;
   }
 }
 

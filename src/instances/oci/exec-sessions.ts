@@ -12,6 +12,7 @@ import { resizeTerminal } from "./control-fifo.ts";
 import { runDirectly } from "./direct-exec.ts";
 import { execProcess } from "./exec-process.ts";
 import type { OciTask } from "./handle.ts";
+import { connectToMonitor } from "./monitor-socket.ts";
 import { namesIn } from "./removal.ts";
 
 const SIGKILL = 9;
@@ -76,10 +77,14 @@ async function runMonitored(
     const running = await monitorExec(ctx, monitors, {
       ...at,
       streams: { tty, stdin, keepStdinOpen: tty, logPath: "" },
-      onAttachable: async () => {
-        const socket = await monitors.host.sockets.connectSeqpacket(ctx, join(at.execDir, "attach"));
+      onAttachable: async (monitor) => {
+        // Without a terminal conmon takes nobody before the command runs; such a command is detached, and its output nobody's.
+        const to = { path: join(at.execDir, "attach"), monitor, taken: tty };
+        const socket = await connectToMonitor(ctx, monitors.host, to);
+        if (socket === undefined) return false;
         hub = new AttachHub(socket, { stdin, endsStdin: !tty, onClosed: () => {} });
         io = hub.attach();
+        return true;
       },
     });
     if (io === undefined) throw driverErrors.TASK_NOT_RUNNING({ id: at.id });

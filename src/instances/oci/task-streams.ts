@@ -5,6 +5,7 @@ import { driverErrors } from "../driver-errors.ts";
 import { AttachHub } from "./attach-hub.ts";
 import { bundleFiles } from "./bundle.ts";
 import type { OciTask } from "./handle.ts";
+import { connectToMonitor } from "./monitor-socket.ts";
 
 /** Connections to the monitors of tasks that have clients. */
 export class TaskStreams {
@@ -28,7 +29,9 @@ export class TaskStreams {
 
   async #connect(ctx: OpContext, task: OciTask): Promise<AttachHub> {
     try {
-      const socket = await this.#host.sockets.connectSeqpacket(ctx, bundleFiles(task.dir, task.id).attach);
+      const { attach: path } = bundleFiles(task.dir, task.id);
+      const socket = await connectToMonitor(ctx, this.#host, { path, monitor: task.monitor, taken: true });
+      if (socket === undefined) throw driverErrors.TASK_NOT_RUNNING({ id: task.id });
       return new AttachHub(socket, {
         stdin: task.openStdin,
         endsStdin: task.stdinOnce,
@@ -36,8 +39,7 @@ export class TaskStreams {
       });
     } catch (error) {
       this.#hubs.delete(task.id);
-      if (this.#host.processes.isAlive(task.monitor)) throw error;
-      throw driverErrors.TASK_NOT_RUNNING({ id: task.id }, { cause: error });
+      throw error;
     }
   }
 }

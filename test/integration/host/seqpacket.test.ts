@@ -1,6 +1,7 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { background } from "../../../src/base/op-context.ts";
 import type { Child, Host } from "../../../src/host/host.ts";
@@ -24,6 +25,23 @@ while data := peer.recv(65536):
 peer.send(b"%d packets of %d bytes" % (packets, length))
 `;
 
+/** Listens; once told to, it takes a client, sends it three packets and closes without having read anything; or it ends at once. */
+const lateServer = `
+import os, socket, sys, time
+os.chdir(sys.argv[1])
+listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+listener.bind("attach")
+listener.listen(1)
+open("ready", "w").close()
+while not os.path.exists("go"):
+    time.sleep(0.01)
+if open("go").read() == "leave":
+    sys.exit()
+peer, _ = listener.accept()
+for word in (b"one", b"two", b"three"):
+    peer.send(word)
+`;
+
 const ctx = background();
 let host: Host;
 let directory: string;
@@ -38,14 +56,21 @@ afterAll(async () => {
   rmSync(directory, { recursive: true });
 });
 
-async function startServer(name: string): Promise<{ readonly path: string; readonly child: Child }> {
+async function startServer(
+  name: string,
+  program = server,
+): Promise<{ readonly path: string; readonly child: Child; readonly tell: (word: string) => void }> {
   const place = join(directory, name);
   mkdirSync(place);
-  writeFileSync(join(place, "server.py"), server);
+  writeFileSync(join(place, "server.py"), program);
+  const tell = (word: string) => {
+    writeFileSync(join(place, "word"), word);
+    renameSync(join(place, "word"), join(place, "go"));
+  };
   const argv = ["python3", join(place, "server.py"), place] as const;
   const child = await host.processes.spawn(ctx, { argv, env: { PATH: "/usr/bin" } });
   await expect.poll(() => host.kernel.readInRoot(place, "ready", 1), { timeout: 10_000 }).toBeDefined();
-  return { path: join(place, "attach"), child };
+  return { path: join(place, "attach"), child, tell };
 }
 
 describe("connectSeqpacket", () => {
@@ -83,6 +108,28 @@ describe("connectSeqpacket", () => {
     expect(settled.at(-1)?.status).toBe("rejected");
     expect(socket.packets.destroyed).toBe(true);
     host.processes.signal(child.identity, 9);
+    await child.exited;
+  });
+
+  it("waits until a listener that is late has taken the connection", async () => {
+    const { path, child, tell } = await startServer("late", lateServer);
+    const connecting = host.sockets.connectSeqpacket(ctx, path, child.identity.pid);
+    expect(await Promise.race([connecting.then(() => "taken"), sleep(300, "queued")])).toBe("queued");
+    tell("accept");
+    const socket = await connecting;
+    expect((await socket.packets.toArray()).map(String)).toEqual(["one", "two", "three"]);
+    await child.exited;
+  });
+
+  it("says so when the listener leaves without taking the connection, and gives up with its caller", async () => {
+    const { path, child, tell } = await startServer("leaving", lateServer);
+    const given = new AbortController();
+    const givenUp = host.sockets.connectSeqpacket({ ...ctx, signal: given.signal }, path, child.identity.pid);
+    const connecting = host.sockets.connectSeqpacket(ctx, path, child.identity.pid);
+    setTimeout(() => given.abort(), 100);
+    await expect(givenUp).rejects.toMatchObject({ name: "AbortError" });
+    tell("leave");
+    await expect(connecting).rejects.toThrow(`connect ${path}: ECONNRESET`);
     await child.exited;
   });
 
