@@ -252,7 +252,7 @@ class LinuxSeqpacketSocket implements SeqpacketSocket {
   }
 }
 
-/** Undefined when nothing is there now; empty at the end. A reset connection is an end as well. */
+/** Undefined when nothing is there now; empty at the end. */
 function receivePacket(fd: number): Buffer | undefined {
   try {
     const length = checked("recv", recv(fd, packetBuffer, packetBuffer.length, MSG_TRUNC));
@@ -262,7 +262,8 @@ function receivePacket(fd: number): Buffer | undefined {
     return Buffer.from(packetBuffer.subarray(0, length));
   } catch (error) {
     if (isErrno(error, "EAGAIN")) return undefined;
-    if (isErrno(error, "ECONNRESET")) return Buffer.alloc(0);
+    // The other side has closed without reading all that we sent. The kernel says so once, and before what is still to be received.
+    if (isErrno(error, "ECONNRESET")) return receivePacket(fd);
     throw error;
   }
 }

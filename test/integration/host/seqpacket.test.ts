@@ -133,6 +133,15 @@ describe("connectSeqpacket", () => {
     await child.exited;
   });
 
+  it("gives what was sent before the other side closed with packets of ours unread", async () => {
+    const { path, child, tell } = await startServer("unread", lateServer);
+    const socket = await host.sockets.connectSeqpacket(ctx, path);
+    await socket.send(Buffer.from("nobody reads this"));
+    tell("accept");
+    await child.exited;
+    expect((await socket.packets.toArray()).map(String)).toEqual(["one", "two", "three"]);
+  });
+
   it("says why it can't connect", async () => {
     const path = join(directory, "nobody");
     await expect(host.sockets.connectSeqpacket(ctx, path)).rejects.toThrow(`connect ${path}: ENOENT`);
