@@ -347,6 +347,17 @@ describe("prune", () => {
     expect(room.images.list().map(({ id }) => id)).toEqual([used.id]);
   });
 
+  test("goes by what an image is when its turn comes", async () => {
+    await using room = await openTestRoom();
+    await load(room, testImage([[{ name: "a", data: "a" }]]));
+    await load(room, testImage([[{ name: "b", data: "b" }]]));
+    const pruning = room.images.prune(room.ctx, { all: false, filters: {} });
+    const [left] = room.images.list();
+    await room.images.tag(room.ctx, left?.id ?? "", "named:1");
+    await pruning;
+    expect(room.images.list().map(({ tags }) => tags)).toEqual([["docker.io/library/named:1"]]);
+  });
+
   test.each([
     [{ until: ["2024-06-01T00:00:00Z"] }, ["old"]],
     [{ until: ["1h"] }, ["new", "old"]],

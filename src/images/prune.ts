@@ -31,18 +31,27 @@ export async function pruneImages(
   const all = options.all || options.filters["dangling"]?.some(isFalse) === true;
   const deleted: RemovedImage[] = [];
   let reclaimedBytes = 0;
-  for (const image of room.images.list()) {
+  /** What it is now, not what it was when the prune began: it may have been given a name, or lost it to another, since. */
+  const unused = (id: string): ImageRecord | undefined => {
+    const image = room.images.get(id);
+    if (image === undefined || room.leases.isHeld(imageLease(id)) || users(id).length > 0) return undefined;
+    const isDangling = image.tags.length === 0 && room.images.children(id).length === 0;
+    return (all || isDangling) && filters.every((accepts) => accepts(image)) ? image : undefined;
+  };
+  for (const { id } of room.images.list()) {
     ctx.signal.throwIfAborted();
-    if (room.leases.isHeld(imageLease(image.id))) continue;
-    const isDangling = image.tags.length === 0 && room.images.children(image.id).length === 0;
-    if (users(image.id).length > 0 || !(all || isDangling) || !filters.every((accepts) => accepts(image))) continue;
+    const image = unused(id);
+    if (image === undefined) continue;
     // Digests count as names: an image that has but those of several repositories is not removed by its id.
-    const names = [...image.tags, ...image.repoDigests].map(familiar);
+    const names = namesOf(image);
     // A parent without a name goes with its last child, not before.
-    if (names.length === 0 && room.images.children(image.id).length > 0) continue;
-    for (const name of names.length === 0 ? [image.id] : names) {
+    if (names.length === 0 && room.images.children(id).length > 0) continue;
+    for (const name of names.length === 0 ? [id] : names) {
+      const now = unused(id);
+      if (now === undefined || (name !== id && !namesOf(now).includes(name))) continue;
       try {
-        const { removed, bytes } = await remover.remove(ctx, name, { force: false, noPrune: false });
+        const subject = name === id ? id : familiar(name);
+        const { removed, bytes } = await remover.remove(ctx, subject, { force: false, noPrune: false });
         deleted.push(...removed);
         reclaimedBytes += bytes;
       } catch (error) {
@@ -54,6 +63,10 @@ export async function pruneImages(
   }
   reclaimedBytes += await room.garbage.sweepBlobs(ctx, PRUNE_STALE_MS);
   return { deleted, reclaimedBytes };
+}
+
+function namesOf({ tags, repoDigests }: ImageRecord): readonly string[] {
+  return [...tags, ...repoDigests];
 }
 
 function parseFilters(options: PruneOptions, now: number): readonly Filter[] {
