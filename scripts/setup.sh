@@ -36,10 +36,9 @@ if [ "$(cat node_modules/.berth-lock 2>/dev/null)" != "$lock" ]; then
 fi
 
 # --- the build
-if [ ! -e dist/.built ] || [ -n "$(find src tsconfig*.json package.json -newer dist/.built -print 2>/dev/null | head -1)" ]; then
+if [ ! -e dist/.built ] || [ -n "$(find src scripts/build.ts tsconfig*.json package.json -newer dist/.built -print 2>/dev/null | head -1)" ]; then
   say "Building"
-  rm -rf dist
-  pinned_node node_modules/typescript-native/bin/tsc -p tsconfig.build.json
+  pinned_node scripts/build.ts
   : > dist/.built
 fi
 

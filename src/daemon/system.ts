@@ -12,6 +12,7 @@ import type {
   SystemInfo,
 } from "../api/docker/backend.ts";
 import type { OpContext } from "../base/op-context.ts";
+import { projectRoot } from "../base/project-root.ts";
 import { berthVersion } from "../base/version.ts";
 import type { Host } from "../host/host.ts";
 import type { DriverFingerprint } from "../instances/driver.ts";
@@ -161,7 +162,7 @@ async function readSysctl(path: string): Promise<string> {
 /** Of the checkout that we run from; "unknown" for an installed package. */
 function gitCommit(): string {
   try {
-    const git = new URL("../../.git/", import.meta.url);
+    const git = new URL(".git/", projectRoot());
     const head = readFileSync(new URL("HEAD", git), "utf8").trim();
     const ref = /^ref: (.+)$/.exec(head)?.[1];
     return (ref === undefined ? head : readFileSync(new URL(ref, git), "utf8").trim()).slice(0, 12);
