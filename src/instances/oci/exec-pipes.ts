@@ -4,8 +4,10 @@ import type { OutputFrame, TaskIo } from "../driver.ts";
 
 /** Frames that wait for a slow client before the command itself is held up, as behind a full pipe. */
 const framesAhead = 64;
-/** How long output may still come after the command's end, from a child of it that kept the pipe. */
-const lingerMs = 200;
+/** After the command's end: how long its pipes are silent before a child of it that keeps them is not waited for. */
+const silenceMs = 200;
+/** And how many such times one is listened to that is not silent: two seconds, as in Docker. */
+const looksAtMost = 10;
 
 /** The engine's ends of the pipes of a command that it runs without a monitor; it owns them from here on. */
 export interface ExecPipes {
@@ -21,6 +23,10 @@ export class PipedIo implements TaskIo {
   readonly #sources: readonly Socket[];
   #open: number;
   #left = false;
+  /** Held up by a slow client. */
+  #paused = true;
+  /** Something was read, or could not be, since it was last looked at. */
+  #stirred = false;
 
   constructor({ stdin, stdout, stderr }: ExecPipes) {
     this.#sources = [this.#read("stdout", stdout), this.#read("stderr", stderr)];
@@ -49,12 +55,10 @@ export class PipedIo implements TaskIo {
     if (!this.output.destroyed) this.output.push(null);
   }
 
-  /** The command has ended: output ends when its pipes do, or soon after. */
+  /** The command has ended: output ends when its pipes do, or soon after what it wrote has been read. */
   ended(): void {
     this.stdin?.destroy();
-    setTimeout(() => {
-      for (const source of this.#sources) source.destroy();
-    }, lingerMs).unref();
+    this.#linger(looksAtMost);
   }
 
   /** It never began. */
@@ -68,17 +72,39 @@ export class PipedIo implements TaskIo {
     source.unref();
     source.pause();
     source.on("data", (data: Uint8Array) => {
+      this.#stirred = true;
       if (this.#left) return;
       const frame: OutputFrame = { stream, data };
-      if (!this.output.push(frame)) for (const each of this.#sources) each.pause();
+      if (!this.output.push(frame)) this.#pause();
     });
     source.on("error", () => source.destroy());
     source.on("close", () => this.#close());
     return source;
   }
 
+  #pause(): void {
+    this.#paused = true;
+    for (const source of this.#sources) source.pause();
+  }
+
   #resume(): void {
+    if (this.#paused) this.#stirred = true;
+    this.#paused = false;
     for (const source of this.#sources) source.resume();
+  }
+
+  #linger(looks: number): void {
+    if (this.#open === 0) return;
+    const look = () => {
+      if (!this.#paused && (!this.#stirred || looks === 0)) {
+        for (const source of this.#sources) source.destroy();
+        return;
+      }
+      this.#stirred = false;
+      this.#linger(this.#paused ? looks : looks - 1);
+    };
+    // The event loop goes to its timers first: what is in the pipes it has read by its next turn, however late that is.
+    setTimeout(() => setImmediate(look), silenceMs).unref();
   }
 
   #close(): void {
