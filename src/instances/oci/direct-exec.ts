@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import type { OpContext } from "../../base/op-context.ts";
+import { errnoOf } from "../../host/errors.ts";
 import type { Child, ExitStatus } from "../../host/host.ts";
 import { bundleFiles, readIfThere } from "./bundle.ts";
 import type { MonitorExec, MonitoredExec, Monitors } from "./conmon.ts";
@@ -76,12 +77,14 @@ async function startedPid(ctx: OpContext, child: Child, file: string): Promise<n
   }
 }
 
+/** Undefined as long as the runtime has not written it. */
 function pidIn(file: string): number | undefined {
   try {
     const pid = Number(readFileSync(file, "utf8"));
     return pid > 0 ? pid : undefined;
-  } catch {
-    return undefined;
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT") return undefined;
+    throw error;
   }
 }
 

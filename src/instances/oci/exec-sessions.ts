@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { messageOf } from "../../base/errors.ts";
 import type { OpContext } from "../../base/op-context.ts";
 import { makeSmallDirectory, writeSmallFile } from "../../host/files.ts";
 import type { Host, ProcessIdentity } from "../../host/host.ts";
@@ -49,7 +50,10 @@ export async function startExec(
     return {
       pid: running.pid,
       io: running.io,
-      exited: running.exitCode.finally(() => removeDirectory(execDir)),
+      exited: running.exitCode.finally(async () => {
+        await endDeserted(ctx, host, task, identity);
+        await removeDirectory(execDir);
+      }),
       resize: async (size: TerminalSize) => {
         if (!request.tty) throw driverErrors.TASK_HAS_NO_TTY({ id: request.execId });
         if (!(await resizeTerminal(execDir, size))) throw driverErrors.TASK_NOT_RUNNING({ id: request.execId });
@@ -62,6 +66,30 @@ export async function startExec(
   } catch (error) {
     await removeDirectory(execDir);
     throw error;
+  }
+}
+
+/**
+ * Ends a command whose runtime or monitor was killed. Those end after it: that it lives on means that its exit code is lost and its
+ * streams are broken, while nobody knows that it is still there.
+ */
+async function endDeserted(
+  ctx: OpContext,
+  host: Host,
+  task: OciTask,
+  command: ProcessIdentity | undefined,
+): Promise<void> {
+  if (command === undefined || !host.processes.isAlive(command)) return;
+  try {
+    // Nothing but what is in the container: the number was taken from a file.
+    const members = await host.cgroups.processes(task.cgroupPath);
+    if (members.includes(command.pid)) host.processes.signal(command, SIGKILL);
+  } catch (error) {
+    // The container ends, and takes the command along.
+    ctx.log.warn(
+      { id: task.id, pid: command.pid, error: messageOf(error) },
+      "could not end a command without a runtime",
+    );
   }
 }
 

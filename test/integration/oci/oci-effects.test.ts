@@ -340,6 +340,29 @@ describe.each(["runc", "crun"])("what a container of %s sees", (runtime) => {
     expect(await task.exited).toBe(4);
   });
 
+  it("leaves no exec behind when its runtime or its monitor was killed", async () => {
+    const { handle, request } = await start(["sleep", "1000"], {}, {});
+    const exec = { user: "", groupAdd: [], workingDir: "", stdin: false, privileged: false, env: [] };
+    const { processes } = world.host;
+    for (const [execId, kind] of [
+      ["0123456789abcd01", { tty: false, detached: false }],
+      ["0123456789abcd02", { tty: false, detached: true }],
+      ["0123456789abcd03", { tty: true, detached: false }],
+    ] as const) {
+      // Deaf to the end of its terminal.
+      const argv = ["sh", "-c", "trap '' HUP; while :; do sleep 1; done"];
+      const task = await world.driver.exec(ctx, handle, { ...exec, ...kind, execId, argv });
+      const command = processes.identify(task.pid);
+      const name = `${kind.detached ? "detached" : "exec"}-${execId}`;
+      const keepers = processes.withArgument(join(request.dir, name, "pid"));
+      expect([command, keepers.length], name).toEqual([expect.anything(), 1]);
+      for (const keeper of keepers) processes.signal(keeper, 9);
+      expect(await task.exited).toBeGreaterThan(0);
+      await expect.poll(() => processes.identify(task.pid), { message: name }).toBeUndefined();
+    }
+    expect(await world.driver.recover(ctx, handle)).toMatchObject({ status: "running" });
+  });
+
   it("leaves no exec behind when the engine was killed", async () => {
     const { handle, request } = await start(["sleep", "1000"], {}, {});
     const exec = {
