@@ -166,16 +166,24 @@ function commandOf(pid: string): readonly string[] {
 
 function linkFaults({ tag }: EngineProcess, { containers, networks }: Owners): readonly string[] {
   const bridges = new Set([`brt${tag}`, ...[...networks].map((id) => `brt-${id.slice(0, 8)}`)]);
-  const ports = readdirSync("/sys/class/net").filter((name) => {
-    const master = join("/sys/class/net", name, "master");
-    return /^vb[0-9a-f]{10}$/.test(name) && existsSync(master) && bridges.has(basename(readlinkSync(master)));
-  });
+  const ports = readdirSync("/sys/class/net").filter(
+    (name) => /^vb[0-9a-f]{10}$/.test(name) && bridges.has(masterOf(name)),
+  );
   const endpoints = containers
     .filter(isRunning)
     .flatMap(({ NetworkSettings }) => Object.keys(NetworkSettings.Networks).filter((name) => name !== "host"));
   return ports.length === endpoints.length
     ? []
     : [`${ports.length} links on the bridges for ${endpoints.length} endpoints`];
+}
+
+/** The bridge that a link is on; "" for none. */
+function masterOf(link: string): string {
+  try {
+    return basename(readlinkSync(join("/sys/class/net", link, "master")));
+  } catch {
+    return ""; // On none, or it went meanwhile.
+  }
 }
 
 function portFaults({ tag }: EngineProcess, { containers }: Owners): readonly string[] {
