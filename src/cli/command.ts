@@ -23,6 +23,8 @@ interface OptionBase {
 }
 export interface FlagOption extends OptionBase {
   readonly kind: "flag";
+  /** What it is when it is not given; false unless said otherwise. */
+  readonly unlessGiven?: boolean;
 }
 export interface TextOption extends OptionBase {
   readonly kind: "text";
@@ -40,7 +42,7 @@ export interface ListOption extends OptionBase {
 export type Option = FlagOption | TextOption | IntegerOption | ListOption;
 export type Options = Readonly<Record<string, Option>>;
 
-/** What `run` receives for each kind; an option that was not given is false, [] or undefined. */
+/** What `run` receives for each kind; an option that was not given is false (or {@link FlagOption.unlessGiven}), [] or undefined. */
 type ValueOf<O extends Option> = O extends FlagOption
   ? boolean
   : O extends ListOption
@@ -55,6 +57,8 @@ export const flag = (description: string, short?: string): FlagOption => ({
   description,
   ...(short && { short }),
 });
+/** A flag that is on unless it is turned off: `--rm=false`. */
+export const flagOn = (description: string): FlagOption => ({ kind: "flag", description, unlessGiven: true });
 export const text = (placeholder: string, description: string, short?: string): TextOption => ({
   kind: "text",
   placeholder,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { defineCommand, flag, integer, list, text } from "./command.ts";
+import { defineCommand, flag, flagOn, integer, list, text } from "./command.ts";
 import { parseWords } from "./parse-words.ts";
 
 const command = defineCommand({
@@ -45,6 +45,14 @@ describe("parseWords", () => {
       publish: ["80:80"],
       cpuShares: 512,
     });
+  });
+
+  it("turns off a flag that is on", () => {
+    const options = { rm: flagOn("Remove"), pull: flag("Pull") };
+    const build = defineCommand({ arguments: "", options, run: async () => {} });
+    const read = (...words: string[]) => parseWords(build, "build", words).values;
+    expect(read()).toEqual({ rm: true, pull: false });
+    expect(read("--rm=false", "--pull")).toEqual({ rm: false, pull: true });
   });
 
   it("leaves what follows the first word alone", () => {

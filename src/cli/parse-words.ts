@@ -61,7 +61,7 @@ function tokenizerOption(option: Option): { type: "string" | "boolean"; short?: 
 }
 
 function emptyValue(option: Option): unknown {
-  if (option.kind === "flag") return false;
+  if (option.kind === "flag") return option.unlessGiven ?? false;
   return option.kind === "list" ? [] : undefined;
 }
 

@@ -2,7 +2,7 @@ import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { relative, resolve } from "node:path";
 import { Readable } from "node:stream";
 import { messageOf } from "../../../base/errors.ts";
-import { type CliContext, defineCommand, flag, integer, list, text } from "../../command.ts";
+import { type CliContext, defineCommand, flag, flagOn, integer, list, text } from "../../command.ts";
 import { cliErrors } from "../../errors.ts";
 import { allRegistryAuths } from "../../registry-auth.ts";
 import { drawProgress } from "../../render/progress.ts";
@@ -26,7 +26,7 @@ export const build = defineCommand({
     addHost: list("HOST:IP", "Add a line to /etc/hosts of RUN instructions"),
     platform: text("OS/ARCH", "Platform of the base images"),
     cacheFrom: list("IMAGE", "Images to take layers from"),
-    rm: flag("Remove step containers (always done)"),
+    rm: flagOn("Remove step containers; --rm=false alone is refused, since none is kept"),
     forceRm: flag("Remove step containers also after a failure"),
     memory: text("BYTES", "Memory limit of RUN instructions", "m"),
     memorySwap: text("BYTES", "Memory and swap limit of RUN instructions; -1 is unlimited swap"),
@@ -51,7 +51,7 @@ export const build = defineCommand({
       nocache: values.noCache || undefined,
       pull: values.pull || undefined,
       q: values.quiet || undefined,
-      rm: true,
+      rm: values.rm,
       forcerm: values.forceRm || undefined,
       networkmode: values.network,
       extrahosts: values.addHost.length > 0 ? values.addHost.join(",") : undefined,
