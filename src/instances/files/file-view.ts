@@ -114,8 +114,13 @@ export class FileView implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     const ctx: OpContext = { signal: AbortSignal.timeout(30_000), log: this.#parts.log };
-    for (const root of this.#roots.values()) await (await root)[Symbol.asyncDispose]();
-    for (const release of this.#held.reverse()) await release(ctx);
+    // Each of them, whatever the others do: what is held first is given back last.
+    await using all = new AsyncDisposableStack();
+    for (const release of this.#held) all.defer(() => release(ctx));
+    for (const opened of await Promise.allSettled(this.#roots.values())) {
+      // Who asked for one that could not be opened has been told.
+      if (opened.status === "fulfilled") all.use(opened.value);
+    }
   }
 
   async #at(ctx: OpContext, path: string): Promise<Place | undefined> {
