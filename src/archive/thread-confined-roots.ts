@@ -209,7 +209,8 @@ class ThreadConfinedRoot implements ConfinedRoot {
     compression: "none" | "gzip" | "zstd",
   ): Promise<ExtractResult> {
     const { source: _source, onProgress, ...rest } = request;
-    const lease = await this.#parts.pool.take(ctx, "extract");
+    await using unused = new AsyncDisposableStack();
+    const lease = unused.use(await this.#parts.pool.take(ctx, "extract"));
     await using source = this.#parts.pool.takeSource();
     const { port, ended } = source.thread.start(fd, compression);
     const call: WorkerCall = {
@@ -218,6 +219,8 @@ class ThreadConfinedRoot implements ConfinedRoot {
       request: { ...rest, compression: "none" },
     };
     try {
+      // From here on the call gives it back.
+      unused.move();
       const running = await this.#on(lease, ctx, call, onProgress === undefined ? {} : { onProgress }, [port]);
       return this.#logged(ctx, await running.result);
     } finally {

@@ -28,13 +28,15 @@ export class WorkerPool implements AsyncDisposable {
 
   /** A thread that does nothing else until it is given back; waits, but no longer than the operation lasts. */
   async take(ctx: OpContext, method: WorkerCall["method"]): Promise<PooledThread<ArchiveThread>> {
-    const turn = await this.#turns[kindOf(method)].take(ctx.signal);
+    using unused = new DisposableStack();
+    const turn = unused.use(await this.#turns[kindOf(method)].take(ctx.signal));
     const thread = this.#idle.take() ?? new ArchiveThread();
+    unused.move();
     return {
       thread,
       [Symbol.asyncDispose]: async () => {
+        using _ = turn;
         await this.#idle.giveBack(thread);
-        turn[Symbol.dispose]();
       },
     };
   }

@@ -19,10 +19,11 @@ import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import { promisify } from "node:util";
 import { gzipSync, zstdCompressSync } from "node:zlib";
-import { afterAll, describe, expect, it } from "vitest";
+import { afterAll, describe, expect, it, vi } from "vitest";
 import type { ExtractRequest } from "../../../src/archive/confined-root.ts";
 import { confinedRootsContract } from "../../../src/archive/confined-roots.contract.ts";
 import { memberOf, rawMember, sha256, tarOf } from "../../../src/archive/fake/tar-builder.ts";
+import { SourceThread } from "../../../src/archive/source-thread.ts";
 import { ThreadConfinedRoots } from "../../../src/archive/thread-confined-roots.ts";
 import { silentLogger } from "../../../src/base/logger.ts";
 import { background } from "../../../src/base/op-context.ts";
@@ -68,6 +69,20 @@ describe("ThreadConfinedRoots", () => {
     expect(result).toEqual({ diffId: sha256(large), size: 24_000_007, entries: 25, last: "the end" });
     expect(seen.at(-1)).toBe(bytes.length);
     expect(seen).toEqual(seen.toSorted((a, b) => a - b));
+  });
+
+  it("gives its turn back when no thread can be started for the source", async () => {
+    const start = vi.spyOn(SourceThread.prototype, "start").mockImplementation(() => {
+      throw new Error("no thread is left");
+    });
+    try {
+      for (let turn = 0; turn < Math.max(6, 2 * availableParallelism()); turn++) {
+        await expect(extractFile(large)).rejects.toThrow("no thread is left");
+      }
+    } finally {
+      start.mockRestore();
+    }
+    expect(await extractFile(large)).toMatchObject({ last: "the end" });
   });
 
   it("refuses large archives as small ones: cut, damaged, hostile, too large", async () => {
