@@ -33,10 +33,23 @@ export function claimOf({ id, name, spec }: Pick<InstanceRecord, "id" | "name" |
 
 /** What an instance holds now: all while it is active; its disk space from its first start on, as its files stay. */
 export function heldBy(record: InstanceRecord): Claim | undefined {
+  const known = held.get(record);
+  if (known !== undefined) return known.claim;
+  const claim = heldClaim(record);
+  held.set(record, { claim });
+  return claim;
+}
+
+/** By record: every change makes another one. An admission is not to read the labels of all that run. */
+const held = new WeakMap<InstanceRecord, { readonly claim: Claim | undefined }>();
+
+function heldClaim(record: InstanceRecord): Claim | undefined {
+  const active = isActive(record);
+  if (!active && record.state.startedAt === "") return undefined;
   const claim = claimOf(record);
-  if (isActive(record)) return claim;
+  if (active) return claim;
   const { disk } = claim.request;
-  if (record.state.startedAt === "" || disk === 0) return undefined;
+  if (disk === 0) return undefined;
   return { ...claim, request: eachResource((resource) => (resource === "disk" ? disk : 0)), unbounded: [] };
 }
 
