@@ -1,4 +1,5 @@
 /** The Docker Engine API on Fastify: paths, versions, bodies, errors and the access log. Routes are in `routes.ts`. */
+import { Readable } from "node:stream";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import type { TSchema } from "typebox";
 import { BerthError, messageOf } from "../../base/errors.ts";
@@ -13,6 +14,7 @@ import { apiErrors } from "./errors.ts";
 import { splitPath } from "./request-path.ts";
 import type { Answer, Call, Route } from "./route.ts";
 import { dockerRoutes } from "./routes.ts";
+import { jsonPieces } from "./streams/json-pieces.ts";
 import { readBody, routeUpgrades, upgradeOf } from "./streams/connection.ts";
 
 export interface DockerApiOptions {
@@ -141,8 +143,8 @@ function send(answer: Answer, reply: FastifyReply): void {
     case "json":
       sendJson(reply.code(answer.status), answer.value);
       return;
-    case "json-text":
-      sendJsonText(reply.code(answer.status), answer.text);
+    case "json-rows":
+      sendRows(reply.code(answer.status), answer.rows);
       return;
     case "empty":
       reply.code(answer.status).send();
@@ -164,6 +166,14 @@ function sendJson(reply: FastifyReply, value: unknown): void {
 /** As bytes: to a text Fastify would add a charset, and Docker's client takes only a bare `application/json` for an error. */
 function sendJsonText(reply: FastifyReply, text: string): void {
   reply.header("Content-Type", "application/json").send(Buffer.from(`${text}\n`));
+}
+
+/** A long list goes in pieces: as one text it would be held several times over until the next full collection. */
+function sendRows(reply: FastifyReply, rows: Iterable<string>): void {
+  const pieces = Array.from(jsonPieces(rows), (piece) => Buffer.from(piece));
+  pieces.push(Buffer.from("\n"));
+  reply.header("Content-Type", "application/json");
+  reply.send(pieces.length === 2 ? Buffer.concat(pieces) : Readable.from(pieces));
 }
 
 async function readJson(route: Route, request: FastifyRequest): Promise<unknown> {

@@ -45,13 +45,13 @@ export interface Call<Q = unknown, B = unknown> {
 /** What a handler answers. A handler that wrote to the connection itself answers {@link streamed}. */
 export type Answer =
   | { readonly kind: "json"; readonly status: number; readonly value: unknown }
-  /** JSON that is written already. */
-  | { readonly kind: "json-text"; readonly status: number; readonly text: string }
+  /** A list whose rows are JSON already; asked for once, at once. */
+  | { readonly kind: "json-rows"; readonly status: number; readonly rows: Iterable<string> }
   | { readonly kind: "empty"; readonly status: number }
   | { readonly kind: "streamed" };
 
 export const ok = (value: unknown): Answer => ({ kind: "json", status: 200, value });
-export const okText = (text: string): Answer => ({ kind: "json-text", status: 200, text });
+export const okRows = (rows: Iterable<string>): Answer => ({ kind: "json-rows", status: 200, rows });
 export const created = (value: unknown): Answer => ({ kind: "json", status: 201, value });
 export const createdEmpty: Answer = { kind: "empty", status: 201 };
 export const done: Answer = { kind: "empty", status: 200 };

@@ -26,13 +26,13 @@ import { containerFilter } from "../codecs/container-filters.ts";
 import { commitConfig } from "../codecs/commit-config.ts";
 import { instanceRequest, restartPolicy } from "../codecs/create-container.ts";
 import { imageNameNow } from "../codecs/image-json.ts";
-import { inspectContainer } from "../codecs/inspect-container.ts";
+import { inspectContainer, type Sizes } from "../codecs/inspect-container.ts";
 import { summaryWriter } from "../codecs/list-container.ts";
 import { repositoryReference } from "../codecs/repository-reference.ts";
 import { resourceChanges } from "../codecs/resources.ts";
 import { refuseUnsupported } from "../codecs/unsupported.ts";
 import { apiErrors } from "../errors.ts";
-import { type Call, created, done, noContent, notModified, ok, okText, type Route, route, streamed } from "../route.ts";
+import { type Call, created, done, noContent, notModified, ok, okRows, type Route, route, streamed } from "../route.ts";
 import { plainHeaders } from "../streams/send-stream.ts";
 import { unlessGone } from "./unless-gone.ts";
 
@@ -270,15 +270,22 @@ async function listContainers({ backend, ctx, query }: Call<ListQuery>) {
     records.push(record);
     if (limit > 0 && records.length === limit) break;
   }
-  const imageOf = imageNames(backend);
-  const write = summaryWriter(backend);
-  const rows: string[] = [];
+  const sized: { readonly record: InstanceRecord; readonly sizes?: Sizes }[] = [];
   for (const record of records) {
     const sizes = query.size ? await unlessGone(backend.instances.size(ctx, record.id)) : undefined;
-    if (query.size && sizes === undefined) continue;
-    rows.push(write(record, imageOf(record), sizes));
+    if (sizes !== undefined) sized.push({ record, sizes });
+    else if (!query.size) sized.push({ record });
   }
-  return okText(`[${rows.join(",")}]`);
+  return okRows(summaries(sized, backend));
+}
+
+function* summaries(
+  listed: Iterable<{ readonly record: InstanceRecord; readonly sizes?: Sizes }>,
+  backend: DockerBackend,
+): Generator<string> {
+  const imageOf = imageNames(backend);
+  const write = summaryWriter(backend);
+  for (const { record, sizes } of listed) yield write(record, imageOf(record), sizes);
 }
 
 /** What to call the image of each of many records: few images, each looked up once. */
