@@ -9,10 +9,12 @@ import { RequestMetrics } from "../api/metrics/request-metrics.ts";
 import { metricsRoutes } from "../api/metrics/routes.ts";
 import { rm, writeFile } from "../host/files.ts";
 import { armFailpoints } from "../host/failpoints.ts";
+import { trimFreeMemory } from "../host/memory-trim.ts";
 import type { EngineConfig } from "../schema/config.ts";
 import { parseFlags, settingsHelp } from "./config/flags.ts";
 import { Engine } from "./engine.ts";
 import { daemonErrors } from "./errors.ts";
+import { giveBackWhenIdle } from "./idle-memory.ts";
 import { createLogger } from "./logger.ts";
 
 export async function serve(words: readonly string[]): Promise<number> {
@@ -35,6 +37,10 @@ export async function serve(words: readonly string[]): Promise<number> {
 
   armFailpoints(process.env["BERTH_FAILPOINTS"], log);
   await using engine = await Engine.open({ ...config, log });
+  using _idleMemory = giveBackWhenIdle({
+    giveBack: trimFreeMemory,
+    onError: (error) => log.warn({ error: messageOf(error) }, "free memory could not be given back"),
+  });
   const requests = new RequestMetrics();
   const api = createDockerApi({
     backend: engine.backend,
