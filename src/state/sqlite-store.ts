@@ -42,7 +42,11 @@ class SqliteStore implements Store {
     this.#path = path;
     this.#flusher = new LogFlusher(`${path}-wal`);
     this.#db = new DatabaseSync(path, { timeout: 5000 });
-    this.#db.exec("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=1000;");
+    // Locked for good, as the data root is in any case: the log's index is in memory of its own then. In a mapped file, which it would be,
+    // a full disk is a SIGBUS (https://www.sqlite.org/wal.html#noshm); file systems with blocks below 4 KiB really run into that.
+    this.#db.exec(
+      "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=1000;",
+    );
     this.#migrate(path);
     this.#put = this.#db.prepare("INSERT OR REPLACE INTO records (collection, id, body) VALUES (?, ?, ?)");
     this.#delete = this.#db.prepare("DELETE FROM records WHERE collection = ? AND id = ?");

@@ -5,7 +5,7 @@ import type { Store } from "./store.ts";
 const Animal = Type.Object({ name: Type.String(), legs: Type.Integer() });
 type Animal = { readonly name: string; readonly legs: number };
 
-/** What every {@link Store} does. `reopen` plays a killed engine: a new store on the same data, without closing the old one. */
+/** What every {@link Store} does. `reopen` plays a killed engine: a new store on what the old one, which was not closed, had on the disk. */
 export function storeContract(name: string, make: () => { readonly store: Store; readonly reopen: () => Store }): void {
   describe(`${name} is a store`, () => {
     it("keeps what was put, over a restart", () => {

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -15,8 +15,15 @@ beforeEach(() => {
 afterEach(() => rmSync(directory, { recursive: true }));
 
 storeContract("the SQLite store", () => {
-  const path = join(directory, "state.db");
-  return { store: openSqliteStore(path), reopen: () => openSqliteStore(path) };
+  const [data, copy] = [join(directory, "data"), join(directory, "copy")];
+  mkdirSync(data);
+  const store = openSqliteStore(join(data, "state.db"));
+  // What a killed engine leaves on the disk; the one that lives has its own locked.
+  const reopen = () => {
+    cpSync(data, copy, { recursive: true });
+    return openSqliteStore(join(copy, "state.db"));
+  };
+  return { store, reopen };
 });
 storeContract("the memory store", () => {
   const store = new MemoryStore();
@@ -25,9 +32,20 @@ storeContract("the memory store", () => {
 
 it("refuses records that don't fit their schema, by name", () => {
   const path = join(directory, "state.db");
-  openSqliteStore(path).collection("things", Type.Object({})).put("x", { size: "big" });
+  {
+    using store = openSqliteStore(path);
+    store.collection("things", Type.Object({})).put("x", { size: "big" });
+  }
   const schema = Type.Object({ size: Type.Integer() });
-  expect(() => openSqliteStore(path).collection("things", schema)).toThrow(/record x of things .*size/);
+  using store = openSqliteStore(path);
+  expect(() => store.collection("things", schema)).toThrow(/record x of things .*size/);
+});
+
+it("has no mapped file, in which a full disk would be a SIGBUS", () => {
+  using store = openSqliteStore(join(directory, "state.db"));
+  store.collection("things", Type.Object({})).put("x", {});
+  expect(existsSync(join(directory, "state.db-wal"))).toBe(true);
+  expect(existsSync(join(directory, "state.db-shm"))).toBe(false);
 });
 
 it("refuses a file that is not a database, and one of a newer version", () => {

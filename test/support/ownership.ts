@@ -1,6 +1,7 @@
 /** What is on the host under an engine's name against what its API tells: everything has an owner, and every owner has it. */
 import { execFileSync } from "node:child_process";
-import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import type { EngineProcess } from "./engine-process.ts";
@@ -92,7 +93,10 @@ function differences(
 }
 
 function recordFaults({ dataRoot }: EngineProcess, { running }: Owners): readonly string[] {
-  const db = new DatabaseSync(join(dataRoot, "state.db"), { readOnly: true });
+  // A copy: the engine has its own locked.
+  const copy = mkdtempSync(join(tmpdir(), "berth-records-"));
+  for (const name of ["state.db", "state.db-wal"]) cpSync(join(dataRoot, name), join(copy, name));
+  const db = new DatabaseSync(join(copy, "state.db"));
   try {
     const journal = db.prepare("SELECT kind, subject FROM journal").all();
     const sandboxes = db.prepare("SELECT id FROM records WHERE collection = 'sandboxes'").all();
@@ -102,6 +106,7 @@ function recordFaults({ dataRoot }: EngineProcess, { running }: Owners): readonl
     ];
   } finally {
     db.close();
+    rmSync(copy, { recursive: true });
   }
 }
 

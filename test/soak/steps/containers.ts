@@ -151,6 +151,8 @@ async function change(
   const began = performance.now();
   const post = () => client.call("POST", `/containers/${name}/${verb}`, { query });
   const refusals = states.includes("running") ? startRefusals(client, name) : [];
+  // What may end at any moment may have ended by now, or be on its way back.
+  if (client.isUnsteady(name)) refusals.push(409);
   if (!(await client.attempt(refusals, () => client.become(key, states, post, between)))) {
     // Without an answer it may have its signal, and the next engine finishes a restart in the background.
     if (verb === "stop" || verb === "restart") client.unsettle(name, verb === "restart" || client.hasPolicy(name));
@@ -162,7 +164,7 @@ async function change(
 }
 
 /** A network is not kept by a container that does not run, in Docker neither: it may have been pruned or removed. */
-function startRefusals(client: SoakClient, name: string): readonly Refusal[] {
+function startRefusals(client: SoakClient, name: string): Refusal[] {
   const mayLackOne = client.specs.get(name)?.network === true || client.onSecondNetwork.has(name);
   return mayLackOne ? [/^404 network soak\d+-[nm] not found/] : [];
 }
