@@ -75,20 +75,23 @@ const runtimeLookMs = 1000;
 
 /**
  * What conmon says of the runtime that it called; undefined when it has ended, or will not say anything: of a runtime that was killed it
- * wants all that this had to say, and waits for ever when a container that was made already has the same stderr.
+ * wants all that this had to say, and waits for ever when a container that was made already has the same stderr. And of a runtime that waits
+ * itself, since the `container` that it was to enter has ended.
  */
 async function runtimeReport(
   ctx: OpContext,
   { host: { processes } }: Monitors,
   monitor: Child,
   reports: ReportReader,
+  container?: ProcessIdentity,
 ): Promise<Report | undefined> {
   const { pid: leader } = monitor.identity;
   let looksInVain = 0;
   const timer = setInterval(() => {
     // What the runtime makes has a session of its own. Twice, since conmon takes a moment to tell.
     const hasRuntime = processes.sessionOf(leader).some(({ pid }) => pid !== leader);
-    looksInVain = hasRuntime ? 0 : looksInVain + 1;
+    const hasContainer = container === undefined || processes.isAlive(container);
+    looksInVain = hasRuntime && hasContainer ? 0 : looksInVain + 1;
     if (looksInVain === 2) reports.giveUp();
   }, runtimeLookMs);
   try {
@@ -110,6 +113,8 @@ export interface MonitorExec extends MonitorContainer {
   readonly execDir: string;
   /** File with the OCI process to run. */
   readonly processFile: string;
+  /** The container's first process: once that has ended the runtime may wait for ever. */
+  readonly container: ProcessIdentity;
   /** Called when clients can connect, before the process runs; resolves to false when the monitor has ended, of which its reports tell. */
   readonly onAttachable: (monitor: ProcessIdentity) => Promise<boolean>;
 }
@@ -148,7 +153,7 @@ export async function monitorExec(ctx: OpContext, monitors: Monitors, request: M
     using start = new GoPipe(pipeOf(monitor, 4));
     start.go();
     if ((await attachable.next(ctx)) !== undefined && (await request.onAttachable(monitor.identity))) start.go();
-    const report = await runtimeReport(ctx, monitors, monitor, reports);
+    const report = await runtimeReport(ctx, monitors, monitor, reports, request.container);
     if (report === undefined || report.data <= 0) {
       const text = report?.message ?? (await readIfThere(bundleFiles(execDir, id).runtimeLog)) ?? "";
       throw runtimeFailure({ id, step: "exec", command: request.command, text });

@@ -1,8 +1,9 @@
 import { readFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
-import type { OpContext } from "../../base/op-context.ts";
+import { cleanupContext, type OpContext } from "../../base/op-context.ts";
 import { errnoOf } from "../../host/errors.ts";
-import type { Child, ExitStatus } from "../../host/host.ts";
+import type { Child, ExitStatus, Host, ProcessIdentity } from "../../host/host.ts";
+import { endSession } from "../../host/process/end-session.ts";
 import { bundleFiles, readIfThere } from "./bundle.ts";
 import type { MonitorExec, MonitoredExec, Monitors } from "./conmon.ts";
 import { PipedIo } from "./exec-pipes.ts";
@@ -14,8 +15,10 @@ const SIGKILL = 9;
 const firstLookMs = 4;
 const looksOften = 16;
 const looksSeldomMs = 5;
+/** For a runtime that was at it when the container ended, to end as well: crun may wait for ever. */
+const graceMs = 1000;
 
-export type DirectExec = Pick<MonitorExec, "id" | "execDir" | "processFile" | "command"> & {
+export type DirectExec = Pick<MonitorExec, "id" | "execDir" | "processFile" | "command" | "container"> & {
   readonly stdin: boolean;
 };
 
@@ -26,7 +29,7 @@ export type DirectExec = Pick<MonitorExec, "id" | "execDir" | "processFile" | "c
 export async function runDirectly(
   ctx: OpContext,
   { host, runtime }: Monitors,
-  { id, execDir, processFile, command, stdin }: DirectExec,
+  { id, execDir, processFile, command, container, stdin }: DirectExec,
 ): Promise<MonitoredExec & { readonly io: PipedIo }> {
   const files = bundleFiles(execDir, id);
   const { argv, over } = directCommand(host, runtime);
@@ -44,7 +47,7 @@ export async function runDirectly(
   });
   const io = new PipedIo({ stdin: child.pipes[0], stdout: pipeOf(child, 1), stderr: pipeOf(child, 2) });
   try {
-    const pid = await startedPid(ctx, child, files.pid);
+    const pid = await startedPid(ctx, host, { child, container, file: files.pid });
     if (pid === undefined) {
       const text = (await readIfThere(files.runtimeLog)) ?? "";
       throw runtimeFailure({ id, step: "exec", command, text });
@@ -56,22 +59,30 @@ export async function runDirectly(
     io.discard();
     host.processes.signal(child.identity, SIGKILL);
     await child.exited;
+    // What it has forked would go on without it.
+    await endSession(cleanupContext(ctx), host.processes, child.identity);
     throw error;
   }
 }
 
-/** Waits for what the runtime writes once the command is executed; undefined when the runtime has ended without. */
-async function startedPid(ctx: OpContext, child: Child, file: string): Promise<number | undefined> {
+/** Waits for what the runtime writes once the command is executed; undefined when the runtime, or the container, has ended without. */
+async function startedPid(
+  ctx: OpContext,
+  { processes }: Host,
+  { child, container, file }: { readonly child: Child; readonly container: ProcessIdentity; readonly file: string },
+): Promise<number | undefined> {
   let ended = false;
   const end = child.exited.finally(() => {
     ended = true;
   });
+  let goneAt: number | undefined;
   for (let look = 0; ; look++) {
     // In this order: it may have written the pid and ended since.
-    const last = ended;
+    const last = ended || (goneAt !== undefined && performance.now() - goneAt > graceMs);
     const pid = pidIn(file);
     if (pid !== undefined || last) return pid;
     ctx.signal.throwIfAborted();
+    if (look >= looksOften && !processes.isAlive(container)) goneAt ??= performance.now();
     const waitMs = look === 0 ? firstLookMs : look < looksOften ? 1 : looksSeldomMs;
     await Promise.race([end, delay(waitMs)]);
   }

@@ -41,7 +41,8 @@ export async function startExec(
   await makeSmallDirectory(execDir, 0o700);
   try {
     await writeSmallFile(processFile, JSON.stringify(process), { mode: 0o600 });
-    const at = { id: task.id, dir: task.dir, execDir, processFile, command: request.argv[0] ?? "" };
+    const command = request.argv[0] ?? "";
+    const at = { id: task.id, dir: task.dir, execDir, processFile, command, container: task.init };
     const running =
       request.tty || request.detached
         ? await runMonitored(ctx, monitors, request, at)
@@ -97,7 +98,7 @@ async function runMonitored(
   ctx: OpContext,
   monitors: Monitors,
   { tty, stdin }: ExecRequest,
-  at: Pick<MonitorExec, "id" | "dir" | "execDir" | "processFile" | "command">,
+  at: Pick<MonitorExec, "id" | "dir" | "execDir" | "processFile" | "command" | "container">,
 ): Promise<MonitoredExec & { readonly io: TaskIo }> {
   let hub: AttachHub | undefined;
   let io: TaskIo | undefined;
