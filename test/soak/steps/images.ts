@@ -6,7 +6,7 @@ import { pack } from "tar-stream";
 import { busyboxArchive } from "../../support/busybox-image.ts";
 import type { SoakClient } from "../soak-client.ts";
 import { look, markLabel } from "./look.ts";
-import { runOnce } from "./talk.ts";
+import { runOnce, runtimeExcuses } from "./talk.ts";
 
 /** The image runs, and has in it what its label says. */
 export async function useImage(client: SoakClient, reference: string): Promise<void> {
@@ -16,7 +16,7 @@ export async function useImage(client: SoakClient, reference: string): Promise<v
   if (code !== 0 || stdout !== `${state}\n`)
     client.complain(
       `${reference} should print ${state}, but ended with ${code} and printed ${JSON.stringify(stdout)}`,
-      ["runtime fails"],
+      runtimeExcuses(code, 0),
     );
 }
 
