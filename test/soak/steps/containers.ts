@@ -49,8 +49,9 @@ async function create(client: SoakClient, name: string): Promise<void> {
   };
   client.specs.set(name, spec);
   client.onSecondNetwork.delete(name);
-  // A new log, whole unless the disk is full all along.
-  if (!client.world.conditions.since(performance.now()).has("disk full")) client.torn.delete(name);
+  // A new log, whole unless the disk is full already.
+  if (client.world.conditions.since(performance.now()).has("disk full")) client.torn.add(name);
+  else client.torn.delete(name);
   const network = `${client.name}-n`;
   const volume = `${client.name}-v`;
   if (spec.volume) client.facts.doubt(`volume ${volume}`, "mark:"); // Made when it is not there.
