@@ -227,7 +227,16 @@ function publishedInRules(tag: string): readonly string[] {
 
 function leases(tag: string): readonly string[] {
   const directory = "/run/berth-ports";
-  return (existsSync(directory) ? readdirSync(directory) : [])
-    .filter((name) => readdirSync(join(directory, name)).some((lease) => lease.endsWith(`@${tag}`)))
+  return namesIn(directory)
+    .filter((name) => namesIn(join(directory, name)).some((lease) => lease.endsWith(`@${tag}`)))
     .map((name) => name.replace("-", " "));
+}
+
+/** None of a directory that is not there, or goes meanwhile: other engines share it. */
+function namesIn(directory: string): readonly string[] {
+  try {
+    return readdirSync(directory);
+  } catch {
+    return [];
+  }
 }

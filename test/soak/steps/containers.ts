@@ -159,9 +159,12 @@ async function change(
     if (verb === "stop" || verb === "restart") client.unsettle(name, verb === "restart" || client.hasPolicy(name));
     return;
   }
-  // A monitor that dies as soon as it has done its work takes its container along.
-  const isFragile = states.includes("running") && client.world.conditions.since(began).has("runtime fails");
-  if (isFragile) client.unsettle(name);
+  if (states.includes("running")) mayNotLast(client, name, began);
+}
+
+/** A monitor that dies as soon as it has done its work, since `began`, takes its container along. */
+function mayNotLast(client: SoakClient, name: string, began: number): void {
+  if (client.world.conditions.since(began).has("runtime fails")) client.unsettle(name);
 }
 
 /** A network is not kept by a container that does not run, in Docker neither: it may have been pruned or removed. */
@@ -269,10 +272,12 @@ async function connectAndDisconnect(client: SoakClient, name: string): Promise<v
 
 /** Two at the same time: one of them does it. */
 async function startTwice(client: SoakClient, name: string): Promise<void> {
+  const began = performance.now();
   const both = () => Promise.all([1, 2].map(() => client.call("POST", `/containers/${name}/start`)));
-  await client.attempt(startRefusals(client, name), () =>
+  const started = await client.attempt(startRefusals(client, name), () =>
     client.become(`container ${name}`, ["running"], both, ["stopped:128"]),
   );
+  if (started) mayNotLast(client, name, began);
 }
 
 /** Readers beside something that takes the container from under them. */
