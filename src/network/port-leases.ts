@@ -7,6 +7,7 @@
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { errnoOf } from "../host/errors.ts";
 import { mkdirSync, rmSync, rmdirSync, writeFileSync } from "../host/files.ts";
 import type { PublishedPort } from "../schema/network.ts";
 
@@ -24,11 +25,9 @@ export class PortLeases {
   /** Takes the port for this engine; false when another engine holds it. Taking one's own again is no error. */
   take(port: HostPort, netnsPath: string): boolean {
     const directory = this.#directoryOf(port);
-    mkdirSync(directory, { recursive: true, mode: 0o755 });
     // Ours first, then a look at the others': of two engines at the same time at least one sees the other.
-    const mine = join(directory, `${port.hostIp}@${this.#tag}`);
-    writeFileSync(mine, `${this.#tag}\n${netnsPath}\n`);
-    if (!readdirSync(directory).some((name) => this.#blocks(directory, name, port))) return true;
+    writeInside(directory, `${port.hostIp}@${this.#tag}`, `${this.#tag}\n${netnsPath}\n`);
+    if (!list(directory).some((name) => this.#blocks(directory, name, port))) return true;
     this.release(port);
     return false;
   }
@@ -72,8 +71,27 @@ export function collide(a: string, b: string): boolean {
   return a === b || a === "0.0.0.0" || b === "0.0.0.0" || a === "::" || b === "::";
 }
 
+/** Another engine, which lets go of the same port, may remove the directory before there is anything in it. */
+function writeInside(directory: string, name: string, text: string): void {
+  for (let tries = 1; ; tries++) {
+    try {
+      mkdirSync(directory, { recursive: true, mode: 0o755 });
+      writeFileSync(join(directory, name), text);
+      return;
+    } catch (error) {
+      if (errnoOf(error) !== "ENOENT" || tries === 100) throw error;
+    }
+  }
+}
+
+/** Names in a directory; none when another engine has removed it, empty. */
 function list(directory: string): readonly string[] {
-  return existsSync(directory) ? readdirSync(directory) : [];
+  try {
+    return readdirSync(directory);
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT") return [];
+    throw error;
+  }
 }
 
 function readOrEmpty(path: string): string {

@@ -1,6 +1,9 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { BindResult } from "./bind-test.ts";
 import { failpoints } from "../host/failpoints.ts";
@@ -56,6 +59,27 @@ describe("host ports", () => {
       ipv6: "",
     };
   }
+
+  it("are leased while other engines come and go with the same one", async () => {
+    const leases = join(directory, "leases");
+    const other = `
+      import { PortLeases } from ${JSON.stringify(new URL("./port-leases.ts", import.meta.url).href)};
+      const leases = new PortLeases(${JSON.stringify(leases)}, "bbbbbb");
+      const end = performance.now() + 600;
+      while (performance.now() < end) leases.release({ protocol: "tcp", hostIp: "10.0.0.2", hostPort: 80 });`;
+    const child = spawn(process.execPath, ["--input-type=module-typescript", "-e", other], { stdio: "ignore" });
+    const ended = once(child, "exit");
+    const mine = { protocol: "tcp", hostIp: "10.0.0.1", hostPort: 80 } as const;
+    const taker = new PortLeases(leases, "aaaaaa");
+    while (child.exitCode === null) {
+      for (let round = 0; round < 200; round++) {
+        expect(taker.take(mine, alive)).toBe(true);
+        taker.release(mine);
+      }
+      await nextTurn();
+    }
+    expect((await ended)[0]).toBe(0);
+  });
 
   const numbers = (published: readonly { hostPort: number }[]): readonly number[] =>
     published.map(({ hostPort }) => hostPort);
