@@ -180,6 +180,8 @@ export interface Processes {
   /** Live processes that have `argument` among their arguments: what names a file of ours is ours. Reads the whole of /proc. */
   withArgument(argument: string): readonly ProcessIdentity[];
   isAlive(identity: ProcessIdentity): boolean;
+  /** Gone or on its way: the first process of a namespace stays until all others in it have ended and were waited for. */
+  isEnding(identity: ProcessIdentity): boolean;
   /** Sends a signal through a pidfd after checking the start time; false when it is gone. */
   signal(identity: ProcessIdentity, signal: number): boolean;
   /** Resolves when a process (child or not) has ended; by pidfd, no polling. */

@@ -123,6 +123,10 @@ export class FakeProcesses implements Processes {
     return this.identify(identity.pid)?.startTime === identity.startTime;
   }
 
+  isEnding(identity: ProcessIdentity): boolean {
+    return !this.isAlive(identity);
+  }
+
   signal(identity: ProcessIdentity, signal: number): boolean {
     if (!this.isAlive(identity)) return false;
     this.#processes.get(identity.pid)?.receive(signal);

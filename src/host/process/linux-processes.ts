@@ -67,6 +67,11 @@ export class LinuxProcesses implements Processes {
     return this.identify(identity.pid)?.startTime === identity.startTime;
   }
 
+  isEnding(identity: ProcessIdentity): boolean {
+    const stat = readStat(identity.pid);
+    return stat === undefined || stat.startTime !== identity.startTime || isDead(stat.state) || stat.exiting;
+  }
+
   signal(identity: ProcessIdentity, signal: number): boolean {
     if (failpoints.on) {
       const failure = () => new SyscallError("pidfd_send_signal", constants.errno.EPERM);

@@ -12,8 +12,13 @@ describe("parseProcStat", () => {
       state: "S",
       parent: 1,
       session: 77,
+      exiting: false,
       startTime: 987654,
     });
+  });
+
+  it("tells a process that is on its way out", () => {
+    expect(parseProcStat(`77 (sleep) ${rest.replace("4194560", "4194564")}`)).toMatchObject({ exiting: true });
   });
 
   it.each(["a) R 9 9", "(x", ") (", "tmux: server (1)", ""])("takes the name %j for what it is", (name) => {

@@ -7,9 +7,14 @@ export interface ProcStat {
   readonly parent: number;
   /** Pid of the session's leader. */
   readonly session: number;
+  /** It is on its way out (PF_EXITING), which may take as long as others hold it up. */
+  readonly exiting: boolean;
   /** Clock ticks since boot. */
   readonly startTime: number;
 }
+
+/** include/linux/sched.h */
+const PF_EXITING = 0x4;
 
 /** Undefined when the text is not a stat line. The name may hold spaces and parentheses: it ends at the last one. */
 export function parseProcStat(text: string): ProcStat | undefined {
@@ -18,6 +23,7 @@ export function parseProcStat(text: string): ProcStat | undefined {
   if (open < 0 || close < open) return undefined;
   const rest = text.slice(close + 2).split(" ");
   const [state, parent, , session] = rest;
+  const flags = rest[6];
   const startTime = rest[19];
   if (state === undefined || parent === undefined || session === undefined || startTime === undefined) return undefined;
   return {
@@ -26,6 +32,7 @@ export function parseProcStat(text: string): ProcStat | undefined {
     state,
     parent: Number(parent),
     session: Number(session),
+    exiting: (Number(flags) & PF_EXITING) !== 0,
     startTime: Number(startTime),
   };
 }

@@ -300,10 +300,11 @@ class OciDriver implements Driver {
     }
   }
 
-  /** A first process that ends kills its namespace's others before it is gone itself: a command of theirs fails a moment earlier. */
-  async #endsNow(task: OciTask): Promise<boolean> {
-    for (let look = 0; look < endingLooks && this.#host.processes.isAlive(task.init); look++) await delay(endingLookMs);
-    return !this.#host.processes.isAlive(task.init);
+  /** A first process that ends kills its namespace's others before it is gone itself: a command of theirs fails earlier. */
+  async #endsNow({ init }: OciTask): Promise<boolean> {
+    const { processes } = this.#host;
+    for (let look = 0; look < endingLooks && !processes.isEnding(init); look++) await delay(endingLookMs);
+    return processes.isEnding(init);
   }
 
   #live(handle: DriverHandle): OciTask {
