@@ -71,6 +71,9 @@ export function collide(a: string, b: string): boolean {
   return a === b || a === "0.0.0.0" || b === "0.0.0.0" || a === "::" || b === "::";
 }
 
+/** More than any engine lets go of one port while another takes it. */
+const mostTries = 10_000;
+
 /** Another engine, which lets go of the same port, may remove the directory before there is anything in it. */
 function writeInside(directory: string, name: string, text: string): void {
   for (let tries = 1; ; tries++) {
@@ -79,7 +82,7 @@ function writeInside(directory: string, name: string, text: string): void {
       writeFileSync(join(directory, name), text);
       return;
     } catch (error) {
-      if (errnoOf(error) !== "ENOENT" || tries === 100) throw error;
+      if (errnoOf(error) !== "ENOENT" || tries === mostTries) throw error;
     }
   }
 }

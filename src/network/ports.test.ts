@@ -66,7 +66,11 @@ describe("host ports", () => {
       import { PortLeases } from ${JSON.stringify(new URL("./port-leases.ts", import.meta.url).href)};
       const leases = new PortLeases(${JSON.stringify(leases)}, "bbbbbb");
       const end = performance.now() + 600;
-      while (performance.now() < end) leases.release({ protocol: "tcp", hostIp: "10.0.0.2", hostPort: 80 });`;
+      const pause = new Int32Array(new SharedArrayBuffer(4));
+      while (performance.now() < end) {
+        for (let i = 0; i < 20; i++) leases.release({ protocol: "tcp", hostIp: "10.0.0.2", hostPort: 80 });
+        Atomics.wait(pause, 0, 0, 1);
+      }`;
     const child = spawn(process.execPath, ["--input-type=module-typescript", "-e", other], { stdio: "ignore" });
     const ended = once(child, "exit");
     const mine = { protocol: "tcp", hostIp: "10.0.0.1", hostPort: 80 } as const;
