@@ -1,0 +1,263 @@
+/*
+ * Starts a process in the workload's namespaces. What goes wrong in the child before its program runs comes back through a pipe as a
+ * struct failure; the pipe's end without one says that the program runs.
+ */
+#define _GNU_SOURCE
+#include "agent.h"
+#include "user.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <grp.h>
+#include <unistd.h>
+
+static int main_namespaces[2] = {-1, -1}; /* pid, mnt */
+static int own_pid_namespace = -1;
+
+struct stdio {
+  int child[3], parent[3];
+  int terminal; /* the slave, or -1 */
+};
+
+static void close_all(int *fds, int count) {
+  for (int i = 0; i < count; i++) {
+    if (fds[i] >= 0) close(fds[i]);
+    fds[i] = -1;
+  }
+}
+
+void keep_namespaces(pid_t pid) {
+  char path[64];
+  static const char *const names[] = {"pid", "mnt"};
+  for (int i = 0; i < 2; i++) {
+    snprintf(path, sizeof path, "/proc/%d/ns/%s", (int)pid, names[i]);
+    main_namespaces[i] = open(path, O_RDONLY | O_CLOEXEC);
+  }
+  if (own_pid_namespace < 0) own_pid_namespace = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
+}
+
+void drop_namespaces(void) { close_all(main_namespaces, 2); }
+
+static bool open_terminal(struct fields fields, struct stdio *io, struct failure *failure) {
+  int master = open(ROOT "/dev/pts/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK), unlock = 0;
+  if (master < 0 || ioctl(master, TIOCSPTLCK, &unlock) < 0) return fail(failure, "system", errno, "opening a terminal");
+  struct winsize size = {.ws_row = (unsigned short)field_number(fields, "rows", 0), .ws_col = (unsigned short)field_number(fields, "columns", 0)};
+  ioctl(master, TIOCSWINSZ, &size);
+  io->terminal = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+  io->parent[0] = master;
+  io->parent[1] = fcntl(master, F_DUPFD_CLOEXEC, 0);
+  return io->terminal >= 0 && io->parent[1] >= 0 ? true : fail(failure, "system", errno, "opening a terminal");
+}
+
+static bool open_stdio(struct fields fields, struct stdio *io, struct failure *failure) {
+  *io = (struct stdio){{-1, -1, -1}, {-1, -1, -1}, -1};
+  if (field_flag(fields, "tty")) return open_terminal(fields, io, failure);
+  for (int i = 0; i < 3; i++) {
+    int ends[2];
+    if (i == 0 && !field_flag(fields, "stdin")) {
+      io->child[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+      continue;
+    }
+    if (pipe2(ends, O_CLOEXEC) < 0) return fail(failure, "system", errno, "making a pipe");
+    io->child[i] = ends[i == 0 ? 0 : 1];
+    io->parent[i] = ends[i == 0 ? 1 : 0];
+    fcntl(io->parent[i], F_SETFL, O_NONBLOCK);
+  }
+  return true;
+}
+
+/* --- in the child */
+
+static bool take_stdio(const struct stdio *io, struct failure *failure) {
+  setsid();
+  for (int i = 0; i < 3; i++) {
+    if (dup2(io->terminal >= 0 ? io->terminal : io->child[i], i) < 0) return fail(failure, "system", errno, "its streams");
+  }
+  if (io->terminal >= 0 && ioctl(0, TIOCSCTTY, 0) < 0) return fail(failure, "system", errno, "its terminal");
+  return true;
+}
+
+static bool enter(const struct spawn_request *request, struct failure *failure) {
+  if (request->main) return enter_root_as_main(request->fields, failure);
+  if (main_namespaces[1] >= 0) {
+    if (setns(main_namespaces[1], CLONE_NEWNS) < 0) return fail(failure, "system", errno, "entering the mounts");
+    return true;
+  }
+  return chroot(ROOT) == 0 && chdir("/") == 0 ? true : fail(failure, "system", errno, "entering the root file system");
+}
+
+static const struct {
+  const char *name;
+  int resource;
+} limits[] = {{"as", RLIMIT_AS},           {"core", RLIMIT_CORE},     {"cpu", RLIMIT_CPU},           {"data", RLIMIT_DATA},
+              {"fsize", RLIMIT_FSIZE},     {"locks", RLIMIT_LOCKS},   {"memlock", RLIMIT_MEMLOCK},   {"msgqueue", RLIMIT_MSGQUEUE},
+              {"nice", RLIMIT_NICE},       {"nofile", RLIMIT_NOFILE}, {"nproc", RLIMIT_NPROC},       {"rss", RLIMIT_RSS},
+              {"rtprio", RLIMIT_RTPRIO},   {"rttime", RLIMIT_RTTIME}, {"sigpending", RLIMIT_SIGPENDING}, {"stack", RLIMIT_STACK}};
+
+static rlim_t limit_of(long long value) { return value < 0 ? RLIM_INFINITY : (rlim_t)value; }
+
+static bool set_limits(struct fields fields, struct failure *failure) {
+  for (const char *text = NULL; (text = field_next(fields, "rlimit", text)) != NULL;) {
+    char name[32];
+    long long soft, hard;
+    bool known = false;
+    if (sscanf(text, "%31s %lld %lld", name, &soft, &hard) != 3) return fail(failure, "invalid", 0, "rlimit %.60s", text);
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+      if (strcmp(limits[i].name, name) != 0) continue;
+      struct rlimit limit = {limit_of(soft), limit_of(hard)};
+      known = true;
+      if (setrlimit((unsigned)limits[i].resource, &limit) < 0) return fail(failure, "system", errno, "limit %s", name);
+    }
+    if (!known) return fail(failure, "invalid", 0, "there is no limit %s", name);
+  }
+  const char *score = field(fields, "oom");
+  if (score != NULL) {
+    FILE *file = fopen("/proc/self/oom_score_adj", "we");
+    if (file != NULL) {
+      fputs(score, file);
+      fclose(file);
+    }
+  }
+  return true;
+}
+
+static bool make_directories(const char *path) {
+  char part[4096];
+  for (size_t i = 1; path[i - 1] != 0 && i < sizeof part; i++) {
+    if (path[i] != '/' && path[i] != 0) continue;
+    memcpy(part, path, i);
+    part[i] = 0;
+    if (mkdir(part, 0755) < 0 && errno != EEXIST) return false;
+  }
+  return true;
+}
+
+static bool enter_directory(const struct spawn_request *request, struct failure *failure) {
+  const char *path = field(request->fields, "cwd");
+  if (path == NULL || *path == 0) path = "/";
+  if (request->main && !make_directories(path)) return fail(failure, "no-directory", errno, "making the working directory %.150s", path);
+  return chdir(path) == 0 ? true : fail(failure, "no-directory", errno, "the working directory %.150s", path);
+}
+
+static bool become(struct fields fields, const struct user *user, struct failure *failure) {
+  const char *mask = field(fields, "capabilities");
+  uint64_t capabilities = mask == NULL ? ~0ull : strtoull(mask, NULL, 16);
+  for (unsigned c = 0; c < 64; c++) {
+    if (!(capabilities >> c & 1) && prctl(PR_CAPBSET_READ, c, 0, 0, 0) == 1) prctl(PR_CAPBSET_DROP, c, 0, 0, 0);
+  }
+  if (setgroups(user->group_count, user->groups) < 0 || setresgid(user->gid, user->gid, user->gid) < 0 ||
+      setresuid(user->uid, user->uid, user->uid) < 0)
+    return fail(failure, "system", errno, "becoming user %u:%u", (unsigned)user->uid, (unsigned)user->gid);
+  if (field_flag(fields, "nonewprivileges")) prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  return true;
+}
+
+static bool choose_user(struct fields fields, struct user *user, struct failure *failure) {
+  char unknown[128];
+  const char *spec = field(fields, "user");
+  if (!find_user(spec == NULL ? "" : spec, "/etc/passwd", "/etc/group", user, unknown))
+    return fail(failure, "no-user", 0, "unable to find %s: no matching entries in the image's files", unknown);
+  for (const char *name = NULL; (name = field_next(fields, "group", name)) != NULL;) {
+    if (!add_group(name, "/etc/group", user, unknown))
+      return fail(failure, "no-user", 0, "unable to find %s: no matching entries in the image's files", unknown);
+  }
+  return true;
+}
+
+static char **list(struct fields fields, const char *name, size_t extra) {
+  char **values = calloc(field_count(fields, name) + extra + 1, sizeof *values);
+  size_t count = 0;
+  if (values == NULL) abort();
+  for (const char *value = NULL; (value = field_next(fields, name, value)) != NULL;) values[count++] = strdup(value);
+  return values;
+}
+
+static void set_environment(struct fields fields, const struct user *user) {
+  static char home[300];
+  char **values = list(fields, "env", 1);
+  size_t count = 0;
+  bool has_home = false;
+  for (; values[count] != NULL; count++) has_home |= strncmp(values[count], "HOME=", 5) == 0;
+  snprintf(home, sizeof home, "HOME=%s", user->home);
+  if (!has_home) values[count] = home;
+  environ = values;
+  if (getenv("PATH") == NULL) setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 1);
+}
+
+static bool run_program(const struct spawn_request *request, struct failure *failure) {
+  struct user user;
+  if (!set_limits(request->fields, failure) || !choose_user(request->fields, &user, failure)) return false;
+  if (!enter_directory(request, failure) || !become(request->fields, &user, failure)) return false;
+  set_environment(request->fields, &user);
+  char **argv = list(request->fields, "arg", 0);
+  execvp(argv[0], argv);
+  const char *kind = errno == ENOENT || errno == ENOTDIR ? "not-found" : "not-executable";
+  return fail(failure, kind, errno, "exec: %.150s: %s", argv[0], strerror(errno));
+}
+
+_Noreturn static void child(const struct spawn_request *request, const struct stdio *io, int status) {
+  struct failure failure = {0};
+  sigset_t none;
+  sigemptyset(&none);
+  if (take_stdio(io, &failure) && enter(request, &failure)) {
+    signal(SIGPIPE, SIG_DFL);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    if (request->job != NULL) {
+      close(status);
+      signal(SIGPIPE, SIG_IGN);
+      _exit(request->job(request->fields));
+    }
+    run_program(request, &failure);
+  }
+  ssize_t told = write(status, &failure, sizeof failure);
+  _exit(told < 0 ? 126 : 127);
+}
+
+/* --- in the agent */
+
+static pid_t make_child(const struct spawn_request *request) {
+  if (request->main) return (pid_t)syscall(SYS_clone, CLONE_NEWPID | CLONE_NEWNS | SIGCHLD, 0, 0, 0, 0);
+  if (main_namespaces[0] < 0) return fork();
+  /* What is forked now is in the main process's pid namespace, and still our child. */
+  if (setns(main_namespaces[0], CLONE_NEWPID) < 0) return -1;
+  pid_t pid = fork();
+  int error = errno;
+  if (pid != 0) setns(own_pid_namespace, CLONE_NEWPID);
+  errno = error;
+  return pid;
+}
+
+bool spawn(const struct spawn_request *request, struct spawned *spawned, struct failure *failure) {
+  struct stdio io;
+  int status[2] = {-1, -1};
+  if (!open_stdio(request->fields, &io, failure) || pipe2(status, O_CLOEXEC) < 0) {
+    close_all(io.child, 3);
+    close_all(io.parent, 3);
+    return failure->kind != NULL ? false : fail(failure, "system", errno, "making a pipe");
+  }
+  pid_t pid = make_child(request);
+  int error = errno;
+  if (pid == 0) child(request, &io, status[1]);
+  close_all(io.child, 3);
+  close_all(&io.terminal, 1);
+  close(status[1]);
+  if (pid < 0) {
+    close_all(io.parent, 3);
+    close(status[0]);
+    return fail(failure, error == ENOMEM ? "not-running" : "system", error, "starting a process");
+  }
+  fcntl(status[0], F_SETFL, O_NONBLOCK);
+  *spawned = (struct spawned){.pid = pid, .status = status[0], .in = io.parent[0], .out = io.parent[1], .err = io.parent[2]};
+  return true;
+}

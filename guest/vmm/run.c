@@ -1,0 +1,248 @@
+/* The life of a machine: network, QEMU, the agent's first requests, then streams and clients until the main process has ended. */
+#define _GNU_SOURCE
+#include "vmm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define ROOM 600
+#define NICS 8
+/* Frames to the agent beyond this make everybody who sends wait. */
+#define LINK_BACKLOG (2u * 1024u * 1024u)
+/* Ours on the port; clients' begin above. */
+enum { MAIN = 1, SETUP = 0x7fffff00 };
+
+struct machine {
+  struct fields spec;
+  struct qemu qemu;
+  struct relay main;
+  struct bytes in, link;
+  struct words console, errors;
+  int signals;
+  unsigned pending; /* requests before the main process's */
+  bool maintenance, stop, saved;
+  char run[80];
+};
+
+static void read_agent(struct machine *machine);
+
+/* --- failures */
+
+/* What the driver reads when the machine has gone: FIELDS kind=, message=. */
+static void note_failure(struct machine *machine, const struct bytes *failure) {
+  char path[128];
+  switch_started(failure);
+  snprintf(path, sizeof path, "%s/failure", machine->run);
+  int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (file < 0 || write(file, bytes_front(failure), failure->length) < 0) fprintf(stderr, "berth-vmm: %s: %s\n", path, strerror(errno));
+  if (file >= 0) close(file);
+}
+
+static void fail_setup(struct machine *machine, const struct frame *frame) {
+  struct bytes failure = {0};
+  struct fields fields = frame_fields(frame);
+  bytes_append(&failure, frame->payload, frame->length);
+  note_failure(machine, &failure);
+  if (fields_check(fields) && field(fields, "message") != NULL) fprintf(stderr, "berth-vmm: the guest: %s\n", field(fields, "message"));
+  bytes_free(&failure);
+  machine->stop = true;
+}
+
+/* QEMU has ended by itself. Its exit code for ours: as a shell says it when by a signal (the kernel's for memory, say), else 125. */
+static int mourn(struct machine *machine, int status) {
+  struct bytes failure = {0};
+  struct words *all[] = {&machine->errors, &machine->console};
+  for (size_t i = 0; i < 2; i++) {
+    struct pollfd fd = {.fd = all[i]->fd, .events = POLLIN};
+    while (all[i]->fd >= 0 && poll(&fd, 1, 0) > 0 && fd.revents != 0) {
+      words_read(all[i]);
+      fd.fd = all[i]->fd;
+    }
+  }
+  char how[64];
+  if (WIFSIGNALED(status)) snprintf(how, sizeof how, "signal %d", WTERMSIG(status));
+  else snprintf(how, sizeof how, "exit code %d", WEXITSTATUS(status));
+  fields_add(&failure, "kind", "machine");
+  fields_add(&failure, "message", "the virtual machine ended unexpectedly: QEMU with %s", how);
+  fields_add(&failure, "qemu", "%.*s", (int)machine->errors.length, machine->errors.text);
+  fields_add(&failure, "console", "%.*s", (int)machine->console.length, machine->console.text);
+  fprintf(stderr, "berth-vmm: the virtual machine ended unexpectedly: QEMU with %s\n", how);
+  words_print("QEMU", &machine->errors);
+  words_print("the guest's console", &machine->console);
+  note_failure(machine, &failure);
+  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : 125;
+}
+
+/* --- the agent's first requests */
+
+static void add_identity(struct bytes *configure) {
+  struct timespec now;
+  uint8_t random[64];
+  char hex[129];
+  clock_gettime(CLOCK_REALTIME, &now);
+  fields_add(configure, "time", "%lld.%09ld", (long long)now.tv_sec, now.tv_nsec);
+  if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) die(errno, "random bytes");
+  for (size_t i = 0; i < sizeof random; i++) snprintf(hex + 2 * i, 3, "%02x", random[i]);
+  fields_add(configure, "entropy", "%s", hex);
+}
+
+static void request(struct machine *machine, uint32_t channel, struct bytes *fields) {
+  frame_put_fields(&machine->link, channel, FRAME_OPEN, fields);
+}
+
+/* All at once: the agent does them in their order, and one that fails makes the next fail. */
+static void send_requests(struct machine *machine, struct bytes *network) {
+  if (field(machine->spec, "restore") == NULL) {
+    struct bytes mount = request_of(machine->spec, "mount.", "mount");
+    if (field(machine->spec, "image") != NULL) fields_add(&mount, "image", "image");
+    if (field(machine->spec, "scratch") != NULL) fields_add(&mount, "scratch", "scratch");
+    request(machine, SETUP + machine->pending++, &mount);
+  }
+  if (field(machine->spec, "save") != NULL) return;
+  struct bytes configure = request_of(machine->spec, "configure.", "configure");
+  bytes_append(&configure, bytes_front(network), network->length);
+  add_identity(&configure);
+  request(machine, SETUP + machine->pending++, &configure);
+  if (machine->maintenance) return;
+  struct bytes run = request_of(machine->spec, "run.", "run");
+  relay_begin(&machine->main, MAIN, (struct fields){(char *)bytes_front(&run), run.length});
+  request(machine, MAIN, &run);
+  relay_resize(&machine->main, &machine->link);
+}
+
+static void take_frame(struct machine *machine, const struct frame *frame) {
+  if (frame->channel >= SETUP) {
+    if (frame->type == FRAME_ERROR) fail_setup(machine, frame);
+    if (frame->type == FRAME_CLOSED && --machine->pending == 0 && machine->maintenance) switch_started(NULL);
+    return;
+  }
+  if (frame->channel != MAIN) return switch_frame(frame);
+  if (frame->type == FRAME_STARTED) switch_started(NULL);
+  if (frame->type == FRAME_ERROR && !machine->stop) {
+    struct bytes failure = {0};
+    bytes_append(&failure, frame->payload, frame->length);
+    note_failure(machine, &failure);
+    bytes_free(&failure);
+  }
+  if (!machine->stop) relay_frame(&machine->main, &machine->link, frame);
+}
+
+/* --- the loop */
+
+static void read_agent(struct machine *machine) {
+  static uint8_t buffer[4 * FRAME_MAX];
+  struct frame frame;
+  ssize_t got = read(machine->qemu.agent, buffer, sizeof buffer);
+  if (got <= 0) return;
+  bytes_append(&machine->in, buffer, (size_t)got);
+  enum frame_state state;
+  while ((state = frame_peek(&machine->in, &frame)) == FRAME_WHOLE) {
+    take_frame(machine, &frame);
+    frame_done(&machine->in, &frame);
+  }
+  if (state == FRAME_BROKEN) {
+    fprintf(stderr, "berth-vmm: the guest's agent talks nonsense\n");
+    machine->stop = true;
+  }
+}
+
+static void write_agent(struct machine *machine) {
+  while (machine->link.length > 0) {
+    ssize_t sent = write(machine->qemu.agent, bytes_front(&machine->link), machine->link.length);
+    if (sent < 0 && errno == EINTR) continue;
+    if (sent < 0) return; /* EAGAIN; or QEMU has ended, which its exit tells. */
+    bytes_consume(&machine->link, (size_t)sent);
+  }
+}
+
+static void take_signals(struct machine *machine) {
+  if (!machine->maintenance) return relay_signal(&machine->main, &machine->link, machine->signals);
+  struct signalfd_siginfo info;
+  while (read(machine->signals, &info, sizeof info) > 0) machine->stop |= info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT;
+}
+
+static void turn(struct machine *machine) {
+  static struct pollfd fds[ROOM];
+  bool may_send = machine->link.length < LINK_BACKLOG;
+  fds[0] = (struct pollfd){.fd = machine->signals, .events = POLLIN};
+  fds[1] = (struct pollfd){.fd = machine->qemu.agent, .events = (short)(POLLIN | (machine->link.length > 0 ? POLLOUT : 0))};
+  fds[2] = (struct pollfd){.fd = machine->console.fd, .events = POLLIN};
+  fds[3] = (struct pollfd){.fd = machine->errors.fd, .events = POLLIN};
+  size_t relayed = relay_poll(&machine->main, fds + 4, may_send);
+  size_t count = 4 + relayed + switch_poll(fds + 4 + relayed, ROOM - 4 - relayed, may_send);
+  if (poll(fds, count, -1) < 0 && errno != EINTR) die(errno, "poll");
+  if (fds[0].revents) take_signals(machine);
+  if (fds[1].revents & (POLLIN | POLLHUP)) read_agent(machine);
+  if (fds[2].revents) words_read(&machine->console);
+  if (fds[3].revents) words_read(&machine->errors);
+  relay_polled(&machine->main, &machine->link, fds + 4, relayed);
+  switch_polled(&machine->link, fds + 4 + relayed, count - 4 - relayed);
+  write_agent(machine);
+}
+
+static bool is_done(const struct machine *machine) {
+  if (machine->stop) return true;
+  if (field(machine->spec, "save") != NULL) return machine->pending == 0;
+  return machine->main.over && relay_is_drained(&machine->main);
+}
+
+/* A scratch disk whose flushes go nowhere has to be closed; all others are whole once the agent has synced. */
+static void end_qemu(struct machine *machine) {
+  const char *cache = field(machine->spec, "scratch.cache");
+  bool close_disks = cache != NULL && strcmp(cache, "unsafe") == 0 && !field_flag(machine->spec, "discard");
+  kill(machine->qemu.pid, close_disks ? SIGTERM : SIGKILL);
+  waitpid(machine->qemu.pid, NULL, 0);
+}
+
+static int run_until_end(struct machine *machine) {
+  int status;
+  while (!is_done(machine)) {
+    turn(machine);
+    if (!is_done(machine) && waitpid(machine->qemu.pid, &status, WNOHANG) == machine->qemu.pid) return mourn(machine, status);
+  }
+  if (field(machine->spec, "save") != NULL && !machine->stop) {
+    bool saved = qmp_save(machine->qemu.qmp, field(machine->spec, "save"));
+    end_qemu(machine);
+    return saved ? 0 : 125;
+  }
+  end_qemu(machine);
+  return machine->stop ? (machine->maintenance ? 0 : 125) : machine->main.exit_code;
+}
+
+int run_machine(const char *spec_path) {
+  struct nic nics[NICS];
+  struct bytes network = {0};
+  struct machine machine = {.spec = read_spec(spec_path), .signals = relay_signals(), .main = {.fds = {-1, -1, -1}}};
+  const char *run = field(machine.spec, "run"), *state = field(machine.spec, "restore");
+  char socket_path[108];
+  machine.maintenance = field_flag(machine.spec, "maintenance");
+  if (snprintf(machine.run, sizeof machine.run, "%s", run == NULL ? "/berth/run" : run) >= (int)sizeof machine.run)
+    die(0, "%s is too long for the directory of sockets", run);
+  snprintf(socket_path, sizeof socket_path, "%s/agent.sock", machine.run);
+  size_t nic_count = join_network(machine.spec, nics, NICS, &network);
+  machine.qemu = start_qemu(machine.spec, nics, nic_count);
+  machine.console.fd = machine.qemu.console;
+  machine.errors.fd = machine.qemu.errors;
+  fcntl(machine.qemu.agent, F_SETFL, O_NONBLOCK);
+  switch_listen(socket_path);
+  if (state != NULL && !qmp_restore(machine.qemu.qmp, state)) {
+    int status = 0;
+    kill(machine.qemu.pid, SIGKILL);
+    waitpid(machine.qemu.pid, &status, 0);
+    return mourn(&machine, status);
+  }
+  send_requests(&machine, &network);
+  write_agent(&machine);
+  int code = run_until_end(&machine);
+  unlink(socket_path);
+  return code;
+}

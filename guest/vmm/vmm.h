@@ -1,0 +1,83 @@
+/* berth-vmm: the one process of a virtual machine's jail. Starts QEMU, carries the main process's streams, serves the agent to others. */
+#ifndef BERTH_VMM_H
+#define BERTH_VMM_H
+
+#include "../common/frame.h"
+
+#include <poll.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* Prints "berth-vmm: ..." with errno's text when it is not 0, and ends with 125, as a runtime that failed. */
+__attribute__((format(printf, 2, 3))) _Noreturn void die(int error, const char *format, ...);
+
+/* --- spec.c: a file of FIELDS */
+struct fields read_spec(const char *path);
+/* The fields `<prefix>name=value` with the prefix taken off, after verb=<verb>. */
+struct bytes request_of(struct fields spec, const char *prefix, const char *verb);
+
+/* --- network.c: what the jail's network namespace has, for the guest */
+struct nic {
+  int tap; /* with its virtio-net header */
+  char mac[18];
+};
+/* Joins each interface that the specification names with a tap of its own; adds link=, address= and route= to `configure`. */
+size_t join_network(struct fields spec, struct nic *nics, size_t room, struct bytes *configure);
+
+/* --- qemu.c */
+struct qemu {
+  pid_t pid;
+  int agent, console, qmp, errors; /* our ends */
+};
+struct qemu start_qemu(struct fields spec, const struct nic *nics, size_t nic_count);
+
+/* --- words.c: the last of what the console and QEMU itself said */
+struct words {
+  int fd;
+  char text[4096];
+  size_t length;
+};
+void words_read(struct words *words);
+void words_print(const char *whose, const struct words *words);
+
+/* --- qmp.c */
+bool qmp_restore(int qmp, const char *state);
+bool qmp_save(int qmp, const char *state);
+
+/* --- relay.c: the streams of a process in the guest are ours */
+struct relay {
+  uint32_t channel;
+  bool tty, wants_stdin, over, failed;
+  int exit_code;
+  int fds[3];
+  uint32_t may_send;
+  bool input_ended;
+  struct bytes output[3];
+  bool output_ended[3];
+};
+/* Blocks the signals that are passed on; their signalfd. Before any other file descriptor's flags are changed. */
+int relay_signals(void);
+void relay_begin(struct relay *relay, uint32_t channel, struct fields process);
+size_t relay_poll(struct relay *relay, struct pollfd *fds, bool may_send);
+void relay_polled(struct relay *relay, struct bytes *link, const struct pollfd *fds, size_t count);
+void relay_frame(struct relay *relay, struct bytes *link, const struct frame *frame);
+/* Passes on what `signals` has. */
+void relay_signal(struct relay *relay, struct bytes *link, int signals);
+void relay_resize(struct relay *relay, struct bytes *link);
+/* All that came has been written. */
+bool relay_is_drained(const struct relay *relay);
+
+/* --- switch.c: clients on run/agent.sock */
+void switch_listen(const char *path);
+size_t switch_poll(struct pollfd *fds, size_t room, bool may_send);
+void switch_polled(struct bytes *link, const struct pollfd *fds, size_t count);
+/* A frame of the agent's for somebody else than the main process. */
+void switch_frame(const struct frame *frame);
+/* The main process runs (fields NULL), or why it does not. */
+void switch_started(const struct bytes *failure);
+
+/* --- run.c, exec.c */
+int run_machine(const char *spec_path);
+int run_exec(const char *socket_path, const char *spec_path);
+
+#endif
