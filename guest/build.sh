@@ -25,3 +25,9 @@ mkdir -p "$out"
 "$cc" $flags -o "$out/berth-vmm.new" "$here"/common/*.c "$here"/vmm/*.c
 mv "$out/agent.new" "$out/agent"
 mv "$out/berth-vmm.new" "$out/berth-vmm"
+# The probe of /dev/kvm: a flat image, on the only machine that has one.
+if [ "$(uname -m)" = x86_64 ]; then
+  gcc -c -o "$out/kvm-probe.o" "$here/probe/kvm-probe.S"
+  objcopy -O binary -j .text "$out/kvm-probe.o" "$out/kvm-probe.bin"
+  rm "$out/kvm-probe.o"
+fi

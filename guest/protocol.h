@@ -72,7 +72,7 @@ enum frame_type {
   /* agent: FIELDS of a verb that has no process. */
   FRAME_REPLY = 8,
   /*
-   * agent: FIELDS kind=, message= (a sentence), errno= (name, "ENOENT") where the guest's kernel said one.
+   * agent: FIELDS kind=, message= (a sentence), errno= (its number) where the guest's kernel said one.
    * kind: not-found (126/127's 127: no such command), not-executable (126), no-user, no-directory, not-running (the main process has
    * ended or never ran), invalid (a field), protocol, system.
    */

@@ -9,11 +9,14 @@ command -v npm >/dev/null || fail "npm is missing" "install Node.js 18 or newer 
 
 # --- Debian packages, by a file that each brings (or a program), so that other origins of it count too
 wanted="runc:runc crun:crun conmon:conmon nft:nftables dnsmasq:dnsmasq-base mmdebstrap:mmdebstrap ps:procps xz:xz-utils"
+# Virtual machines: QEMU, their disks, and a compiler for the guest's agent.
+wanted="$wanted qemu-system-$(uname -m):qemu-system-$(uname -m | sed s/_64// | sed s/aarch64/arm/) qemu-img:qemu-utils mkfs.ext4:e2fsprogs gcc:gcc musl-gcc:musl-tools"
 wanted="$wanted ${BERTH_SETUP_EXTRA:-}"
 missing=
 for pair in $wanted; do
   PATH=$PATH:/usr/sbin:/sbin command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
 done
+[ -e /usr/include/stdio.h ] || missing="$missing libc6-dev"
 [ -e /usr/bin/tini-static ] || missing="$missing tini"
 [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || missing="$missing debian-archive-keyring"
 [ -e /etc/ssl/certs/ca-certificates.crt ] || missing="$missing ca-certificates"
@@ -40,6 +43,10 @@ if [ ! -e dist/.built ] || [ -n "$(find src scripts/build.ts tsconfig*.json pack
   say "Building"
   pinned_node scripts/build.ts
   : > dist/.built
+fi
+if [ ! -e dist/guest/berth-vmm ] || [ -n "$(find guest -newer dist/guest/berth-vmm -type f -print 2>/dev/null | head -1)" ]; then
+  say "Building the guest's agent"
+  sh guest/build.sh dist/guest
 fi
 
 # --- the host

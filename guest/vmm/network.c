@@ -116,6 +116,9 @@ static void change_link(int socket, int index, const uint8_t *mac, int master, u
 static void redirect(int socket, int from, int to) {
   struct nl_request request;
   struct tcmsg message = {.tcm_ifindex = from, .tcm_handle = 0xffff0000, .tcm_parent = TC_H_INGRESS};
+  /* Of a machine that ran in this namespace before. */
+  nl_begin(&request, RTM_DELQDISC, 0, &message, sizeof message);
+  nl_do(socket, &request);
   nl_begin(&request, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, &message, sizeof message);
   nl_put(&request, TCA_KIND, "ingress", 8);
   if (nl_do(socket, &request) < 0) die(errno, "the ingress queue of interface %d", from);

@@ -1,0 +1,202 @@
+/* A tree as a tar stream on stdout, in a child that is in the workload's root. What ustar can't say goes into pax records. */
+#define _GNU_SOURCE
+#include "agent.h"
+#include "tar.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+/* Files with more than one name: the first is packed, the others link to it. */
+struct seen {
+  struct seen *next;
+  dev_t device;
+  ino_t inode;
+  char name[];
+};
+
+static struct seen *seen;
+
+_Noreturn static void give_up(const char *what) {
+  fprintf(stderr, "%s: %s\n", what, strerror(errno));
+  exit(1);
+}
+
+static void put(const void *data, size_t length) {
+  if (fwrite(data, 1, length, stdout) != length) give_up("stdout");
+}
+
+static void pad(unsigned long long length) {
+  static const char zeros[TAR_BLOCK];
+  put(zeros, (size_t)(-length & (TAR_BLOCK - 1)));
+}
+
+static void octal(char *field, size_t room, unsigned long long value) {
+  unsigned long long most = (1ull << 3 * (room - 1)) - 1;
+  snprintf(field, room, "%0*llo", (int)room - 1, value > most ? most : value);
+}
+
+/* "<length> name=value\n", where the length counts itself. */
+static void record(struct bytes *records, const char *name, const void *value, size_t length) {
+  size_t rest = strlen(name) + length + 3, total = rest + 1;
+  char digits[24];
+  while ((size_t)snprintf(digits, sizeof digits, "%zu", total) + rest != total) total = (size_t)snprintf(digits, sizeof digits, "%zu", total) + rest;
+  bytes_append(records, digits, strlen(digits));
+  bytes_append(records, " ", 1);
+  bytes_append(records, name, strlen(name));
+  bytes_append(records, "=", 1);
+  bytes_append(records, value, length);
+  bytes_append(records, "\n", 1);
+}
+
+static void record_number(struct bytes *records, const char *name, unsigned long long value, unsigned long long most) {
+  char text[24];
+  if (value > most) record(records, name, text, (size_t)snprintf(text, sizeof text, "%llu", value));
+}
+
+static void record_xattrs(struct bytes *records, const char *path) {
+  char names[4096], value[65536], key[300];
+  ssize_t length = llistxattr(path, names, sizeof names);
+  for (char *name = names; length > 0 && name < names + length; name += strlen(name) + 1) {
+    ssize_t size = lgetxattr(path, name, value, sizeof value);
+    if (size < 0 || strncmp(name, "trusted.", 8) == 0) continue;
+    snprintf(key, sizeof key, "SCHILY.xattr.%s", name);
+    record(records, key, value, (size_t)size);
+  }
+}
+
+static void write_header(struct tar_header *header) {
+  memcpy(header->magic, "ustar", 6);
+  memcpy(header->version, "00", 2);
+  snprintf(header->checksum, sizeof header->checksum, "%06o", tar_checksum(header));
+  header->checksum[7] = ' ';
+  put(header, sizeof *header);
+}
+
+static void write_entry(const char *path, const char *name, const struct stat *file, char type, const char *link, unsigned long long size) {
+  struct tar_header header = {.type = type};
+  struct bytes records = {0};
+  if (strlen(name) > sizeof header.name) record(&records, "path", name, strlen(name));
+  if (strlen(link) > sizeof header.link) record(&records, "linkpath", link, strlen(link));
+  record_number(&records, "size", size, 077777777777ull);
+  record_number(&records, "uid", file->st_uid, 07777777);
+  record_number(&records, "gid", file->st_gid, 07777777);
+  record_xattrs(&records, path);
+  if (records.length > 0) {
+    struct tar_header pax = {.type = 'x'};
+    snprintf(pax.name, sizeof pax.name, "PaxHeaders/entry");
+    octal(pax.mode, sizeof pax.mode, 0644);
+    octal(pax.size, sizeof pax.size, records.length);
+    octal(pax.mtime, sizeof pax.mtime, 0);
+    write_header(&pax);
+    put(bytes_front(&records), records.length);
+    pad(records.length);
+    bytes_free(&records);
+  }
+  memcpy(header.name, name, strnlen(name, sizeof header.name));
+  memcpy(header.link, link, strnlen(link, sizeof header.link));
+  octal(header.mode, sizeof header.mode, file->st_mode & 07777);
+  octal(header.uid, sizeof header.uid, file->st_uid);
+  octal(header.gid, sizeof header.gid, file->st_gid);
+  octal(header.size, sizeof header.size, size);
+  octal(header.mtime, sizeof header.mtime, file->st_mtime < 0 ? 0 : (unsigned long long)file->st_mtime);
+  if (type == '3' || type == '4') {
+    octal(header.major, sizeof header.major, major(file->st_rdev));
+    octal(header.minor, sizeof header.minor, minor(file->st_rdev));
+  }
+  write_header(&header);
+}
+
+/* As many bytes as the header said, whatever becomes of the file meanwhile. */
+static void write_content(const char *path, unsigned long long size) {
+  static char buffer[65536];
+  int file = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+  if (file < 0) give_up(path);
+  for (unsigned long long left = size; left > 0;) {
+    size_t want = left < sizeof buffer ? (size_t)left : sizeof buffer;
+    ssize_t got = read(file, buffer, want);
+    if (got < 0) give_up(path);
+    if (got == 0) memset(buffer, 0, (size_t)(got = (ssize_t)want));
+    put(buffer, (size_t)got);
+    left -= (unsigned long long)got;
+  }
+  close(file);
+  pad(size);
+}
+
+static const char *name_before(const char *name, const struct stat *file) {
+  for (const struct seen *s = seen; s != NULL; s = s->next) {
+    if (s->device == file->st_dev && s->inode == file->st_ino) return s->name;
+  }
+  struct seen *first = malloc(sizeof *first + strlen(name) + 1);
+  if (first == NULL) abort();
+  first->next = seen;
+  first->device = file->st_dev;
+  first->inode = file->st_ino;
+  strcpy(first->name, name);
+  seen = first;
+  return NULL;
+}
+
+static void pack(const char *path, const char *name);
+
+static void pack_directory(const char *path, const char *name, const struct stat *file) {
+  char *child_path, *child_name, *own;
+  if (asprintf(&own, "%s/", name) < 0) abort();
+  write_entry(path, own, file, '5', "", 0);
+  free(own);
+  DIR *directory = opendir(path);
+  if (directory == NULL) give_up(path);
+  for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
+    if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+    if (asprintf(&child_path, "%s/%s", path, entry->d_name) < 0 || asprintf(&child_name, "%s/%s", name, entry->d_name) < 0) abort();
+    pack(child_path, child_name);
+    free(child_path);
+    free(child_name);
+  }
+  closedir(directory);
+}
+
+static void pack(const char *path, const char *name) {
+  struct stat file;
+  if (lstat(path, &file) < 0) {
+    if (errno == ENOENT) return; /* It went while the tree was read. */
+    give_up(path);
+  }
+  const char *first = !S_ISDIR(file.st_mode) && file.st_nlink > 1 ? name_before(name, &file) : NULL;
+  if (first != NULL) return write_entry(path, name, &file, '1', first, 0);
+  if (S_ISDIR(file.st_mode)) return pack_directory(path, name, &file);
+  if (S_ISREG(file.st_mode)) {
+    write_entry(path, name, &file, '0', "", (unsigned long long)file.st_size);
+    return write_content(path, (unsigned long long)file.st_size);
+  }
+  if (S_ISLNK(file.st_mode)) {
+    char target[4097] = "";
+    if (readlink(path, target, sizeof target - 1) < 0) give_up(path);
+    return write_entry(path, name, &file, '2', target, 0);
+  }
+  if (S_ISSOCK(file.st_mode)) return; /* tar has none. */
+  write_entry(path, name, &file, S_ISCHR(file.st_mode) ? '3' : S_ISBLK(file.st_mode) ? '4' : '6', "", 0);
+}
+
+int pack_job(struct fields fields) {
+  static const char end[2 * TAR_BLOCK];
+  const char *path = field(fields, "path"), *name = field(fields, "name");
+  struct stat there;
+  char *resolved = NULL;
+  if (field_flag(fields, "followlink") && (resolved = realpath(path, NULL)) != NULL) path = resolved;
+  if (lstat(path, &there) < 0) give_up(path);
+  const char *slash = strrchr(path, '/');
+  pack(path, name != NULL ? name : slash != NULL && slash[1] != 0 ? slash + 1 : ".");
+  put(end, sizeof end);
+  if (fflush(stdout) != 0) give_up("stdout");
+  free(resolved);
+  return 0;
+}

@@ -1,0 +1,137 @@
+/**
+ * What every machine boots from: the kernel and the initrd, in `<root>/kits/<digest of what they were made from>/`. Made on demand, once;
+ * published by rename, so that a kit that is there is whole.
+ */
+import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
+import { readdir, readFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { newId } from "../base/ids.ts";
+import { KeyedMutex } from "../base/keyed-mutex.ts";
+import type { OpContext } from "../base/op-context.ts";
+import { noProgress, type ProgressSink } from "../base/progress.ts";
+import { mkdir, rename, rm, writeFile } from "../host/files.ts";
+import type { Host } from "../host/host.ts";
+import { guestErrors } from "./errors.ts";
+import { makeInitrd } from "./initrd.ts";
+import { collectModules, guestModules } from "./kernel-modules.ts";
+import { downloadKernelPackage, unpackKernelPackage } from "./kernel-package.ts";
+import { extractPvhKernel } from "./pvh-kernel.ts";
+
+export interface GuestKit {
+  /** Changes with the kernel, the modules, and the agent: part of a template's key. */
+  readonly digest: string;
+  readonly kernel: string;
+  readonly initrd: string;
+  readonly kernelVersion: string;
+}
+
+export interface GuestKitOptions {
+  readonly host: Pick<Host, "processes" | "facts">;
+  /** The engine's own directory for this, on the data root. */
+  readonly root: string;
+  /** The agent's static binary. */
+  readonly agent: string;
+  /** A .deb of a cloud kernel to use, for a machine without a network; "" downloads it. */
+  readonly kernelPackage: string;
+}
+
+/** Raised when the making of a kit changes, so that old ones are not taken. */
+const recipe = 1;
+
+export class GuestKits {
+  readonly #options: GuestKitOptions;
+  readonly #making = new KeyedMutex();
+
+  constructor(options: GuestKitOptions) {
+    this.#options = options;
+  }
+
+  /** The kit for the agent as it is now. Downloads nothing when the kernel's package is there. */
+  async get(ctx: OpContext, progress: ProgressSink = noProgress): Promise<GuestKit> {
+    return await this.#making.run("kit", () => this.#get(ctx, progress));
+  }
+
+  /** Removes kits other than the one with this digest, and what a killed engine left half made. */
+  async prune(keep: ReadonlySet<string>): Promise<void> {
+    const directory = join(this.#options.root, "kits");
+    for (const name of existsSync(directory) ? await readdir(directory) : []) {
+      if (!keep.has(name)) await rm(join(directory, name), { recursive: true, force: true });
+    }
+  }
+
+  async #get(ctx: OpContext, progress: ProgressSink): Promise<GuestKit> {
+    const agent = await this.#readAgent();
+    const file = await this.#package(ctx, progress);
+    const digest = createHash("sha256")
+      .update(JSON.stringify([recipe, basename(file), guestModules]))
+      .update(agent)
+      .digest("hex");
+    const directory = join(this.#options.root, "kits", digest);
+    const made = await readKit(directory, digest);
+    if (made !== undefined) return made;
+    progress({ id: "guest", status: "Preparing the guest's kernel" });
+    await this.#make(ctx, file, agent, directory);
+    const kit = await readKit(directory, digest);
+    if (kit === undefined) throw guestErrors.KERNEL_UNUSABLE({ reason: "it is gone again" });
+    return kit;
+  }
+
+  async #make(ctx: OpContext, file: string, agent: Buffer, directory: string): Promise<void> {
+    const draft = join(this.#options.root, "kits", `draft-${newId().slice(0, 12)}`);
+    const tree = join(draft, "package");
+    try {
+      await mkdir(tree, { recursive: true, mode: 0o700 });
+      const { image, modules, version } = await unpackKernelPackage(ctx, this.#options.host, file, tree);
+      const kernel = await extractPvhKernel(await readFile(image));
+      const initrd = makeInitrd(agent, await collectModules(modules, guestModules));
+      await writeFile(join(draft, "kernel"), kernel, { mode: 0o444, flush: true });
+      await writeFile(join(draft, "initrd"), initrd, { mode: 0o444, flush: true });
+      await writeFile(join(draft, "version"), version, { flush: true });
+      await rm(tree, { recursive: true });
+      await rename(draft, directory);
+    } finally {
+      await rm(draft, { recursive: true, force: true });
+    }
+  }
+
+  /** The kernel's package: the one that was named, else the one that was downloaded, else the newest. */
+  async #package(ctx: OpContext, progress: ProgressSink): Promise<string> {
+    const { kernelPackage, root, host } = this.#options;
+    if (kernelPackage !== "") return kernelPackage;
+    const directory = join(root, "packages");
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    const [there] = (await readdir(directory))
+      .filter((name) => name.endsWith(".deb"))
+      .toSorted()
+      .reverse();
+    if (there !== undefined) return join(directory, there);
+    const draft = join(root, `download-${newId().slice(0, 12)}`);
+    try {
+      await mkdir(draft, { recursive: true, mode: 0o700 });
+      const file = await downloadKernelPackage(ctx, host, draft, progress);
+      const published = join(directory, basename(file));
+      await rename(file, published);
+      return published;
+    } finally {
+      await rm(draft, { recursive: true, force: true });
+    }
+  }
+
+  async #readAgent(): Promise<Buffer> {
+    const { agent } = this.#options;
+    if (!existsSync(agent)) throw guestErrors.GUEST_BINARY_MISSING({ path: agent });
+    return await readFile(agent);
+  }
+}
+
+async function readKit(directory: string, digest: string): Promise<GuestKit | undefined> {
+  const version = join(directory, "version");
+  if (!existsSync(version)) return undefined;
+  return {
+    digest,
+    kernel: join(directory, "kernel"),
+    initrd: join(directory, "initrd"),
+    kernelVersion: await readFile(version, "utf8"),
+  };
+}
