@@ -30,6 +30,8 @@ bool mount_root(struct fields fields, struct failure *failure);
 bool root_is_mounted(void);
 /* In the main process's own mount namespace: /proc, read-only and masked paths, and the root as "/". */
 bool enter_root_as_main(struct fields fields, struct failure *failure);
+/* What was written is on the scratch disk. */
+void sync_root(void);
 bool freeze_root(bool freeze, struct failure *failure);
 
 /* --- configure.c */

@@ -134,7 +134,7 @@ void describe_processes(struct bytes *reply) { each_process(describe_process, re
 
 /* With `reboot=t` the kernel triple-faults, and QEMU, started with -no-reboot, ends. No ACPI is needed. */
 void power_off(void) {
-  sync();
+  sync_root();
   if (getpid() == 1) reboot(RB_AUTOBOOT);
   _exit(0);
 }

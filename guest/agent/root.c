@@ -165,6 +165,13 @@ bool enter_root_as_main(struct fields fields, struct failure *failure) {
   return true;
 }
 
+void sync_root(void) {
+  int disk = has_scratch_disk ? open(SCRATCH, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+  if (disk < 0) return; /* A tmpfs, or a test's directory. */
+  syncfs(disk);
+  close(disk);
+}
+
 bool freeze_root(bool freeze, struct failure *failure) {
   if (!mounted || !has_scratch_disk) return fail(failure, "invalid", 0, "there is no scratch disk");
   int disk = open(SCRATCH, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

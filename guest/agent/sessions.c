@@ -98,7 +98,7 @@ static void settle(struct bytes *link, struct session *s) {
   if (s->main) {
     drop_namespaces();
     main_session = NULL;
-    sync();
+    sync_root();
   }
   frame_put(link, s->channel, FRAME_CLOSED, 0, NULL, 0);
   session_free(s);

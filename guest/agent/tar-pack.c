@@ -67,7 +67,7 @@ static void record_xattrs(struct bytes *records, const char *path) {
   for (char *name = names; length > 0 && name < names + length; name += strlen(name) + 1) {
     ssize_t size = lgetxattr(path, name, value, sizeof value);
     if (size < 0 || strncmp(name, "trusted.", 8) == 0) continue;
-    snprintf(key, sizeof key, "SCHILY.xattr.%s", name);
+    snprintf(key, sizeof key, "SCHILY.xattr.%.255s", name);
     record(records, key, value, (size_t)size);
   }
 }

@@ -47,7 +47,7 @@ static bool signal_main(struct fields fields, struct bytes *reply, struct failur
 
 static bool sync_disks(struct fields fields, struct bytes *reply, struct failure *failure) {
   (void)reply;
-  sync();
+  sync_root();
   if (field_flag(fields, "freeze")) return freeze_root(true, failure);
   return field_flag(fields, "thaw") ? freeze_root(false, failure) : true;
 }

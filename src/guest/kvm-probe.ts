@@ -77,13 +77,22 @@ async function runRom(
   limitMs: number,
 ): Promise<number | undefined> {
   const machine = "microvm,x-option-roms=off,isa-serial=off,rtc=off,pit=off,pic=off,accel=kvm";
-  const child = await host.processes.spawn(ctx, {
-    argv: [
-      ...[qemu, "-nodefaults", "-no-user-config", "-display", "none", "-M", machine, "-m", "8"],
-      ...["-bios", rom, "-device", "isa-debug-exit,iobase=0xf4,iosize=4"],
-    ] as [string, ...string[]],
-    env: {},
-  });
+  const argv: [string, ...string[]] = [
+    qemu,
+    "-nodefaults",
+    "-no-user-config",
+    "-display",
+    "none",
+    "-M",
+    machine,
+    "-m",
+    "8",
+    "-bios",
+    rom,
+    "-device",
+    "isa-debug-exit,iobase=0xf4,iosize=4",
+  ];
+  const child = await host.processes.spawn(ctx, { argv, env: {} });
   const { signal } = withTimeout(ctx, limitMs);
   const kill = () => host.processes.signal(child.identity, 9);
   signal.addEventListener("abort", kill, { once: true });

@@ -16,7 +16,7 @@ function frame(...blocks: readonly (readonly number[])[]): Buffer {
 test("literals alone, and more than fifteen of them", () => {
   const text = Buffer.from("a text of more than fifteen bytes");
   expect(decompressLz4Legacy(frame([0x30, 97, 98, 99], [0xf0, text.length - 15, ...text])).toString()).toBe(
-    `abc${text}`,
+    `abc${text.toString()}`,
   );
 });
 
