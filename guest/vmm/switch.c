@@ -45,11 +45,12 @@ static struct bytes start_failure;
 
 void switch_listen(const char *path) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
-  if (strlen(path) >= sizeof address.sun_path) die(0, "%s is too long for a socket", path);
-  strcpy(address.sun_path, path);
-  unlink(path);
+  /* Under its name only when it takes connections. */
+  if (snprintf(address.sun_path, sizeof address.sun_path, "%s.new", path) >= (int)sizeof address.sun_path) die(0, "%s is too long for a socket", path);
+  unlink(address.sun_path);
   listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (listener < 0 || bind(listener, (struct sockaddr *)&address, sizeof address) < 0 || chmod(path, 0600) < 0 || listen(listener, 64) < 0)
+  if (listener < 0 || bind(listener, (struct sockaddr *)&address, sizeof address) < 0 || chmod(address.sun_path, 0600) < 0 ||
+      listen(listener, 64) < 0 || rename(address.sun_path, path) < 0)
     die(errno, "%s", path);
 }
 
