@@ -118,6 +118,8 @@ enum frame_type {
  *            tx_bytes= tx_packets= per link as net=<name> <rx bytes> <rx packets> <tx bytes> <tx packets>.
  * signal     signal=<n> to the main process (what FRAME_SIGNAL on its channel does); REPLY.
  * sync       file systems to the disks; REPLY. freeze=1 / thaw=1: FIFREEZE / FITHAW of the scratch disk.
+ * started    answered by berth-vmm: REPLY once the main process runs (in maintenance: once the root is mounted), or the ERROR for which
+ *            it does not. Waits till then.
  * poweroff   SIGKILL to everything, disks synced, the machine ends. No reply is certain.
  */
 
