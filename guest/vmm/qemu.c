@@ -18,12 +18,14 @@ static const struct {
   const char *program, *machine, *cpu_tcg, *console;
   /* Of the kernel's command line: what makes a boot quick on it. */
   const char *append;
+  /* Likewise, with one processor: others are found by ACPI only. */
+  const char *append_single;
 } machine =
 #if defined(__x86_64__)
     {"qemu-system-x86_64", "q35,smm=off,vmport=off,sata=off,smbus=off", "qemu64", "ttyS0",
-     "no_timer_check 8250.nr_uarts=1 i8042.noaux i8042.nokbd i8042.noprobe noreplace-smp tsc=reliable acpi=off pci=lastbus=0"};
+     "no_timer_check 8250.nr_uarts=1 i8042.noaux i8042.nokbd i8042.noprobe noreplace-smp tsc=reliable pci=lastbus=0", "acpi=off"};
 #elif defined(__aarch64__)
-    {"qemu-system-aarch64", "virt,gic-version=max", "max", "ttyAMA0", ""};
+    {"qemu-system-aarch64", "virt,gic-version=max", "max", "ttyAMA0", "", ""};
 #else
 #error "no machine for this architecture"
 #endif
@@ -76,7 +78,8 @@ static void add_kernel(struct line *line, struct fields spec) {
   }
   OPTION(line, "-kernel", "%s", value_or(spec, "kernel", "/berth/kernel"));
   OPTION(line, "-initrd", "%s", value_or(spec, "initrd", "/berth/initrd"));
-  OPTION(line, "-append", "console=%s %s %s %s", machine.console, common_append, machine.append, value_or(spec, "append", ""));
+  OPTION(line, "-append", "console=%s %s %s %s %s", machine.console, common_append, machine.append,
+         field_number(spec, "cpus", 1) == 1 ? machine.append_single : "", value_or(spec, "append", ""));
 }
 
 static void add_disk(struct line *line, const char *file, const char *format, const char *serial, const char *cache, bool writable, int slot) {
