@@ -185,7 +185,7 @@ test("a terminal has its size, takes another, and its output is one stream", asy
     ["rows", "33"],
     ["columns", "99"],
   ]);
-  await session.started;
+  while (session.received() < "33 99\r\n".length) await delay(5);
   client.send(encodeFrame(session.channel, frameType.resize, Buffer.from([40, 0, 120, 0])));
   client.send(encodeFrame(session.channel, frameType.data, Buffer.from("\n")));
   const { stdout, stderr, fields } = await session.closed;
