@@ -20,6 +20,8 @@ import type { InstanceService } from "../instances/instance-service.ts";
 import { createInstanceService, type InstanceManager } from "../instances/manager.ts";
 import { createOciDriver } from "../instances/oci/oci-driver.ts";
 import { cgroupParent } from "../instances/parts.ts";
+import { BootParts } from "../instances/qemu/boot-parts.ts";
+import { QemuDriver } from "../instances/qemu/qemu-driver.ts";
 import { Ledger } from "../ledger/ledger.ts";
 import { policyOf } from "../ledger/policy.ts";
 import { createNetworkService } from "../network/engine-networks.ts";
@@ -35,6 +37,7 @@ import type { CapacityOptions } from "./capacity.ts";
 import { loadConfig } from "./config/load.ts";
 import { preparePaths, statePath } from "./engine-paths.ts";
 import { daemonErrors } from "./errors.ts";
+import { guestBinaries } from "./guest-binaries.ts";
 import { machineTotals } from "./machine-totals.ts";
 import { System } from "./system.ts";
 
@@ -157,6 +160,17 @@ async function assemble(
   );
   const parent = cgroupParent({ config, tag });
   const driver = await createOciDriver({ host, config, runRoot, cgroupParent: parent, log });
+  const machines = new QemuDriver({
+    host,
+    containers: driver,
+    parts: new BootParts({
+      host,
+      snapshotter,
+      root: join(dataRoot, "machines"),
+      binaries: guestBinaries(),
+      kernelPackage: config.guestKernel,
+    }),
+  });
   const instances = closers.adopt(
     createInstanceService({
       store,
@@ -168,7 +182,7 @@ async function assemble(
       networks,
       volumes,
       ledger,
-      drivers: [driver],
+      drivers: [driver, machines],
       config,
       dataRoot,
       runRoot,

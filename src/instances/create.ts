@@ -44,7 +44,7 @@ export async function createInstance(
   ctx: OpContext,
   request: InstanceRequest,
 ): Promise<{ readonly record: InstanceRecord; readonly warnings: readonly string[] }> {
-  driverOf(parts, request);
+  const driver = driverOf(parts, request);
   const warnings = await validateRequest(request, {
     machine: { cpus: parts.host.facts.cpus, controllers: parts.host.cgroups.controllers },
     resolve: (nameOrId) => resolveInstance(parts.records, nameOrId),
@@ -56,6 +56,7 @@ export async function createInstance(
   const merged = mergeImage({ ...request, resources: able.resources }, image?.config.config ?? {});
   requireCommand(merged);
   validateHealthcheck(merged.healthcheck);
+  driver.refuse(merged);
 
   const id = newId();
   await using reverter = new Reverter(ctx);

@@ -1,5 +1,5 @@
 /**
- * What runs an instance behind its walls. One implementation per folder (`oci/`, later `qemu/`, ...) and `fake/`; every one
+ * What runs an instance behind its walls. One implementation per folder (`oci/`, `qemu/`) and `fake/`; every one
  * passes `driver.contract.ts`. The manager above owns records, root file systems, networks and policies; a driver owns
  * processes and control groups only.
  *
@@ -17,6 +17,8 @@ export interface Driver {
   readonly isolation: Isolation;
   /** What is installed and chosen, for `info`, `version` and `doctor`. */
   fingerprint(ctx: OpContext): Promise<DriverFingerprint>;
+  /** Throws for the first thing that these walls can't have, when the instance is created. */
+  refuse(spec: InstanceSpec): void;
   /**
    * Says that an instance, or a command in one, is about to be started: what takes its time and need not know which begins now. A hint,
    * for free.
@@ -67,6 +69,10 @@ export interface PrepareRequest {
   readonly spec: InstanceSpec;
   /** Private directory for the bundle and the monitor's files; exists, 0700, on the run root. */
   readonly dir: string;
+  /** Private directory of the instance that outlives its runs, on the data root; exists. */
+  readonly dataDir: string;
+  /** Topmost layer below the root file system; "" for none. */
+  readonly chainId: string;
   /** Mounted root file system. */
   readonly rootfs: string;
   /** In order, after the runtime's own (/proc, /dev, ...): binds, volumes, tmpfs, resolv.conf, hosts, hostname. */

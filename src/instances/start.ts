@@ -11,7 +11,7 @@ import type { Run } from "./live-instances.ts";
 import { withLinkEnvironment } from "./link-environment.ts";
 import { resolveMounts } from "./mounts.ts";
 import { joinedNetwork, type NetworkPlace, resolveNamespaces, sharedMemoryMount } from "./namespaces.ts";
-import { cgroupParent, driverOf, isThrowAway, logPath, type Parts, runDir } from "./parts.ts";
+import { cgroupParent, dataDir, driverOf, isThrowAway, logPath, type Parts, runDir } from "./parts.ts";
 import { joinedInstance } from "./validate/namespaces.ts";
 
 export type OnExit = (run: Run, exit: TaskExit) => Promise<void>;
@@ -196,6 +196,8 @@ async function prepareRequest(
     id,
     spec: withLinkEnvironment(record, parts.records),
     dir: at.dir,
+    dataDir: dataDir(parts, id),
+    chainId: record.chainId,
     rootfs: at.rootfs,
     mounts: sharedMemory === undefined ? mounts : [sharedMemory, ...mounts],
     hostname: spec.hostname,

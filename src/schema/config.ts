@@ -60,6 +60,10 @@ export const EngineConfig = Type.Object(
       description: "OCI runtime: auto, crun, runc, or a path",
       flag: "default-runtime",
     }),
+    guestKernel: Type.String({
+      default: "",
+      description: "Debian package (.deb) of the cloud kernel that virtual machines boot; empty: downloaded with apt",
+    }),
     cgroupParent: Type.String({ default: "", description: "Parent control group; empty: made from the engine's id" }),
     overcommitCpu: Type.Number({
       default: 16,

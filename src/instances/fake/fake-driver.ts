@@ -138,6 +138,8 @@ export class FakeDriver implements Driver {
     return { available: true, reasons: [], versions: { fake: "1" }, runtime: "" };
   }
 
+  refuse(): void {}
+
   expectStart(): void {}
 
   async prepare(_ctx: OpContext, request: PrepareRequest): Promise<{ handle: DriverHandle; pid: number }> {

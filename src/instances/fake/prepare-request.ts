@@ -7,6 +7,8 @@ export function prepareRequest(id: string, spec: InstanceSpec, dir: string): Pre
     id,
     spec,
     dir,
+    dataDir: `${dir}/data`,
+    chainId: "",
     rootfs: `${dir}/rootfs`,
     mounts: [],
     hostname: id.slice(0, 12),

@@ -97,6 +97,10 @@ class OciDriver implements Driver {
     };
   }
 
+  refuse(): void {
+    // What can't be is found out by the specification and the kernel.
+  }
+
   expectStart(): void {
     this.#host.cgroups.expectMove();
   }

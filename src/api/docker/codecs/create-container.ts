@@ -11,7 +11,7 @@ import { networkSpec } from "./container-network.ts";
 import { mountSpecs } from "./mounts.ts";
 import { resourceChanges } from "./resources.ts";
 import { securitySpec } from "./security.ts";
-import { refuseUnsupported } from "./unsupported.ts";
+import { machineRuntime, refuseUnsupported } from "./unsupported.ts";
 
 type Names = Pick<DockerBackend, "instances" | "networks" | "images" | "system">;
 
@@ -28,7 +28,7 @@ export function instanceRequest(
   refuseUnsupported(host, body, backend.system.facts);
   const platform = platformOf(query.platform, backend);
   return {
-    isolation: "container",
+    isolation: host.Runtime === machineRuntime ? "vm" : "container",
     // Docker's own leading slash; any other is part of a wrong name, which the refusal shows as it was given.
     name: query.name.replace(/^\/(?=[^/]*$)/, ""),
     image: body.Image ?? "",

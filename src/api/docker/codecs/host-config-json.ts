@@ -3,6 +3,7 @@ import type { PortSpec } from "../../../schema/network.ts";
 import type { ResourceSpec } from "../../../schema/resources.ts";
 import type { SystemFacts } from "../backend.ts";
 import { mountFieldTargets } from "./mount-points.ts";
+import { machineRuntime } from "./unsupported.ts";
 
 /**
  * Docker's HostConfig of an instance: from its spec, and where Docker shows what the client wrote (Binds, Mounts,
@@ -50,7 +51,7 @@ export function hostConfigJson(record: InstanceRecord, facts: SystemFacts): obje
     UsernsMode: spec.namespaces.user,
     ShmSize: spec.shmSize === 0 ? 64 * 1024 * 1024 : spec.shmSize,
     ...(Object.keys(spec.sysctls).length === 0 ? {} : { Sysctls: spec.sysctls }),
-    Runtime: facts.runtime,
+    Runtime: spec.isolation === "vm" ? machineRuntime : facts.runtime,
     Isolation: "",
     ...resourcesJson(spec),
     ...(mounts.mounts === undefined ? {} : { Mounts: mounts.mounts }),

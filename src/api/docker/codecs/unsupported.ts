@@ -19,6 +19,9 @@ const unsupported: readonly { readonly field: keyof DockerHostConfig; readonly h
   { field: "StorageOpt" },
 ];
 
+/** The runtime that `--runtime` names for a virtual machine. */
+export const machineRuntime = "vm";
+
 /** Throws for the first field of a create or update request that can't be honoured. */
 export function refuseUnsupported(host: DockerHostConfig, config: DockerContainerConfig, facts: SystemFacts): void {
   for (const { field, hint } of unsupported) {
@@ -32,7 +35,7 @@ export function refuseUnsupported(host: DockerHostConfig, config: DockerContaine
     });
   }
   const runtime = host.Runtime ?? "";
-  if (runtime !== "" && runtime !== facts.runtime) {
+  if (runtime !== "" && runtime !== facts.runtime && runtime !== machineRuntime) {
     throw apiErrors.API_BAD_REQUEST({
       message: `unknown or invalid runtime name: ${runtime}`,
     });

@@ -1,0 +1,23 @@
+import { constants } from "node:fs";
+import { open } from "node:fs/promises";
+import { connect, type Socket } from "node:net";
+
+/**
+ * Connects to berth-vmm; rejects with ENOENT until it listens. Through a descriptor of the directory: the names of sockets are short
+ * (108 bytes), those of run directories need not be.
+ */
+export async function connectToAgent(runDir: string): Promise<Socket> {
+  const directory = await open(runDir, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    return await new Promise((resolve, reject) => {
+      const socket = connect(`/proc/self/fd/${directory.fd}/agent.sock`);
+      socket.once("error", reject);
+      socket.once("connect", () => {
+        socket.off("error", reject);
+        resolve(socket);
+      });
+    });
+  } finally {
+    await directory.close();
+  }
+}

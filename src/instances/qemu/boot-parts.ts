@@ -1,0 +1,88 @@
+/** What machines are booted from, made when it is first needed: kernel and initrd, image disks, the blank disk; and whether KVM works. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import type { OpContext } from "../../base/op-context.ts";
+import { MachineDisks } from "../../guest/disks.ts";
+import { type GuestKit, GuestKits } from "../../guest/guest-kit.ts";
+import { type Acceleration, probeKvm } from "../../guest/kvm-probe.ts";
+import type { Host } from "../../host/host.ts";
+import type { Snapshotter } from "../../snapshots/snapshotter.ts";
+
+export interface BootPartsOptions {
+  readonly host: Host;
+  readonly snapshotter: Pick<Snapshotter, "view">;
+  /** Directory of the engine for all this, on the data root. */
+  readonly root: string;
+  /** Where guest/build.sh has put the agent, berth-vmm and the probe. */
+  readonly binaries: string;
+  /** A .deb of a Debian cloud kernel; "" downloads it. */
+  readonly kernelPackage: string;
+}
+
+/** Virtual size of what an instance can write, MiB. Nothing of it is taken before it is written. */
+const scratchMiB = 64 * 1024;
+
+export class BootParts {
+  readonly disks: MachineDisks;
+  readonly #options: BootPartsOptions;
+  readonly #kits: GuestKits;
+  #kit: Promise<GuestKit> | undefined;
+  #acceleration: Promise<Acceleration> | undefined;
+
+  constructor(options: BootPartsOptions) {
+    this.#options = options;
+    const { host, root, binaries, kernelPackage } = options;
+    this.disks = new MachineDisks({ host, root });
+    this.#kits = new GuestKits({ host, root, agent: join(binaries, "agent"), kernelPackage });
+  }
+
+  get vmm(): string {
+    return join(this.#options.binaries, "berth-vmm");
+  }
+
+  /** Names of what is not installed; none when machines can be run. */
+  missing(): readonly string[] {
+    const { host } = this.#options;
+    const programs = [`qemu-system-${host.facts.machine}`, "mkfs.ext4"];
+    const tools = programs.filter((program) => host.processes.which(program) === undefined);
+    return [
+      ...tools.map((program) => `${program} is not installed`),
+      ...(existsSync(this.vmm) ? [] : [`the guest's agent has not been built (${this.vmm})`]),
+      ...(existsSync("/dev/net/tun") ? [] : ["there is no /dev/net/tun"]),
+    ];
+  }
+
+  async kit(ctx: OpContext): Promise<GuestKit> {
+    this.#kit ??= this.#kits.get(ctx).catch((error: unknown) => {
+      this.#kit = undefined;
+      throw error;
+    });
+    return await this.#kit;
+  }
+
+  async acceleration(ctx: OpContext): Promise<Acceleration> {
+    const { host, root, binaries } = this.#options;
+    this.#acceleration ??= probeKvm(ctx, { host, root, rom: join(binaries, "kvm-probe.bin") }).catch(
+      (error: unknown) => {
+        this.#acceleration = undefined;
+        throw error;
+      },
+    );
+    return await this.#acceleration;
+  }
+
+  /** The disk of the image whose topmost layer this is. */
+  async imageDisk(ctx: OpContext, chainId: string): Promise<string> {
+    const digest = chainId === "" ? "scratch" : chainId.replace(/^sha256:/, "");
+    if (this.disks.hasImage(digest)) return await this.disks.image(ctx, { digest, directory: "" });
+    await using view = await this.#options.snapshotter.view(ctx, chainId);
+    return await this.disks.image(ctx, { digest, directory: view.root });
+  }
+
+  /** The blank disk, and an overlay of it at `path` unless there is one: what the instance wrote in its last run is there again. */
+  async scratchDisk(ctx: OpContext, path: string, backing: string): Promise<{ readonly blank: string }> {
+    const blank = await this.disks.blank(ctx, scratchMiB);
+    if (!existsSync(path)) await this.disks.scratch(path, backing, scratchMiB);
+    return { blank };
+  }
+}

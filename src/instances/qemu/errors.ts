@@ -1,0 +1,30 @@
+import { defineErrors } from "../../base/errors.ts";
+
+/** What running an instance as a virtual machine is refused for, or fails for. */
+export const machineErrors = defineErrors({
+  MACHINES_UNAVAILABLE: {
+    status: 503,
+    message: (p: { readonly reasons: readonly string[] }) =>
+      `virtual machines can't be run here: ${p.reasons.join("; ")}`,
+    hint: () => "run 'npm run setup', or: apt-get install --no-install-recommends qemu-system-x86 e2fsprogs",
+  },
+  MACHINE_UNSUPPORTED: {
+    status: 400,
+    message: (p: { readonly what: string; readonly why: string }) => `a virtual machine can't have ${p.what}: ${p.why}`,
+    hint: () => "leave it out, or run it as a container (without --runtime vm)",
+  },
+  MACHINE_FAILED: {
+    status: 500,
+    message: (p: { readonly id: string; readonly reason: string }) =>
+      `failed to start the virtual machine of ${p.id.slice(0, 12)}: ${p.reason}`,
+  },
+  AGENT_LOST: {
+    status: 500,
+    message: (p: { readonly id: string; readonly reason: string }) =>
+      `lost the agent in the virtual machine of ${p.id.slice(0, 12)}: ${p.reason}`,
+  },
+  AGENT_REFUSED: {
+    status: 500,
+    message: (p: { readonly verb: string; readonly reason: string }) => `the guest could not ${p.verb}: ${p.reason}`,
+  },
+});

@@ -1,0 +1,81 @@
+import type { OpContext } from "../../base/op-context.ts";
+import { errnoOf } from "../../host/errors.ts";
+import type { ExecRequest, ExecTask, TaskIo } from "../driver.ts";
+import { driverErrors } from "../driver-errors.ts";
+import { AgentChannel, AgentError } from "./agent-channel.ts";
+import { connectToAgent } from "./agent-socket.ts";
+import { machineErrors } from "./errors.ts";
+import type { Machine } from "./handle.ts";
+import { execFields } from "./process-fields.ts";
+
+/** Of a command that its machine's end took along. */
+const killed = 137;
+
+/**
+ * Starts a command in the guest, beside the main process. A detached one goes on without the engine; an attached one is killed when the
+ * connection ends.
+ */
+export async function execMachine(ctx: OpContext, machine: Machine, request: ExecRequest): Promise<ExecTask> {
+  const channel = await openChannel(machine, request);
+  const abort = () => channel.close();
+  ctx.signal.addEventListener("abort", abort, { once: true });
+  try {
+    const answer = await channel.answer;
+    const exited = channel.exited.catch(() => killed);
+    if (request.detached) channel.discard();
+    const requireRunning = () => {
+      if (channel.isOver) throw driverErrors.TASK_NOT_RUNNING({ id: request.execId });
+    };
+    return {
+      pid: Number(answer.get("pid") ?? 0),
+      io: ioOf(channel, request),
+      exited,
+      resize: async (size) => {
+        if (!request.tty) throw driverErrors.TASK_HAS_NO_TTY({ id: request.execId });
+        requireRunning();
+        channel.resize(size);
+      },
+      signal: async (signal) => {
+        requireRunning();
+        channel.signal(signal);
+      },
+    };
+  } catch (error) {
+    channel.close();
+    ctx.signal.throwIfAborted();
+    throw error instanceof AgentError ? execFailure(machine, request, error) : error;
+  } finally {
+    ctx.signal.removeEventListener("abort", abort);
+  }
+}
+
+async function openChannel(machine: Machine, request: ExecRequest): Promise<AgentChannel> {
+  try {
+    const channel = new AgentChannel(await connectToAgent(machine.runDir), execFields(request, machine.process));
+    channel.unref();
+    return channel;
+  } catch (error) {
+    // It has ended since it was looked at.
+    if (errnoOf(error) !== "ENOENT" && errnoOf(error) !== "ECONNREFUSED") throw error;
+    throw driverErrors.TASK_NOT_RUNNING({ id: machine.id }, { cause: error });
+  }
+}
+
+function ioOf(channel: AgentChannel, { stdin }: ExecRequest): TaskIo {
+  return { output: channel.output, stdin: stdin ? channel.stdin : undefined, detach: () => channel.discard() };
+}
+
+function execFailure({ id }: Machine, { argv }: ExecRequest, error: AgentError) {
+  const failure = { step: "exec" as const, command: argv[0] ?? "", reason: error.message };
+  switch (error.kind) {
+    case "not-found":
+      return driverErrors.COMMAND_NOT_FOUND(failure, { cause: error });
+    case "not-executable":
+      return driverErrors.COMMAND_NOT_EXECUTABLE(failure, { cause: error });
+    case "lost":
+    case "not-running":
+      return driverErrors.TASK_NOT_RUNNING({ id }, { cause: error });
+    default:
+      return machineErrors.AGENT_REFUSED({ verb: "run the command", reason: error.message }, { cause: error });
+  }
+}

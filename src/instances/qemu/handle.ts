@@ -1,0 +1,33 @@
+import { type Static, Type } from "typebox";
+import { Check } from "typebox/value";
+import { DriverHandle } from "../../schema/instance.ts";
+import { driverErrors } from "../driver-errors.ts";
+
+/** What finds a machine again: the container that is its jail, and where its sockets are. */
+const Machine = Type.Object({
+  id: Type.String(),
+  /** On the run root: agent.sock, qmp.sock, failure. */
+  runDir: Type.String(),
+  /** For commands beside the main process, which are started as that was. */
+  process: Type.Array(Type.Tuple([Type.String(), Type.String()])),
+  command: Type.String(),
+  jail: DriverHandle,
+});
+export type Machine = Static<typeof Machine>;
+
+const driver = "qemu";
+const version = 1;
+
+export function handleOf(machine: Machine): DriverHandle {
+  return { driver, version, state: { ...machine } };
+}
+
+/** The machine of a stored handle; `HANDLE_UNKNOWN` when it is another driver's or of a version that is not known. */
+export function machineOf(handle: DriverHandle): Machine {
+  const { state } = handle;
+  if (handle.driver !== driver) throw driverErrors.HANDLE_UNKNOWN({ driver, reason: `it is of "${handle.driver}"` });
+  if (handle.version !== version || !Check(Machine, state)) {
+    throw driverErrors.HANDLE_UNKNOWN({ driver, reason: `version ${handle.version} has another shape` });
+  }
+  return state;
+}

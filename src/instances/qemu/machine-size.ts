@@ -1,0 +1,38 @@
+/** How large a machine is made from what an instance may use: pure, for the driver and for what is reserved of this host. */
+import type { ResourceSpec } from "../../schema/resources.ts";
+
+const MiB = 1024 * 1024;
+/** Of a machine whose memory is not limited: a guest has to have some size. Only what it touches is taken from the host. */
+const defaultMemory = 512 * MiB;
+/** Below it the guest's kernel does not boot. */
+export const minimumMemory = 64 * MiB;
+/** Beside the guest's memory: QEMU itself, berth-vmm, and the code that emulation keeps. */
+export const memoryOverhead = 192 * MiB;
+const defaultPeriod = 100_000;
+
+/** Bytes of memory of the guest, in whole MiB. */
+export function machineMemory({ memory }: Pick<ResourceSpec, "memory">): number {
+  return memory > 0 ? Math.floor(memory / MiB) * MiB : defaultMemory;
+}
+
+/** Processors of the guest: enough for what it may use of the host's time, one when that is not limited. */
+export function machineCpus(
+  { nanoCpus, cpuQuota, cpuPeriod }: Pick<ResourceSpec, "nanoCpus" | "cpuQuota" | "cpuPeriod">,
+  hostCpus: number,
+): number {
+  const wanted = nanoCpus > 0 ? nanoCpus / 1e9 : cpuQuota > 0 ? cpuQuota / (cpuPeriod || defaultPeriod) : 1;
+  return Math.min(Math.max(1, Math.ceil(wanted)), hostCpus);
+}
+
+/** The limits of the control group around a machine: the instance's own, with room for what runs it. */
+export function jailResources(resources: ResourceSpec): ResourceSpec {
+  const memory = machineMemory(resources) + memoryOverhead;
+  const { memorySwap } = resources;
+  return {
+    ...resources,
+    memory,
+    memoryReservation: resources.memoryReservation > 0 ? resources.memoryReservation + memoryOverhead : 0,
+    memorySwap: memorySwap > 0 ? memorySwap + memoryOverhead : memorySwap,
+    pidsLimit: 0,
+  };
+}

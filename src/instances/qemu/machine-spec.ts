@@ -1,0 +1,74 @@
+/** The specification of a machine that `berth-vmm run` reads; guest/vmm/spec.c lists its fields. Paths are those inside the jail. */
+import { readFile } from "node:fs/promises";
+import type { Acceleration } from "../../guest/kvm-probe.ts";
+import type { Field } from "../../guest/frames.ts";
+import type { PrepareRequest } from "../driver.ts";
+import { machineCpus, machineMemory } from "./machine-size.ts";
+import { mainProcessFields } from "./process-fields.ts";
+
+const MiB = 1024 * 1024;
+const defaultShmSize = 64 * MiB;
+
+/** Where the jail has what the machine is made of. */
+export const inJail = {
+  vmm: "/berth/vmm",
+  spec: "/berth/spec",
+  kernel: "/berth/kernel",
+  initrd: "/berth/initrd",
+  image: "/berth/image",
+  blank: "/berth/blank",
+  scratch: "/berth/scratch",
+  run: "/berth/run",
+} as const;
+
+export interface MachineParts {
+  readonly acceleration: Acceleration;
+  readonly hostCpus: number;
+  /** Of the root, that are thrown away with the instance. */
+  readonly volatile: boolean;
+}
+
+/** Reads the files that the instance's network has on this host: the guest gets them as they are now. */
+export async function machineSpec(request: PrepareRequest, parts: MachineParts): Promise<readonly Field[]> {
+  const { spec } = request;
+  const { resources, security } = spec;
+  return [
+    ["accel", parts.acceleration.kind],
+    ["memory", String(machineMemory(resources) / MiB)],
+    ["cpus", String(machineCpus(resources, parts.hostCpus))],
+    ["kernel", inJail.kernel],
+    ["initrd", inJail.initrd],
+    ["image", inJail.image],
+    ["scratch", inJail.scratch],
+    ...(parts.volatile ? [["scratch.cache", "unsafe"] as const, ["discard", "1"] as const] : []),
+    ["run", inJail.run],
+    ...interfaces(request).map((name): Field => ["net", name]),
+    ...(security.readonlyRootfs ? [["mount.readonly", "1"] as const] : []),
+    ["mount.shm", String(spec.shmSize === 0 ? defaultShmSize : spec.shmSize)],
+    ["configure.hostname", request.hostname],
+    ...(spec.domainname === "" ? [] : [["configure.domainname", spec.domainname] as const]),
+    ...(await networkFiles(request)),
+    ...request.mounts.flatMap((mount): Field[] =>
+      mount.type === "tmpfs" ? [["configure.tmpfs", `${mount.target}\n${mount.options.join(",")}`]] : [],
+    ),
+    ...Object.entries(spec.sysctls).map(([name, value]): Field => ["configure.sysctl", `${name}=${value}`]),
+    ...mainProcessFields(request).map(([name, value]): Field => [`run.${name}`, value]),
+  ];
+}
+
+/** Those of the instance's namespace, in the order of its networks. */
+function interfaces({ spec }: PrepareRequest): readonly string[] {
+  if (spec.network.mode === "none") return [];
+  return Object.keys(spec.network.endpoints).map((_, index) => `eth${index}`);
+}
+
+const files: ReadonlySet<string> = new Set(["/etc/hosts", "/etc/resolv.conf", "/etc/hostname"]);
+
+async function networkFiles({ mounts }: PrepareRequest): Promise<readonly Field[]> {
+  const found = mounts.filter(({ type, target }) => type === "bind" && files.has(target));
+  return await Promise.all(
+    found.map(
+      async ({ source, target }): Promise<Field> => ["configure.file", `${target}\n${await readFile(source, "utf8")}`],
+    ),
+  );
+}

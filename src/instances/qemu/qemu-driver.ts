@@ -1,0 +1,238 @@
+/**
+ * Instances with a kernel of their own. A machine is what a container's process is: the driver of containers runs berth-vmm in a jail,
+ * which keeps streams, log, exit code and limits; what is inside the guest goes through its agent.
+ */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import type { OpContext } from "../../base/op-context.ts";
+import { decodeFields, encodeFields } from "../../guest/frames.ts";
+import { errnoOf } from "../../host/errors.ts";
+import { makeSmallDirectory, writeFile } from "../../host/files.ts";
+import type { Host } from "../../host/host.ts";
+import type { DriverHandle, InstanceSpec } from "../../schema/instance.ts";
+import type { ResourceSpec, ResourceUsage } from "../../schema/resources.ts";
+import type {
+  Driver,
+  DriverFingerprint,
+  ExecRequest,
+  ExecTask,
+  PrepareRequest,
+  Recovered,
+  TaskExit,
+  TaskIo,
+  TerminalSize,
+} from "../driver.ts";
+import { driverErrors } from "../driver-errors.ts";
+import { AgentChannel, AgentError } from "./agent-channel.ts";
+import { connectToAgent } from "./agent-socket.ts";
+import type { BootParts } from "./boot-parts.ts";
+import { machineErrors } from "./errors.ts";
+import { execMachine } from "./exec.ts";
+import { handleOf, type Machine, machineOf } from "./handle.ts";
+import { jailRequest } from "./jail.ts";
+import { memoryOverhead } from "./machine-size.ts";
+import { inJail, machineSpec } from "./machine-spec.ts";
+import { inheritedFields } from "./process-fields.ts";
+import { refuseUnsupported } from "./unsupported.ts";
+
+export interface QemuDriverOptions {
+  readonly host: Host;
+  /** The driver of containers, which the jails are. */
+  readonly containers: Driver;
+  readonly parts: BootParts;
+}
+
+const lookMs = 5;
+
+export class QemuDriver implements Driver {
+  readonly name = "qemu";
+  readonly isolation = "vm";
+  readonly #host: Host;
+  readonly #containers: Driver;
+  readonly #parts: BootParts;
+
+  constructor({ host, containers, parts }: QemuDriverOptions) {
+    this.#host = host;
+    this.#containers = containers;
+    this.#parts = parts;
+  }
+
+  async fingerprint(ctx: OpContext): Promise<DriverFingerprint> {
+    const missing = this.#parts.missing();
+    if (missing.length > 0) return { available: false, reasons: missing, versions: {}, runtime: "" };
+    const { kind, reason } = await this.#parts.acceleration(ctx);
+    return {
+      available: true,
+      reasons: kind === "kvm" ? [] : [`emulation, not KVM: ${reason}`],
+      versions: {},
+      runtime: kind,
+    };
+  }
+
+  refuse(spec: InstanceSpec): void {
+    refuseUnsupported(spec);
+    const missing = this.#parts.missing();
+    if (missing.length > 0) throw machineErrors.MACHINES_UNAVAILABLE({ reasons: missing });
+  }
+
+  expectStart(): void {
+    this.#containers.expectStart();
+  }
+
+  async prepare(ctx: OpContext, request: PrepareRequest): Promise<{ handle: DriverHandle; pid: number }> {
+    const missing = this.#parts.missing();
+    if (missing.length > 0) throw machineErrors.MACHINES_UNAVAILABLE({ reasons: missing });
+    const { id, dir, dataDir } = request;
+    const scratch = join(dataDir, "scratch.qcow2");
+    const [kit, acceleration, image, { blank }] = await Promise.all([
+      this.#parts.kit(ctx),
+      this.#parts.acceleration(ctx),
+      this.#parts.imageDisk(ctx, request.chainId),
+      this.#parts.scratchDisk(ctx, scratch, inJail.blank),
+    ]);
+    const runDir = join(dir, "run");
+    const spec = join(dir, "machine");
+    await makeSmallDirectory(runDir, 0o700);
+    const volatile = request.spec.autoRemove || request.spec.internal;
+    const fields = await machineSpec(request, { acceleration, hostCpus: this.#host.facts.cpus, volatile });
+    await writeFile(spec, encodeFields(fields), { mode: 0o600 });
+    const jail = await jailRequest(request, {
+      vmm: this.#parts.vmm,
+      spec,
+      kernel: kit.kernel,
+      initrd: kit.initrd,
+      image,
+      blank,
+      scratch,
+      runDir,
+      kvm: acceleration.kind === "kvm",
+    });
+    const { handle, pid } = await this.#containers.prepare(ctx, jail);
+    const { entrypoint, cmd } = request.spec.process;
+    const command = [...entrypoint, ...cmd][0] ?? "";
+    const machine: Machine = { id, runDir, process: inheritedFields(request), command, jail: handle };
+    return { handle: handleOf(machine), pid };
+  }
+
+  /** Resolves when the main process runs in the guest; what kept it from that is the error. */
+  async start(ctx: OpContext, handle: DriverHandle): Promise<void> {
+    const machine = machineOf(handle);
+    await this.#containers.start(ctx, machine.jail);
+    try {
+      await this.#untilStarted(ctx, machine);
+    } catch (error) {
+      if (!(error instanceof AgentError)) throw error;
+      throw startFailure(machine, error);
+    }
+  }
+
+  async recover(ctx: OpContext, handle: DriverHandle): Promise<Recovered> {
+    return await this.#containers.recover(ctx, machineOf(handle).jail);
+  }
+
+  async wait(ctx: OpContext, handle: DriverHandle): Promise<TaskExit> {
+    return await this.#containers.wait(ctx, machineOf(handle).jail);
+  }
+
+  async signal(ctx: OpContext, handle: DriverHandle, signal: number): Promise<void> {
+    await this.#containers.signal(ctx, machineOf(handle).jail, signal);
+  }
+
+  async pause(ctx: OpContext, handle: DriverHandle): Promise<void> {
+    await this.#containers.pause(ctx, machineOf(handle).jail);
+  }
+
+  async resume(ctx: OpContext, handle: DriverHandle): Promise<void> {
+    await this.#containers.resume(ctx, machineOf(handle).jail);
+  }
+
+  async attach(ctx: OpContext, handle: DriverHandle): Promise<TaskIo> {
+    return await this.#containers.attach(ctx, machineOf(handle).jail);
+  }
+
+  async resize(ctx: OpContext, handle: DriverHandle, size: TerminalSize): Promise<void> {
+    await this.#containers.resize(ctx, machineOf(handle).jail, size);
+  }
+
+  async exec(ctx: OpContext, handle: DriverHandle, request: ExecRequest): Promise<ExecTask> {
+    const machine = machineOf(handle);
+    const state = await this.#containers.recover(ctx, machine.jail);
+    if (state.status === "paused") throw driverErrors.TASK_PAUSED({ id: machine.id });
+    if (state.status !== "running") throw driverErrors.TASK_NOT_RUNNING({ id: machine.id });
+    return await execMachine(ctx, machine, request);
+  }
+
+  /** What the machine takes of this host: with its overhead, against limits without it, as the instance states them. */
+  async usage(ctx: OpContext, handle: DriverHandle): Promise<ResourceUsage> {
+    const usage = await this.#containers.usage(ctx, machineOf(handle).jail);
+    return { ...usage, memoryLimitBytes: Math.max(0, usage.memoryLimitBytes - memoryOverhead) };
+  }
+
+  async processes(ctx: OpContext, handle: DriverHandle): Promise<readonly number[]> {
+    return await this.#containers.processes(ctx, machineOf(handle).jail);
+  }
+
+  async update(ctx: OpContext, handle: DriverHandle, resources: ResourceSpec): Promise<void> {
+    await this.#containers.update(ctx, machineOf(handle).jail, resources);
+  }
+
+  async reopenLog(ctx: OpContext, handle: DriverHandle): Promise<void> {
+    await this.#containers.reopenLog(ctx, machineOf(handle).jail);
+  }
+
+  async destroy(ctx: OpContext, handle: DriverHandle): Promise<void> {
+    await this.#containers.destroy(ctx, machineOf(handle).jail);
+  }
+
+  /** Jails are containers, and collected with them. */
+  async collect(): Promise<readonly string[]> {
+    return [];
+  }
+
+  async #untilStarted(ctx: OpContext, machine: Machine): Promise<void> {
+    for (;;) {
+      ctx.signal.throwIfAborted();
+      try {
+        const channel = new AgentChannel(await connectToAgent(machine.runDir), [["verb", "started"]]);
+        await channel.answer.finally(() => channel.close());
+        return;
+      } catch (error) {
+        const isLost = error instanceof AgentError && error.kind === "lost";
+        if (!isLost && errnoOf(error) !== "ENOENT" && errnoOf(error) !== "ECONNREFUSED") throw error;
+      }
+      const { status } = await this.#containers.recover(ctx, machine.jail);
+      if (status === "exited" || status === "lost") return await requireSuccess(machine);
+      await delay(lookMs);
+    }
+  }
+}
+
+/** The machine has ended before it was asked: well, unless berth-vmm has noted why not. */
+async function requireSuccess(machine: Machine): Promise<void> {
+  const failure = await failureOf(machine);
+  if (failure !== undefined) throw failure;
+}
+
+async function failureOf({ runDir }: Machine): Promise<AgentError | undefined> {
+  try {
+    const fields = new Map(decodeFields(await readFile(join(runDir, "failure"))));
+    const words = [fields.get("message") ?? "", fields.get("qemu") ?? "", fields.get("console") ?? ""];
+    return new AgentError(fields.get("kind") ?? "machine", words.filter((word) => word.trim() !== "").join("\n"));
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+function startFailure({ id, command }: Machine, error: AgentError) {
+  const failure = { step: "create" as const, command, reason: error.message };
+  switch (error.kind) {
+    case "not-found":
+      return driverErrors.COMMAND_NOT_FOUND(failure, { cause: error });
+    case "not-executable":
+      return driverErrors.COMMAND_NOT_EXECUTABLE(failure, { cause: error });
+    default:
+      return machineErrors.MACHINE_FAILED({ id, reason: error.message }, { cause: error });
+  }
+}

@@ -1,0 +1,56 @@
+import type { InstanceSpec } from "../../schema/instance.ts";
+import { machineErrors } from "./errors.ts";
+import { minimumMemory } from "./machine-size.ts";
+
+type Check = (spec: InstanceSpec) => string | undefined;
+const ofItsOwn = "a machine has a kernel, and with it all namespaces, of its own";
+const noDevices = "devices of the host are not handed through yet";
+
+/** What a machine can't have (yet), and why. */
+const checks: readonly (readonly [what: string, check: Check])[] = [
+  [
+    "binds and volumes",
+    ({ mounts }) => (mounts.some(({ type }) => type !== "tmpfs") ? "files of the host are not shared yet" : undefined),
+  ],
+  [
+    "devices",
+    ({ devices, deviceCgroupRules }) => (devices.length + deviceCgroupRules.length > 0 ? noDevices : undefined),
+  ],
+  ["the host's network", ({ network }) => (network.mode === "host" ? ofItsOwn : undefined)],
+  ["another instance's network", ({ network }) => (network.mode.startsWith("container:") ? ofItsOwn : undefined)],
+  [
+    "a namespace of the host or of another instance",
+    ({ namespaces }) =>
+      [namespaces.pid, namespaces.ipc, namespaces.uts].some((mode) => mode === "host" || mode.startsWith("container:"))
+        ? ofItsOwn
+        : undefined,
+  ],
+  [
+    "an init of Berth's",
+    ({ process }) => (process.init ? "its agent reaps what the main process does not" : undefined),
+  ],
+  [
+    "a seccomp profile",
+    ({ security }) =>
+      security.seccomp === "default" || security.seccomp === "unconfined"
+        ? undefined
+        : "the guest's kernel has no filter",
+  ],
+  [
+    "a limit of processes",
+    ({ resources }) => (resources.pidsLimit > 0 ? "the guest's kernel is not told of one yet" : undefined),
+  ],
+  [
+    "less than 64 MiB of memory",
+    ({ resources }) =>
+      resources.memory > 0 && resources.memory < minimumMemory ? "its kernel would not boot" : undefined,
+  ],
+];
+
+/** `MACHINE_UNSUPPORTED` for the first thing that a machine can't have. */
+export function refuseUnsupported(spec: InstanceSpec): void {
+  for (const [what, check] of checks) {
+    const why = check(spec);
+    if (why !== undefined) throw machineErrors.MACHINE_UNSUPPORTED({ what, why });
+  }
+}
