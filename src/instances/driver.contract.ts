@@ -22,6 +22,8 @@ export interface DriverWorld extends AsyncDisposable {
 export interface DriverSuiteOptions {
   /** Leaves out what only a kernel can do (limits, OOM, /proc). */
   readonly kernel: boolean;
+  /** When a command that is not there is noticed: with "start" where only the guest can tell. */
+  readonly commandIsSought: "prepare" | "start";
   readonly open: () => Promise<DriverWorld>;
 }
 
@@ -84,7 +86,12 @@ export function driverContract(name: string, options: DriverSuiteOptions): void 
 
       it("names a command that is not there, and leaves nothing", async () => {
         const request = await world.request(instanceSpec(["no-such-command"]));
-        await expect(driver.prepare(ctx, request)).rejects.toMatchObject({
+        const begin = async () => {
+          const { handle } = await driver.prepare(ctx, request);
+          if (options.commandIsSought === "start")
+            await driver.start(ctx, handle).finally(() => driver.destroy(ctx, handle));
+        };
+        await expect(begin()).rejects.toMatchObject({
           code: "COMMAND_NOT_FOUND",
           status: 400,
           message: expect.stringContaining('exec: "no-such-command": executable file not found in $PATH'),

@@ -11,6 +11,7 @@ import { prepareRequest } from "./prepare-request.ts";
 
 driverContract("fake", {
   kernel: false,
+  commandIsSought: "prepare",
   open: async () => {
     const dir = await mkdtemp(join(tmpdir(), "berth-fake-"));
     const machine = new FakeMachine();

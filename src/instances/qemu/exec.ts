@@ -4,6 +4,7 @@ import type { ExecRequest, ExecTask, TaskIo } from "../driver.ts";
 import { driverErrors } from "../driver-errors.ts";
 import { AgentChannel, AgentError } from "./agent-channel.ts";
 import { connectToAgent } from "./agent-socket.ts";
+import { commandFailure } from "./command-failure.ts";
 import { machineErrors } from "./errors.ts";
 import type { Machine } from "./handle.ts";
 import { execFields } from "./process-fields.ts";
@@ -66,12 +67,9 @@ function ioOf(channel: AgentChannel, { stdin }: ExecRequest): TaskIo {
 }
 
 function execFailure({ id }: Machine, { argv }: ExecRequest, error: AgentError) {
-  const failure = { step: "exec" as const, command: argv[0] ?? "", reason: error.message };
+  const failure = commandFailure("exec", argv[0] ?? "", error);
+  if (failure !== undefined) return failure;
   switch (error.kind) {
-    case "not-found":
-      return driverErrors.COMMAND_NOT_FOUND(failure, { cause: error });
-    case "not-executable":
-      return driverErrors.COMMAND_NOT_EXECUTABLE(failure, { cause: error });
     case "lost":
     case "not-running":
       return driverErrors.TASK_NOT_RUNNING({ id }, { cause: error });

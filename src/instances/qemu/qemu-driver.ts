@@ -27,6 +27,7 @@ import { driverErrors } from "../driver-errors.ts";
 import { AgentChannel, AgentError } from "./agent-channel.ts";
 import { connectToAgent } from "./agent-socket.ts";
 import type { BootParts } from "./boot-parts.ts";
+import { commandFailure } from "./command-failure.ts";
 import { machineErrors } from "./errors.ts";
 import { execMachine } from "./exec.ts";
 import { handleOf, type Machine, machineOf } from "./handle.ts";
@@ -185,9 +186,9 @@ export class QemuDriver implements Driver {
     await this.#containers.destroy(ctx, machineOf(handle).jail);
   }
 
-  /** Jails are containers, and collected with them. */
-  async collect(): Promise<readonly string[]> {
-    return [];
+  /** Jails are containers. */
+  async collect(ctx: OpContext, keep: ReadonlySet<string>): Promise<readonly string[]> {
+    return await this.#containers.collect(ctx, keep);
   }
 
   async #untilStarted(ctx: OpContext, machine: Machine): Promise<void> {
@@ -226,13 +227,8 @@ async function failureOf({ runDir }: Machine): Promise<AgentError | undefined> {
 }
 
 function startFailure({ id, command }: Machine, error: AgentError) {
-  const failure = { step: "create" as const, command, reason: error.message };
-  switch (error.kind) {
-    case "not-found":
-      return driverErrors.COMMAND_NOT_FOUND(failure, { cause: error });
-    case "not-executable":
-      return driverErrors.COMMAND_NOT_EXECUTABLE(failure, { cause: error });
-    default:
-      return machineErrors.MACHINE_FAILED({ id, reason: error.message }, { cause: error });
-  }
+  return (
+    commandFailure("create", command, error) ??
+    machineErrors.MACHINE_FAILED({ id, reason: error.message }, { cause: error })
+  );
 }

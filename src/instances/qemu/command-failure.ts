@@ -1,0 +1,23 @@
+import type { BerthError } from "../../base/errors.ts";
+import { driverErrors } from "../driver-errors.ts";
+import type { AgentError } from "./agent-channel.ts";
+
+/** Exit codes 127 and 126, in the words of an OCI runtime, which the docker client looks for; undefined for another failure. */
+export function commandFailure(step: "create" | "exec", command: string, error: AgentError): BerthError | undefined {
+  const failure = { step, command, reason: `exec: "${command}": ${reasonOf(command, error)}` };
+  switch (error.kind) {
+    case "not-found":
+      return driverErrors.COMMAND_NOT_FOUND(failure, { cause: error });
+    case "not-executable":
+      return driverErrors.COMMAND_NOT_EXECUTABLE(failure, { cause: error });
+    default:
+      return undefined;
+  }
+}
+
+function reasonOf(command: string, { kind, message }: AgentError): string {
+  if (kind === "not-found") {
+    return command.includes("/") ? `stat ${command}: no such file or directory` : "executable file not found in $PATH";
+  }
+  return /Permission denied/.test(message) ? "permission denied" : message;
+}

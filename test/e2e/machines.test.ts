@@ -1,0 +1,126 @@
+/** Instances as virtual machines, by the docker client and by Berth's own: the same verbs, with a kernel of their own. Under emulation. */
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { busyboxArchive } from "../support/busybox-image.ts";
+import { EngineProcess } from "../support/engine-process.ts";
+import { assertNothingLeft } from "../support/leaks.ts";
+
+const image = "berth-vm:1";
+
+describe("virtual machines", () => {
+  let engine: EngineProcess;
+  let scratch: string;
+  const vm = (...words: readonly string[]) => engine.docker("run", "--runtime", "vm", ...words);
+
+  beforeAll(async () => {
+    scratch = mkdtempSync(join(tmpdir(), "berth-vm-"));
+    execFileSync("sh", ["guest/build.sh"]);
+    engine = await EngineProcess.start({
+      environment: { BERTH_GUEST_KERNEL: process.env["BERTH_TEST_KERNEL_PACKAGE"] ?? "" },
+    });
+    writeFileSync(join(scratch, "image.tar"), await busyboxArchive({ tags: [image] }));
+    await engine.docker("load", "-i", join(scratch, "image.tar"));
+    // Makes the kernel, the disks: the rest is quick.
+    expect(await vm("--rm", image, "true")).toEqual({ code: 0, stdout: "", stderr: "" });
+  });
+  afterAll(async () => {
+    rmSync(scratch, { recursive: true });
+    await engine.remove();
+    await assertNothingLeft(engine);
+  });
+
+  it("runs with its streams, environment, user, directory and exit code", async () => {
+    const script = "echo $A $(id -u) $(pwd) $(hostname); echo err >&2; exit 7";
+    const run = await vm("--rm", "-e", "A=1", "-u", "1000", "-w", "/tmp", "-h", "web", image, "sh", "-c", script);
+    expect(run).toEqual({ code: 7, stdout: "1 1000 /tmp web\n", stderr: "err\n" });
+  });
+
+  it("has its limits as its size", async () => {
+    const size =
+      "grep -c ^processor /proc/cpuinfo; [ $(awk '/MemTotal/{print $2}' /proc/meminfo) -lt 131072 ] && echo small";
+    expect(await vm("--rm", "-m", "128m", "--cpus", "2", image, "sh", "-c", size)).toMatchObject({
+      stdout: "2\nsmall\n",
+    });
+  });
+
+  it("names a command that is not there, with Docker's exit code", async () => {
+    expect(await vm("--rm", image, "nosuchcommand")).toMatchObject({
+      code: 127,
+      stderr: expect.stringContaining('exec: "nosuchcommand": executable file not found in $PATH'),
+    });
+    expect(await engine.docker("ps", "-aq")).toMatchObject({ stdout: "" });
+  });
+
+  it("takes commands beside its process, keeps its files over a restart, and stops as it was told", async () => {
+    const script = "trap 'echo bye; exit 9' TERM; echo up; while :; do sleep 0.2; done";
+    await vm("-d", "--name", "vm-life", image, "sh", "-c", script);
+    expect(await engine.docker("exec", "vm-life", "sh", "-c", "echo kept > /kept; echo err >&2; exit 3")).toEqual({
+      code: 3,
+      stdout: "",
+      stderr: "err\n",
+    });
+    expect(
+      await engine.docker(
+        "exec",
+        "-u",
+        "1000:1000",
+        "-w",
+        "/tmp",
+        "-e",
+        "A=b",
+        "vm-life",
+        "sh",
+        "-c",
+        "echo $A $(id -u):$(id -g) $(pwd)",
+      ),
+    ).toMatchObject({ stdout: "b 1000:1000 /tmp\n" });
+    expect(await engine.docker("inspect", "-f", "{{.HostConfig.Runtime}}", "vm-life")).toMatchObject({
+      stdout: "vm\n",
+    });
+    await engine.docker("pause", "vm-life");
+    expect(await engine.docker("exec", "vm-life", "true")).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("is paused"),
+    });
+    await engine.docker("unpause", "vm-life");
+    await engine.docker("stop", "vm-life");
+    expect(await engine.docker("inspect", "-f", "{{.State.ExitCode}}", "vm-life")).toMatchObject({ stdout: "9\n" });
+    expect(await engine.docker("logs", "vm-life")).toMatchObject({ stdout: "up\nbye\n" });
+    await engine.docker("start", "vm-life");
+    expect(await engine.docker("exec", "vm-life", "cat", "/kept")).toMatchObject({ stdout: "kept\n" });
+    await engine.docker("kill", "vm-life");
+    expect(await engine.docker("wait", "vm-life")).toMatchObject({ stdout: "137\n" });
+    await engine.docker("rm", "vm-life");
+  });
+
+  it("reaches containers by name, and they it; a published port leads to it; the engine's death changes nothing", async () => {
+    const serve = (text: string) => [
+      "sh",
+      "-c",
+      `mkdir -p /www; echo ${text} > /www/index.html; httpd -f -p 80 -h /www`,
+    ];
+    await engine.docker("network", "create", "vm-net");
+    await vm("-d", "--name", "vm-web", "--network", "vm-net", "-p", "127.0.0.1::80", image, ...serve("machine"));
+    await engine.docker("run", "-d", "--name", "ct-web", "--network", "vm-net", image, ...serve("container"));
+    const get = (from: string, name: string) => engine.docker("exec", from, "wget", "-qO-", `http://${name}/`);
+    expect(await get("vm-web", "ct-web")).toMatchObject({ stdout: "container\n" });
+    expect(await get("ct-web", "vm-web")).toMatchObject({ stdout: "machine\n" });
+    await engine.crash();
+    await engine.boot();
+    const address = (await engine.docker("port", "vm-web", "80")).stdout.trim();
+    expect(await (await fetch(`http://${address}/`)).text()).toBe("machine\n");
+    expect(await get("ct-web", "vm-web")).toMatchObject({ stdout: "machine\n" });
+    await engine.docker("rm", "-f", "vm-web", "ct-web");
+  });
+
+  it("refuses by name what it can't have", async () => {
+    expect(await vm("--rm", "-v", "/tmp:/x", image, "true")).toMatchObject({
+      code: 125,
+      stderr: expect.stringContaining("a virtual machine can't have binds and volumes"),
+    });
+    expect(await vm("--rm", "--network", "host", image, "true")).toMatchObject({ code: 125 });
+  });
+});
