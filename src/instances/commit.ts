@@ -4,6 +4,7 @@ import { applyChanges } from "../dockerfile/apply-changes.ts";
 import type { ImageConfig, ImageRecord, ImageRunConfig } from "../schema/image.ts";
 import type { InstanceRecord } from "../schema/instance.ts";
 import { instanceErrors } from "./errors.ts";
+import { refuseInside } from "./files/inside.ts";
 import type { CommitRequest } from "./instance-service.ts";
 import { mergeHealthcheck } from "./merge-image.ts";
 import { beginOperation } from "./open-operations.ts";
@@ -22,6 +23,7 @@ export async function commitInstance(
   if (record.state.status === "removing" || record.state.status === "dead") {
     throw instanceErrors.MARKED_FOR_REMOVAL({});
   }
+  refuseInside(parts, record, "commit");
   const parent = parentImage(parts, record);
   const ownConfig = runConfigOf(record);
   const config = mergeRunConfig(applyChanges(request.config ?? ownConfig, request.changes), ownConfig);

@@ -15,6 +15,8 @@ import type { ResourceSpec, ResourceUsage } from "../schema/resources.ts";
 export interface Driver {
   readonly name: string;
   readonly isolation: Isolation;
+  /** Undefined: root file system and processes are among the host's, where the manager mounts and finds them. */
+  readonly inside: DriverInside | undefined;
   /** What is installed and chosen, for `info`, `version` and `doctor`. */
   fingerprint(ctx: OpContext): Promise<DriverFingerprint>;
   /** Throws for the first thing that these walls can't have, when the instance is created. */
@@ -52,6 +54,38 @@ export interface Driver {
   destroy(ctx: OpContext, handle: DriverHandle): Promise<void>;
   /** Removes driver state under its own directories whose instance id is not in `keep` (left by a killed engine). */
   collect(ctx: OpContext, keep: ReadonlySet<string>): Promise<readonly string[]>;
+}
+
+/** Files and processes of a running instance that the host does not see: whoever is in there is asked. */
+export interface DriverInside {
+  /** Undefined when there is none. A last link is followed only where the path ends in a slash. */
+  stat(ctx: OpContext, handle: DriverHandle, path: string): Promise<GuestFile | undefined>;
+  /** A tar whose first entry is `name`. */
+  pack(
+    ctx: OpContext,
+    handle: DriverHandle,
+    request: { readonly path: string; readonly name: string; readonly follow: boolean },
+  ): Promise<Readable>;
+  /** Entries keep the numbers of their owners. */
+  unpack(ctx: OpContext, handle: DriverHandle, directory: string, tar: Readable): Promise<void>;
+  processes(ctx: OpContext, handle: DriverHandle): Promise<readonly GuestProcess[]>;
+}
+
+export interface GuestFile {
+  /** st_mode, with the file's type. */
+  readonly mode: number;
+  readonly size: number;
+  readonly mtimeSeconds: number;
+  readonly linkTarget: string;
+}
+
+/** Numbers are those inside. */
+export interface GuestProcess {
+  readonly pid: number;
+  readonly ppid: number;
+  readonly uid: number;
+  readonly cpuSeconds: number;
+  readonly command: string;
 }
 
 export interface DriverFingerprint {

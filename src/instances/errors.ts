@@ -134,6 +134,18 @@ export const instanceErrors = defineErrors({
     message: (p: { readonly volume: string; readonly subpath: string }) =>
       `cannot access path ${p.subpath} of volume ${p.volume}: no such file or directory`,
   },
+  INSIDE_NEEDS_RUNNING: {
+    status: 409,
+    message: (p: { readonly name: string; readonly verb: string }) =>
+      `can't ${p.verb} ${p.name}: it is a virtual machine, whose own agent has to do that, and it is not running`,
+    hint: () => "start it (or unpause it) first",
+  },
+  INSIDE_UNSUPPORTED: {
+    status: 501,
+    message: (p: { readonly name: string; readonly verb: string }) =>
+      `can't ${p.verb} ${p.name}: that is not there yet for a virtual machine`,
+    hint: () => "docker cp and docker export work while it runs",
+  },
   NO_DRIVER: {
     status: 400,
     message: (p: { readonly isolation: string }) =>

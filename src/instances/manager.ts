@@ -8,6 +8,7 @@ import { commitInstance } from "./commit.ts";
 import { createInstance } from "./create.ts";
 import { ExecSessions } from "./exec-sessions.ts";
 import { copyFromInstance, copyToInstance, exportInstance, statInstancePath } from "./files/copy.ts";
+import { refuseInside } from "./files/inside.ts";
 import { InstanceRecords } from "./instance-records.ts";
 import { instanceEventPublisher } from "./instance-events.ts";
 import type { InstanceService } from "./instance-service.ts";
@@ -86,7 +87,11 @@ export function createInstanceService(dependencies: InstanceDependencies): Insta
     copyFrom: (ctx, nameOrId, path) => copyFromInstance(parts, ctx, nameOrId, path),
     copyTo: (ctx, nameOrId, directory, tar, options) => copyToInstance(parts, ctx, nameOrId, directory, tar, options),
     export: (ctx, nameOrId) => exportInstance(parts, ctx, nameOrId),
-    changes: (ctx, nameOrId) => parts.snapshotter.changes(ctx, resolve(nameOrId).id),
+    changes: async (ctx, nameOrId) => {
+      const record = resolve(nameOrId);
+      refuseInside(parts, record, "list the changes of");
+      return await parts.snapshotter.changes(ctx, record.id);
+    },
     commit: (ctx, nameOrId, request) => commitInstance(parts, ctx, nameOrId, request),
     update: (ctx, nameOrId, changes) => updateInstance(parts, ctx, nameOrId, changes),
 
@@ -108,7 +113,9 @@ export function createInstanceService(dependencies: InstanceDependencies): Insta
     disconnect: (ctx, nameOrId, network, force) => disconnectInstance(parts, ctx, nameOrId, network, force),
 
     withRootfs: (ctx, nameOrId, work) => {
-      const { id, spec } = resolve(nameOrId);
+      const record = resolve(nameOrId);
+      refuseInside(parts, record, "mount the root of");
+      const { id, spec } = record;
       return parts.rootMounts.with(ctx, id, { volatile: isThrowAway(spec) }, work);
     },
     claims: () => parts.records.all().flatMap((record) => heldBy(record) ?? []),

@@ -5,6 +5,7 @@ import { eachResource } from "../ledger/quantities.ts";
 import { type ResourceName, resourceNames } from "../schema/capacity.ts";
 import type { InstanceRecord, InstanceSpec } from "../schema/instance.ts";
 import type { ResourceSpec } from "../schema/resources.ts";
+import { machineMemory, memoryOverhead } from "./qemu/machine-size.ts";
 import { isActive } from "./resolve.ts";
 import { invalid } from "./validate/invalid.ts";
 
@@ -23,7 +24,7 @@ const defaultPeriod = 100_000;
 
 /** The claim of an instance that runs, or is to. */
 export function claimOf({ id, name, spec }: Pick<InstanceRecord, "id" | "name" | "spec">): Claim {
-  const stated = eachResource((resource) => statedRequest(spec, resource));
+  const stated = eachResource((resource) => withOverhead(spec, resource, statedRequest(spec, resource)));
   return {
     owner: { kind: spec.internal ? "build" : spec.isolation, id, name },
     request: eachResource((resource) => stated[resource] ?? 0),
@@ -79,6 +80,16 @@ const examples: Readonly<Record<ResourceName, string>> = {
 function statedRequest({ labels: stated, resources }: Requesting, resource: ResourceName): number | undefined {
   const label = stated[labels[resource]];
   return (label === undefined ? undefined : parseRequest(resource, label)) ?? limitOf(resources, resource);
+}
+
+/** A machine has a size also where no limit is stated, and takes more of the host than the guest sees. */
+function withOverhead(
+  { isolation, resources }: Pick<InstanceSpec, "isolation" | "resources">,
+  resource: ResourceName,
+  request: number | undefined,
+): number | undefined {
+  if (isolation !== "vm" || resource !== "memory") return request;
+  return (request ?? machineMemory(resources)) + memoryOverhead;
 }
 
 function parseRequest(resource: ResourceName, text: string): number | undefined {

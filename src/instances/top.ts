@@ -1,4 +1,6 @@
 import type { OpContext } from "../base/op-context.ts";
+import type { GuestProcess } from "./driver.ts";
+import { insideOf, refuseInside } from "./files/inside.ts";
 import { driverOf, type Parts } from "./parts.ts";
 import { instanceErrors } from "./errors.ts";
 import { resolveInstance } from "./resolve.ts";
@@ -24,10 +26,34 @@ export async function instanceProcesses(
   if (handle === null || (status !== "running" && status !== "paused")) {
     throw instanceErrors.NOT_RUNNING({ id: record.id });
   }
-  const pids = await driverOf(parts, record.spec).processes(ctx, handle);
+  const driver = driverOf(parts, record.spec);
+  if (driver.inside !== undefined) {
+    if (psArguments !== "" && psArguments !== "-ef") refuseInside(parts, record, "run ps with options of its own in");
+    const inside = insideOf(parts, record, "list the processes of");
+    const table = guestTable(inside === undefined ? [] : await inside.driver.processes(ctx, inside.handle));
+    parts.publish(record, "top");
+    return table;
+  }
+  const pids = await driver.processes(ctx, handle);
   const table = parsePs(await runPs(parts, ctx, words, pids), new Set(pids));
   parts.publish(record, "top");
   return table;
+}
+
+/** Without what only the host's ps works out: when each began, and where. */
+function guestTable(processes: readonly GuestProcess[]): ProcessTable {
+  return {
+    titles: ["UID", "PID", "PPID", "TIME", "CMD"],
+    rows: processes.map(({ uid, pid, ppid, cpuSeconds, command }) => [
+      String(uid),
+      String(pid),
+      String(ppid),
+      [cpuSeconds / 3600, (cpuSeconds / 60) % 60, cpuSeconds % 60]
+        .map((part) => String(Math.floor(part)).padStart(2, "0"))
+        .join(":"),
+      command,
+    ]),
+  };
 }
 
 /** A column titled PID that holds something else would show other containers' processes (`-o user=PID`). */

@@ -120,6 +120,7 @@ export class FakeTask {
 export class FakeDriver implements Driver {
   readonly name = "fake";
   readonly isolation = "container";
+  readonly inside = undefined;
   readonly machine: FakeMachine;
   /** Names of the methods called, in order, with the instance's id: "prepare 1a2b". */
   readonly calls: string[] = [];

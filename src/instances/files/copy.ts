@@ -15,6 +15,7 @@ import { dataDir, isThrowAway, type Parts } from "../parts.ts";
 import { resolveInstance } from "../resolve.ts";
 import { FileView, type Place } from "./file-view.ts";
 import { goFileMode } from "./go-file-mode.ts";
+import { type Inside, insideOf, packInside, refuseInside, statInside, unpackInside } from "./inside.ts";
 import { joinTars, onceClosed } from "./join-tars.ts";
 
 /** See {@link InstanceService.statPath}. */
@@ -25,6 +26,8 @@ export async function statInstancePath(
   path: string,
 ): Promise<PathStat> {
   const record = resolveInstance(parts.records, nameOrId);
+  const inside = insideOf(parts, record, "look into");
+  if (inside !== undefined) return await requireInside(ctx, inside, nameOrId, path);
   await using view = await FileView.open(ctx, parts, record);
   const place = await require(view, ctx, nameOrId, path, wantsDirectory(path));
   return await pathStat(view, ctx, place, path);
@@ -38,6 +41,13 @@ export async function copyFromInstance(
   path: string,
 ): Promise<{ readonly stat: PathStat; readonly tar: Readable }> {
   const record = resolveInstance(parts.records, nameOrId);
+  const inside = insideOf(parts, record, "copy from");
+  if (inside !== undefined) {
+    const stat = await requireInside(ctx, inside, nameOrId, path);
+    const tar = await packInside(ctx, inside, path, baseName(path));
+    parts.publish(record, "archive-path");
+    return { stat, tar };
+  }
   const view = await FileView.open(ctx, parts, record);
   try {
     const place = await require(view, ctx, nameOrId, path, wantsDirectory(path));
@@ -82,6 +92,15 @@ export async function copyToInstance(
   options: { readonly noOverwriteDirNonDir: boolean; readonly copyUidGid: boolean },
 ): Promise<void> {
   const record = resolveInstance(parts.records, nameOrId);
+  const inside = insideOf(parts, record, "copy to");
+  if (inside !== undefined) {
+    if (options.copyUidGid && record.spec.process.user !== "") refuseInside(parts, record, "copy with -a to");
+    const target = await requireInside(ctx, inside, nameOrId, `${directory.replace(/\/+$/, "")}/`);
+    if (target.mode < 2 ** 31) throw instanceErrors.COPY_TARGET_NOT_DIRECTORY({});
+    await unpackInside(ctx, inside, directory, tar);
+    parts.publish(record, "extract-to-dir");
+    return;
+  }
   await using view = await FileView.open(ctx, parts, record);
   const place = await require(view, ctx, nameOrId, directory, true);
   if (place.stat.kind !== "directory") throw instanceErrors.COPY_TARGET_NOT_DIRECTORY({});
@@ -149,6 +168,12 @@ function isBelow(path: string, directory: string): boolean {
 export async function exportInstance(parts: Parts, ctx: OpContext, nameOrId: string): Promise<Readable> {
   const { id, spec } = resolveInstance(parts.records, nameOrId);
   const record = parts.records.require(id);
+  const inside = insideOf(parts, record, "export");
+  if (inside !== undefined) {
+    const tar = await packInside(ctx, inside, "/", ".");
+    parts.publish(record, "export");
+    return tar;
+  }
   const rootfs = await parts.rootMounts.hold(ctx, id, { volatile: isThrowAway(spec) });
   const held = new AsyncDisposableStack();
   held.defer(() => parts.rootMounts.release(background(ctx.log), id));
@@ -162,6 +187,12 @@ export async function exportInstance(parts: Parts, ctx: OpContext, nameOrId: str
     await held.disposeAsync();
     throw error;
   }
+}
+
+async function requireInside(ctx: OpContext, inside: Inside, nameOrId: string, path: string): Promise<PathStat> {
+  const found = await statInside(ctx, inside, path);
+  if (found === undefined) throw instanceErrors.PATH_NOT_IN_INSTANCE({ path, name: nameOrId });
+  return found;
 }
 
 async function require(

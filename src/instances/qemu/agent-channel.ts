@@ -16,14 +16,17 @@ import type { OutputFrame, TerminalSize } from "../driver.ts";
 /** The agent's ERROR, or the end of the road to it (kind "lost"). */
 export class AgentError extends Error {
   readonly kind: string;
+  /** The guest's kernel's, 0 when it said none. */
+  readonly errno: number;
 
-  constructor(kind: string, message: string) {
+  constructor(kind: string, message: string, errno = 0) {
     super(message);
     this.kind = kind;
+    this.errno = errno;
   }
 }
 
-export type Answer = ReadonlyMap<string, string>;
+export type Answer = readonly Field[];
 
 /** Each request has a connection of its own: its end is the request's, whoever's fault that is. */
 const channel = 1;
@@ -138,14 +141,15 @@ export class AgentChannel {
         break;
       case frameType.started:
       case frameType.reply:
-        this.#answer.resolve(new Map(decodeFields(frame.payload)));
+        this.#answer.resolve(decodeFields(frame.payload));
         break;
       case frameType.exit:
         this.#exited.resolve(Number(new Map(decodeFields(frame.payload)).get("code") ?? 255));
         break;
       case frameType.error: {
         const fields = new Map(decodeFields(frame.payload));
-        this.#fail(new AgentError(fields.get("kind") ?? "system", fields.get("message") ?? "no reason was given"));
+        const message = fields.get("message") ?? "no reason was given";
+        this.#fail(new AgentError(fields.get("kind") ?? "system", message, Number(fields.get("errno") ?? 0)));
         break;
       }
       case frameType.closed:

@@ -18,10 +18,11 @@ export const machineErrors = defineErrors({
     message: (p: { readonly id: string; readonly reason: string }) =>
       `failed to start the virtual machine of ${p.id.slice(0, 12)}: ${p.reason}`,
   },
-  AGENT_LOST: {
-    status: 500,
-    message: (p: { readonly id: string; readonly reason: string }) =>
-      `lost the agent in the virtual machine of ${p.id.slice(0, 12)}: ${p.reason}`,
+  AGENT_SILENT: {
+    status: 504,
+    message: (p: { readonly id: string; readonly seconds: number }) =>
+      `the agent in the virtual machine of ${p.id.slice(0, 12)} did not answer within ${p.seconds} seconds`,
+    hint: () => "its kernel may hang: look at its log, or kill it",
   },
   AGENT_REFUSED: {
     status: 500,

@@ -1,9 +1,8 @@
 import type { OpContext } from "../../base/op-context.ts";
-import { errnoOf } from "../../host/errors.ts";
 import type { ExecRequest, ExecTask, TaskIo } from "../driver.ts";
 import { driverErrors } from "../driver-errors.ts";
-import { AgentChannel, AgentError } from "./agent-channel.ts";
-import { connectToAgent } from "./agent-socket.ts";
+import { type AgentChannel, AgentError } from "./agent-channel.ts";
+import { openChannel } from "./ask-agent.ts";
 import { commandFailure } from "./command-failure.ts";
 import { machineErrors } from "./errors.ts";
 import type { Machine } from "./handle.ts";
@@ -17,7 +16,7 @@ const killed = 137;
  * connection ends.
  */
 export async function execMachine(ctx: OpContext, machine: Machine, request: ExecRequest): Promise<ExecTask> {
-  const channel = await openChannel(machine, request);
+  const channel = await openChannel(machine, execFields(request, machine.process));
   const abort = () => channel.close();
   ctx.signal.addEventListener("abort", abort, { once: true });
   try {
@@ -28,7 +27,7 @@ export async function execMachine(ctx: OpContext, machine: Machine, request: Exe
       if (channel.isOver) throw driverErrors.TASK_NOT_RUNNING({ id: request.execId });
     };
     return {
-      pid: Number(answer.get("pid") ?? 0),
+      pid: Number(new Map(answer).get("pid") ?? 0),
       io: ioOf(channel, request),
       exited,
       resize: async (size) => {
@@ -47,18 +46,6 @@ export async function execMachine(ctx: OpContext, machine: Machine, request: Exe
     throw error instanceof AgentError ? execFailure(machine, request, error) : error;
   } finally {
     ctx.signal.removeEventListener("abort", abort);
-  }
-}
-
-async function openChannel(machine: Machine, request: ExecRequest): Promise<AgentChannel> {
-  try {
-    const channel = new AgentChannel(await connectToAgent(machine.runDir), execFields(request, machine.process));
-    channel.unref();
-    return channel;
-  } catch (error) {
-    // It has ended since it was looked at.
-    if (errnoOf(error) !== "ENOENT" && errnoOf(error) !== "ECONNREFUSED") throw error;
-    throw driverErrors.TASK_NOT_RUNNING({ id: machine.id }, { cause: error });
   }
 }
 

@@ -32,7 +32,8 @@ import { machineErrors } from "./errors.ts";
 import { execMachine } from "./exec.ts";
 import { handleOf, type Machine, machineOf } from "./handle.ts";
 import { jailRequest } from "./jail.ts";
-import { memoryOverhead } from "./machine-size.ts";
+import { withGuestFigures } from "./guest-usage.ts";
+import { machineInside } from "./machine-inside.ts";
 import { inJail, machineSpec } from "./machine-spec.ts";
 import { inheritedFields } from "./process-fields.ts";
 import { refuseUnsupported } from "./unsupported.ts";
@@ -49,6 +50,7 @@ const lookMs = 5;
 export class QemuDriver implements Driver {
   readonly name = "qemu";
   readonly isolation = "vm";
+  readonly inside = machineInside;
   readonly #host: Host;
   readonly #containers: Driver;
   readonly #parts: BootParts;
@@ -164,10 +166,12 @@ export class QemuDriver implements Driver {
     return await execMachine(ctx, machine, request);
   }
 
-  /** What the machine takes of this host: with its overhead, against limits without it, as the instance states them. */
+  /** Time and disk as the host counts them; memory and processes as the guest does, while it can be asked. */
   async usage(ctx: OpContext, handle: DriverHandle): Promise<ResourceUsage> {
-    const usage = await this.#containers.usage(ctx, machineOf(handle).jail);
-    return { ...usage, memoryLimitBytes: Math.max(0, usage.memoryLimitBytes - memoryOverhead) };
+    const machine = machineOf(handle);
+    const usage = await this.#containers.usage(ctx, machine.jail);
+    const { status } = await this.#containers.recover(ctx, machine.jail);
+    return await withGuestFigures(ctx, machine, usage, status === "running");
   }
 
   async processes(ctx: OpContext, handle: DriverHandle): Promise<readonly number[]> {

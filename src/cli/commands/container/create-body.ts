@@ -71,7 +71,7 @@ function hostConfig(values: CreateValues, networks: readonly string[], bindings:
       values.logDriver === undefined && values.logOpt.length === 0
         ? undefined
         : { Type: values.logDriver ?? "", Config: pairs(values.logOpt, "log-opt") },
-    Runtime: values.runtime,
+    Runtime: values.vm ? "vm" : values.runtime,
     Init: values.init ? true : undefined,
     Annotations: pairs(values.annotation, "annotation"),
     StorageOpt: values.storageOpt.length > 0 ? pairs(values.storageOpt, "storage-opt") : undefined,

@@ -24,7 +24,8 @@ export const createOptions = {
   platform: text("OS/ARCH", "Platform of the image"),
   quiet: flag("Pull without progress", "q"),
   pull: text("WHEN", "Pull the image before: always, missing, never"),
-  runtime: text("NAME", "OCI runtime to use"),
+  runtime: text("NAME", "OCI runtime to use; vm: a virtual machine"),
+  vm: flag("Run it as a virtual machine, with a kernel of its own: --runtime vm"),
   cidfile: text("FILE", "Write the container's id to a file"),
 
   network: list("NETWORK", "Network to join: a name, bridge, host, none, container:NAME"),

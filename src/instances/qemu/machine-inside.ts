@@ -1,0 +1,108 @@
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import type { OpContext } from "../../base/op-context.ts";
+import type { DriverHandle } from "../../schema/instance.ts";
+import type { DriverInside, GuestFile, GuestProcess, OutputFrame } from "../driver.ts";
+import type { AgentChannel } from "./agent-channel.ts";
+import { AgentError } from "./agent-channel.ts";
+import { askAgent, openChannel } from "./ask-agent.ts";
+import { machineErrors } from "./errors.ts";
+import { machineOf } from "./handle.ts";
+
+const ENOENT = 2;
+const ENOTDIR = 20;
+
+/** Files and processes of a running machine, through its agent. */
+export const machineInside: DriverInside = {
+  async stat(ctx, handle, path): Promise<GuestFile | undefined> {
+    try {
+      const answer = new Map(await askAgent(ctx, machineOf(handle), [["verb", "stat"], ["path", path]]));
+      return {
+        mode: Number(answer.get("mode")),
+        size: Number(answer.get("size")),
+        mtimeSeconds: Number(answer.get("mtime")),
+        linkTarget: answer.get("link") ?? "",
+      };
+    } catch (error) {
+      if (!(error instanceof AgentError)) throw error;
+      if (error.errno === ENOENT || error.errno === ENOTDIR) return undefined;
+      throw machineErrors.AGENT_REFUSED({ verb: `look at ${path}`, reason: error.message }, { cause: error });
+    }
+  },
+
+  async pack(_ctx, handle, { path, name, follow }): Promise<Readable> {
+    const channel = await openChannel(machineOf(handle), [
+      ["verb", "pack"],
+      ["path", path],
+      ["name", name],
+      ...(follow ? [["followlink", "1"] as const] : []),
+    ]);
+    return Readable.from(packed(channel, path), { objectMode: false });
+  },
+
+  async unpack(ctx, handle, directory, tar): Promise<void> {
+    const channel = await openChannel(machineOf(handle), [
+      ["verb", "unpack"],
+      ["path", directory],
+      ["keepowner", "1"],
+    ]);
+    try {
+      const [complaint, code] = await Promise.all([
+        complaintOf(channel),
+        channel.exited,
+        // Who has ended takes no more: the reason is its exit code.
+        pipeline(tar, channel.stdin, { signal: ctx.signal }),
+      ]);
+      if (code !== 0) throw refusal("unpack the archive", complaint);
+    } catch (error) {
+      if (error instanceof AgentError) throw refusal("unpack the archive", error.message);
+      throw error;
+    } finally {
+      channel.close();
+    }
+  },
+
+  async processes(ctx: OpContext, handle: DriverHandle): Promise<readonly GuestProcess[]> {
+    const answer = await askAgent(ctx, machineOf(handle), [["verb", "processes"]]);
+    return answer.flatMap(([name, value]) => (name === "process" ? (processOf(value) ?? []) : []));
+  },
+};
+
+async function* packed(channel: AgentChannel, path: string): AsyncGenerator<Uint8Array> {
+  let complaint = "";
+  try {
+    for await (const frame of channel.output) {
+      const { stream, data }: OutputFrame = frame;
+      if (stream === "stdout") yield data;
+      else complaint += Buffer.from(data).toString();
+    }
+    if ((await channel.exited) !== 0) throw refusal(`pack ${path}`, complaint);
+  } catch (error) {
+    if (error instanceof AgentError) throw refusal(`pack ${path}`, error.message);
+    throw error;
+  } finally {
+    channel.close();
+  }
+}
+
+async function complaintOf(channel: AgentChannel): Promise<string> {
+  let text = "";
+  for await (const frame of channel.output) {
+    const { data }: OutputFrame = frame;
+    text += Buffer.from(data).toString();
+  }
+  return text;
+}
+
+function refusal(verb: string, reason: string) {
+  return machineErrors.AGENT_REFUSED({ verb, reason: reason.trim() });
+}
+
+/** "<pid> <ppid> <uid> <cpu ticks> <rss KiB> <state>\n<command line>". */
+function processOf(text: string): readonly GuestProcess[] | undefined {
+  const end = text.indexOf("\n");
+  const [pid, ppid, uid, ticks] = text.slice(0, end).split(" ").map(Number);
+  if (pid === undefined || ppid === undefined || uid === undefined || ticks === undefined) return undefined;
+  // The guest's kernels have 100 ticks a second, as all do that we know.
+  return [{ pid, ppid, uid, cpuSeconds: Math.floor(ticks / 100), command: text.slice(end + 1) }];
+}
