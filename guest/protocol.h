@@ -110,7 +110,7 @@ enum frame_type {
  *            Before its CLOSED the agent writes the disks' caches out, so that the machine can be switched off.
  * exec       one more process beside the main one: the same fields, and detach=1 (goes on when the client goes).
  * pack       a tar stream of path= on stdout (followlink=1: of what the path's last component links to); names start with name=
- *            (default: the last component). Streams, STARTED and EXIT as of a process; EXIT code=0, or 1 with the reason on stderr.
+ *            (default: the last component); onedevice=1: without what is mounted below. Streams, STARTED and EXIT as of a process; EXIT code=0, or 1 with the reason on stderr.
  * unpack     a tar stream on stdin into the directory path=; EXIT likewise. keepowner=1 gives files the numbers in the archive.
  * stat       path=, REPLY name= mode=<decimal st_mode> size= mtime= link=<target>.
  * processes  REPLY, per process: process=<pid> <ppid> <uid> <cpu ticks> <rss KiB> <state>\n<command line>, and pids as inside.

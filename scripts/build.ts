@@ -4,7 +4,7 @@
  * and the source maps lie beside them for `node --enable-source-maps` and debuggers.
  */
 import { execFileSync } from "node:child_process";
-import { mkdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { rolldown } from "rolldown";
 
@@ -35,8 +35,9 @@ const { output } = await bundle.generate({
   sourcemap: true,
 });
 // At the last moment: an engine that runs from here may start a thread.
-await rm(dist, { recursive: true, force: true });
-await mkdir(dist);
+await mkdir(dist, { recursive: true });
+// The guest's binaries are built by guest/build.sh.
+for (const name of await readdir(dist)) if (name !== "guest") await rm(join(dist, name), { recursive: true });
 for (const file of output) await writeFile(join(dist, file.fileName), file.type === "chunk" ? file.code : file.source);
 execFileSync(process.execPath, ["node_modules/typescript-native/bin/tsc", "-p", "tsconfig.build.json"], {
   cwd: root,

@@ -95,9 +95,11 @@ static bool set_sysctl(const char *value, struct failure *failure) {
 static const struct {
   const char *word;
   unsigned long flag;
-} words[] = {{"ro", MS_RDONLY}, {"nosuid", MS_NOSUID}, {"nodev", MS_NODEV}, {"noexec", MS_NOEXEC}, {"noatime", MS_NOATIME}};
+} words[] = {{"ro", MS_RDONLY},         {"nosuid", MS_NOSUID},   {"nodev", MS_NODEV},           {"noexec", MS_NOEXEC},
+             {"noatime", MS_NOATIME},   {"sync", MS_SYNCHRONOUS}, {"nodiratime", MS_NODIRATIME}, {"dirsync", MS_DIRSYNC},
+             {"relatime", MS_RELATIME}, {"strictatime", MS_STRICTATIME}};
 
-/* mount(8) words into flags and what is left for the file system. */
+/* mount(8) words into flags; what has a value is the file system's, other words ("rw", "exec") say what is so anyway. */
 static unsigned long parse_options(const char *options, char data[256]) {
   unsigned long flags = 0;
   data[0] = 0;
@@ -105,7 +107,7 @@ static unsigned long parse_options(const char *options, char data[256]) {
     size_t length = strcspn(at, ","), i = 0;
     while (i < sizeof words / sizeof *words && (strlen(words[i].word) != length || strncmp(words[i].word, at, length) != 0)) i++;
     if (i < sizeof words / sizeof *words) flags |= words[i].flag;
-    else if (strncmp(at, "rw", length) != 0) snprintf(data + strlen(data), 256 - strlen(data), "%s%.*s", data[0] ? "," : "", (int)length, at);
+    else if (memchr(at, '=', length) != NULL) snprintf(data + strlen(data), 256 - strlen(data), "%s%.*s", data[0] ? "," : "", (int)length, at);
     at += length + (at[length] == ',');
   }
   return flags;

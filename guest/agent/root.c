@@ -23,6 +23,8 @@
 
 static bool mounted;
 static bool has_scratch_disk;
+/* For the workload: the agent still has to write /etc/hosts and to make mount points. */
+static bool read_only;
 
 bool root_is_mounted(void) { return mounted; }
 
@@ -133,8 +135,7 @@ bool mount_root(struct fields fields, struct failure *failure) {
       return fail(failure, "system", errno, "mounting /%s", mounts[i].target);
     if (i == 0) make_devices();
   }
-  if (field_flag(fields, "readonly") && mount(NULL, ROOT, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) < 0)
-    return fail(failure, "system", errno, "making the root read-only");
+  read_only = field_flag(fields, "readonly");
   mounted = true;
   return true;
 }
@@ -159,6 +160,8 @@ bool enter_root_as_main(struct fields fields, struct failure *failure) {
   if (mount("proc", ROOT "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0) return fail(failure, "system", errno, "mounting /proc");
   for (const char *path = NULL; (path = field_next(fields, "readonly", path)) != NULL;) make_read_only(path);
   for (const char *path = NULL; (path = field_next(fields, "masked", path)) != NULL;) mask(path);
+  if (read_only && mount(NULL, ROOT, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) < 0)
+    return fail(failure, "system", errno, "making the root read-only");
   /* The initial root can't be pivoted from; what is moved over it hides it as well. */
   if (chdir(ROOT) < 0 || mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 || chdir("/") < 0)
     return fail(failure, "system", errno, "entering the root file system");

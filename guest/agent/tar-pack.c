@@ -147,11 +147,16 @@ static const char *name_before(const char *name, const struct stat *file) {
 
 static void pack(const char *path, const char *name);
 
+/* Directories only are looked at: an overlay gives its files the devices of its layers. */
+static bool one_device;
+static dev_t device;
+
 static void pack_directory(const char *path, const char *name, const struct stat *file) {
   char *child_path, *child_name, *own;
   if (asprintf(&own, "%s/", name) < 0) abort();
   write_entry(path, own, file, '5', "", 0);
   free(own);
+  if (one_device && file->st_dev != device) return; /* Another file system begins here: its mount point is all there is of it. */
   DIR *directory = opendir(path);
   if (directory == NULL) give_up(path);
   for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
@@ -193,6 +198,8 @@ int pack_job(struct fields fields) {
   char *resolved = NULL;
   if (field_flag(fields, "followlink") && (resolved = realpath(path, NULL)) != NULL) path = resolved;
   if (lstat(path, &there) < 0) give_up(path);
+  one_device = field_flag(fields, "onedevice");
+  device = there.st_dev;
   const char *slash = strrchr(path, '/');
   pack(path, name != NULL ? name : slash != NULL && slash[1] != 0 ? slash + 1 : ".");
   put(end, sizeof end);

@@ -4,6 +4,7 @@ import { checkHost } from "../host/checks.ts";
 import { createLinuxHost } from "../host/linux-host.ts";
 import { silentLogger } from "../base/logger.ts";
 import { parseFlags, settingsHelp } from "./config/flags.ts";
+import { checkMachines } from "./machine-check.ts";
 
 /** Prints the checks and returns 1 when one failed. `--quiet` prints only what is wrong, `--json` everything as JSON. */
 export async function doctor(words: readonly string[]): Promise<number> {
@@ -17,7 +18,10 @@ export async function doctor(words: readonly string[]): Promise<number> {
   const { config } = flags.load();
   const host = await createLinuxHost({ log: silentLogger });
   try {
-    const checks = await checkHost(background(), host, { dataRoot: config.dataRoot });
+    const checks = [
+      ...(await checkHost(background(), host, { dataRoot: config.dataRoot })),
+      await checkMachines(background(), host, config.dataRoot),
+    ];
     if (flags.json) process.stdout.write(`${JSON.stringify(checks, undefined, 2)}\n`);
     else
       for (const { title, status, detail, remedy } of checks) {

@@ -130,6 +130,13 @@ async function assemble(
     policy: policyOf(config),
     claims: () => users.instances?.claims() ?? [],
   });
+  const machineParts = new BootParts({
+    host,
+    snapshotter,
+    root: join(dataRoot, "machines"),
+    binaries: guestBinaries(),
+    kernelPackage: config.guestKernel,
+  });
   const images = closers.use(
     createImageService({
       store,
@@ -140,6 +147,7 @@ async function assemble(
       config,
       workDir: join(dataRoot, "work"),
       users: (id) => users.instances?.imageUsers(id) ?? [],
+      layerRemoved: (chainId) => machineParts.forgetLayer(chainId),
     }),
   );
   const volumes = createVolumeService({
@@ -163,13 +171,7 @@ async function assemble(
   const machines = new QemuDriver({
     host,
     containers: driver,
-    parts: new BootParts({
-      host,
-      snapshotter,
-      root: join(dataRoot, "machines"),
-      binaries: guestBinaries(),
-      kernelPackage: config.guestKernel,
-    }),
+    parts: machineParts,
   });
   const instances = closers.adopt(
     createInstanceService({
@@ -209,7 +211,16 @@ async function assemble(
     snapshotter,
     volumes,
   };
-  const system = new System({ config, paths, host, networks, fingerprint, capacity, storageDriver: "overlay2" });
+  const system = new System({
+    config,
+    paths,
+    host,
+    networks,
+    fingerprint,
+    machines: (ctx) => machines.fingerprint(ctx),
+    capacity,
+    storageDriver: "overlay2",
+  });
   return { tag, backend: { images, instances, networks, volumes, builder, events, registry: images.registry, system } };
 }
 

@@ -2,6 +2,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf } from "../base/errors.ts";
+import type { Logger } from "../base/logger.ts";
+import { background } from "../base/op-context.ts";
 import { createDockerApi } from "../api/docker/api.ts";
 import { listen, type ListenOptions } from "../api/docker/listen.ts";
 import { berthRoutes } from "../api/berth/routes.ts";
@@ -52,10 +54,23 @@ export async function serve(words: readonly string[]): Promise<number> {
   const pidFile = join(config.runRoot, "berth.pid");
   await writeFile(pidFile, `${process.pid}\n`);
   log.info({ hosts: listening.hosts, dataRoot: config.dataRoot, tag: engine.tag }, "the engine is ready");
+  void tellMachines(engine, log);
   const signal = await terminationSignal();
   log.info({ signal }, "ending; containers run on");
   await rm(pidFile, { force: true });
   return 0;
+}
+
+/** Once, how virtual machines would run here: nobody waits for it. */
+async function tellMachines(engine: Engine, log: Logger): Promise<void> {
+  try {
+    const { machines } = await engine.backend.system.engineInfo(background(log));
+    if (!machines.available) log.info({ reasons: machines.reasons }, "virtual machines can't be run here");
+    else if (machines.runtime === "kvm") log.info("virtual machines run with KVM");
+    else log.info({ reasons: machines.reasons }, "virtual machines run under emulation");
+  } catch (error) {
+    log.warn({ error: messageOf(error) }, "could not find out how virtual machines run here");
+  }
 }
 
 async function terminationSignal(): Promise<string> {

@@ -30,6 +30,8 @@ export interface SystemParts {
   readonly host: Host;
   readonly networks: NetworkService;
   readonly fingerprint: DriverFingerprint;
+  /** Of the driver of virtual machines: asked when somebody wants to know, as it takes up to 300 ms once a boot of the host. */
+  readonly machines: (ctx: OpContext) => Promise<DriverFingerprint>;
   readonly capacity: CapacityParts;
   /** Of the root file systems, in Docker's words. */
   readonly storageDriver: string;
@@ -104,12 +106,13 @@ export class System implements SystemBackend {
     return await reportCapacity(this.#parts.capacity, ctx, options);
   }
 
-  async engineInfo(_ctx: OpContext): Promise<EngineInfo> {
+  async engineInfo(ctx: OpContext): Promise<EngineInfo> {
     const { config, paths, host, fingerprint } = this.#parts;
     return {
       tag: paths.tag,
       paths: { dataRoot: paths.dataRoot, runRoot: paths.runRoot },
       runtime: fingerprint,
+      machines: await this.#parts.machines(ctx),
       cgroupMode: host.cgroups.mode,
       config,
     };

@@ -71,3 +71,15 @@ test.each([
 ])("an overlay of %j with %d bytes is refused", (backing, size) => {
   expect(() => emptyOverlay(backing, size)).toThrow(RangeError);
 });
+
+test("what a killed engine left half made goes at the next start, and so does the disk of an image that has gone", async () => {
+  const needed = "a".repeat(64);
+  const gone = "b".repeat(64);
+  for (const digest of [needed, gone]) await disks.image(ctx, { digest, directory: "/tree" });
+  await disks.blank(ctx, 64);
+  writeFileSync(join(root, "images", `${gone}.ext4.draft-123456`), "");
+  writeFileSync(join(root, "blank", "128.ext4.draft-123456"), "");
+  await disks.collect(async (digest) => digest === needed);
+  expect(readdirSync(join(root, "images"))).toEqual([`${needed}.ext4`]);
+  expect(readdirSync(join(root, "blank"))).toEqual(["64.ext4"]);
+});

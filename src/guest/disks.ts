@@ -3,6 +3,7 @@
  * scratch overlays of one size. Sparse, published by rename. The host's kernel never mounts one that a guest has written.
  */
 import { existsSync } from "node:fs";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { newId } from "../base/ids.ts";
 import { KeyedMutex } from "../base/keyed-mutex.ts";
@@ -81,8 +82,21 @@ export class MachineDisks {
     await writeFile(path, emptyOverlay(backing, sizeMiB * MiB), { mode: 0o600 });
   }
 
+  /** Machines that have it open keep it until they end. */
   async removeImage(digest: string): Promise<void> {
     await rm(this.#imagePath(digest), { force: true });
+  }
+
+  /** Removes what a killed engine left half made, and the disks of images that are not needed. */
+  async collect(isNeeded: (digest: string) => Promise<boolean>): Promise<void> {
+    for (const kind of ["images", "blank"]) {
+      const directory = join(this.#options.root, kind);
+      for (const name of existsSync(directory) ? await readdir(directory) : []) {
+        const digest = /^([0-9a-f]{64})\.ext4$/.exec(name)?.[1];
+        const isDraft = name.includes(".ext4.draft-");
+        if (isDraft || (digest !== undefined && !(await isNeeded(digest)))) await rm(join(directory, name), { force: true });
+      }
+    }
   }
 
   #imagePath(digest: string): string {

@@ -20,7 +20,7 @@ export interface KvmProbeOptions {
   readonly host: Pick<Host, "processes" | "facts">;
   /** kvm-probe.bin of the guest's build. */
   readonly rom: string;
-  /** Directory for the verdict. */
+  /** Directory for the verdict; "" to keep none. */
   readonly root: string;
   /** "/", but in tests. */
   readonly hostRoot?: string;
@@ -35,9 +35,10 @@ const busyLimitMs = 1500;
 export async function probeKvm(ctx: OpContext, options: KvmProbeOptions): Promise<Acceleration> {
   const file = join(options.root, "acceleration.json");
   const key = [options.host.facts.bootId, options.host.processes.which(program(options)) ?? ""].join(" ");
-  const kept = readVerdict(file, key);
+  const kept = options.root === "" ? undefined : readVerdict(file, key);
   if (kept !== undefined) return kept;
   const verdict = await look(ctx, options);
+  if (options.root === "") return verdict;
   await mkdir(options.root, { recursive: true, mode: 0o700 });
   await writeFile(file, JSON.stringify({ key, ...verdict }));
   return verdict;

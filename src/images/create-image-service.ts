@@ -15,7 +15,7 @@ import { type BootstrapParts, bootstrapImage, removeBootstrapRemains } from "./b
 import { chainId, chainIds } from "./chain-id.ts";
 import { measureImages } from "./disk-usage.ts";
 import { imageErrors } from "./errors.ts";
-import { Garbage } from "./garbage.ts";
+import { Garbage, type LayerRemoved } from "./garbage.ts";
 import { imageHistory } from "./history.ts";
 import { ImageEvents } from "./image-events.ts";
 import type { ImageRoom } from "./image-room.ts";
@@ -56,6 +56,8 @@ export interface ImageServiceParts {
   >;
   /** Who holds images. */
   readonly users: Api.ImageUsers;
+  /** Keeps what it has made of layers no longer than these. */
+  readonly layerRemoved?: LayerRemoved;
   /** A directory of the data root for trees in the making; made when missing. */
   readonly workDir: string;
   /** Used where a request brings no credentials: for the library. A server's clients bring theirs. */
@@ -108,7 +110,14 @@ class Images implements EngineImages {
       conversions,
       clock,
       unpacker: new Unpacker(content, snapshotter),
-      garbage: new Garbage({ images, content, snapshotter, leases, conversions }),
+      garbage: new Garbage({
+        images,
+        content,
+        snapshotter,
+        leases,
+        conversions,
+        layerRemoved: parts.layerRemoved ?? (async () => {}),
+      }),
       events: new ImageEvents(parts.events),
       processes: host.processes,
       platform: { os: "linux", architecture: host.facts.architecture },

@@ -32,6 +32,9 @@ export function contentOf(image: Pick<ImageRecord, "id" | "manifest" | "layers" 
   };
 }
 
+/** Told of a layer that has gone: what others have made of it goes too. */
+export type LayerRemoved = (chainId: string) => Promise<void>;
+
 /** Removes blobs and layers that no image names and no running operation holds. */
 export class Garbage {
   readonly #images: ImageStore;
@@ -39,6 +42,7 @@ export class Garbage {
   readonly #snapshotter: Snapshotter;
   readonly #leases: Leases;
   readonly #conversions: LayerConversions;
+  readonly #layerRemoved: LayerRemoved;
 
   constructor(parts: {
     readonly images: ImageStore;
@@ -46,12 +50,14 @@ export class Garbage {
     readonly snapshotter: Snapshotter;
     readonly leases: Leases;
     readonly conversions: LayerConversions;
+    readonly layerRemoved: LayerRemoved;
   }) {
     this.#images = parts.images;
     this.#content = parts.content;
     this.#snapshotter = parts.snapshotter;
     this.#leases = parts.leases;
     this.#conversions = parts.conversions;
+    this.#layerRemoved = parts.layerRemoved;
   }
 
   /** Removes those of the candidates that nothing needs. */
@@ -119,6 +125,7 @@ export class Garbage {
       if (isBerthError(error, "LAYER_IN_USE")) return undefined;
       throw error;
     }
+    await this.#layerRemoved(chain);
     return onDisk;
   }
 

@@ -64,11 +64,21 @@ export interface DriverInside {
   pack(
     ctx: OpContext,
     handle: DriverHandle,
-    request: { readonly path: string; readonly name: string; readonly follow: boolean },
+    request: PackRequest,
   ): Promise<Readable>;
   /** Entries keep the numbers of their owners. */
   unpack(ctx: OpContext, handle: DriverHandle, directory: string, tar: Readable): Promise<void>;
   processes(ctx: OpContext, handle: DriverHandle): Promise<readonly GuestProcess[]>;
+}
+
+export interface PackRequest {
+  readonly path: string;
+  /** Of the first entry, which those of the others begin with. */
+  readonly name: string;
+  /** What a link at the path's end leads to. */
+  readonly follow: boolean;
+  /** With what is mounted below. */
+  readonly mounts: boolean;
 }
 
 export interface GuestFile {
@@ -107,7 +117,7 @@ export interface PrepareRequest {
   readonly dataDir: string;
   /** Topmost layer below the root file system; "" for none. */
   readonly chainId: string;
-  /** Mounted root file system. */
+  /** Mounted root file system; "" for a driver whose instances have theirs inside. */
   readonly rootfs: string;
   /** In order, after the runtime's own (/proc, /dev, ...): binds, volumes, tmpfs, resolv.conf, hosts, hostname. */
   readonly mounts: readonly ResolvedMount[];
@@ -120,6 +130,8 @@ export interface PrepareRequest {
     readonly uts: string;
     readonly cgroup: string;
   };
+  /** Interfaces of the network namespace that are the instance's own, "eth0". */
+  readonly interfaces: readonly string[];
   /** Relative to the controllers' roots, "/<parent>/<id>". */
   readonly cgroupPath: string;
   /** Written in conmon's k8s-file format: `<RFC 3339 nano> <stdout|stderr> <F|P> <text>`. "" writes no log. */

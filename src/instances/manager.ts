@@ -18,7 +18,7 @@ import { instanceLogs } from "./logs/instance-logs.ts";
 import { LogRotation } from "./logs/rotation.ts";
 import { measureInstances } from "./disk-usage.ts";
 import { connectInstance, disconnectInstance } from "./networking.ts";
-import { cgroupParent, type InstanceDependencies, isThrowAway, logPath, type Parts } from "./parts.ts";
+import { cgroupParent, driverOf, type InstanceDependencies, isThrowAway, logPath, type Parts } from "./parts.ts";
 import { pauseInstance, resumeInstance } from "./pause.ts";
 import { pruneInstances } from "./prune.ts";
 import { recoverInstances } from "./recover.ts";
@@ -98,8 +98,12 @@ export function createInstanceService(dependencies: InstanceDependencies): Insta
     processes: (ctx, nameOrId, psArguments) => instanceProcesses(parts, ctx, nameOrId, psArguments),
     usage: (ctx, nameOrId) => instanceUsage(parts, ctx, nameOrId),
     size: async (ctx, nameOrId) => {
-      const { id, imageId } = resolve(nameOrId);
-      const rw = await parts.snapshotter.usage(ctx, id);
+      const record = resolve(nameOrId);
+      const { id, imageId } = record;
+      const isInside = driverOf(parts, record.spec).inside !== undefined;
+      // A disk in the instance's directory, beside its log.
+      const measured = isInside ? await measureInstances(parts, ctx, [record]) : undefined;
+      const rw = measured?.get(id) ?? (await parts.snapshotter.usage(ctx, id));
       const image = parts.images.list({ intermediate: true }).find((candidate) => candidate.id === imageId);
       return { rw, rootFs: rw + (image?.size ?? 0) };
     },

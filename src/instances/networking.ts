@@ -4,6 +4,7 @@ import type { InstanceNetworkSpec, InstanceRecord } from "../schema/instance.ts"
 import type { EndpointSpec, NetworkRecord } from "../schema/network.ts";
 import type { SandboxRecord } from "../network/network-service.ts";
 import { instanceErrors } from "./errors.ts";
+import { refuseInside } from "./files/inside.ts";
 import { beginOperation } from "./open-operations.ts";
 import type { Parts } from "./parts.ts";
 import { resolveInstance } from "./resolve.ts";
@@ -28,6 +29,7 @@ export async function connectInstance(
     endpoints: { ...present.endpoints, [joining.spec.name]: endpoint },
   });
   if (!hasSandbox(record)) return changeNetwork(parts, id, change);
+  refuseInside(parts, record, "connect a network to the running");
   using operation = beginOperation(parts, "instance.network", id, { network: joining.id });
   await using reverter = new Reverter(ctx);
   const connected = await parts.networks.connect(ctx, id, joining.id, endpoint);
@@ -55,6 +57,7 @@ export async function disconnectInstance(
     }
     return changeNetwork(parts, id, without(spec.name));
   }
+  refuseInside(parts, record, "disconnect a network from the running");
   using operation = beginOperation(parts, "instance.network", id, { network: networkId });
   await using reverter = new Reverter(ctx);
   const left = await parts.networks.disconnect(ctx, id, networkId);

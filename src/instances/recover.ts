@@ -165,9 +165,11 @@ async function recoverNetworks(parts: Parts, ctx: OpContext, running: readonly I
 /** Holds again what a run holds, and follows it. */
 async function takeUp(parts: Parts, ctx: OpContext, id: string): Promise<void> {
   const record = parts.records.require(id);
-  await tryTo(ctx, id, "find its root", async () => {
-    await parts.rootMounts.hold(ctx, id, { volatile: isThrowAway(record.spec) });
-  });
+  if (driverOf(parts, record.spec).inside === undefined) {
+    await tryTo(ctx, id, "find its root", async () => {
+      await parts.rootMounts.hold(ctx, id, { volatile: isThrowAway(record.spec) });
+    });
+  }
   for (const mount of record.spec.mounts) {
     if (mount.type !== "volume") continue;
     await tryTo(ctx, id, `find its volume ${mount.name}`, async () => {

@@ -46,6 +46,17 @@ describe("what an instance requests", () => {
   });
 });
 
+describe("what a virtual machine requests", () => {
+  it("is the size of its guest and what runs that, also when it states nothing", () => {
+    const vm = { isolation: "vm" } as const;
+    expect(claim({ ...vm, ...limits({ memory: 64 * MiB }) })).toMatchObject({
+      owner: { kind: "vm" },
+      request: { memory: (64 + 192) * MiB },
+    });
+    expect(claim(vm)).toMatchObject({ request: { memory: (512 + 192) * MiB }, unbounded: ["cpu", "pids", "disk"] });
+  });
+});
+
 describe("admission of instances", () => {
   const big = limits({ memory: 5 * GiB });
 

@@ -117,14 +117,18 @@ async function mountAndConnect(
   record: InstanceRecord,
   reverter: Reverter,
 ): Promise<{ readonly rootfs: string; readonly network: StartNetwork }> {
-  const mounting = parts.rootMounts.hold(ctx, record.id, { volatile: isThrowAway(record.spec) }).then((rootfs) => {
-    reverter.add("unmount the root", (ctx) => parts.rootMounts.release(ctx, record.id));
-    return rootfs;
-  });
+  const mounting = mountRoot(parts, ctx, record, reverter);
   const connecting = setUpNetwork(parts, ctx, record, reverter);
   // Both have ended, and registered how to undo them, before either's failure is acted upon.
   await Promise.allSettled([mounting, connecting]);
   return { rootfs: await mounting, network: await connecting };
+}
+
+async function mountRoot(parts: Parts, ctx: OpContext, record: InstanceRecord, reverter: Reverter): Promise<string> {
+  if (driverOf(parts, record.spec).inside !== undefined) return "";
+  const rootfs = await parts.rootMounts.hold(ctx, record.id, { volatile: isThrowAway(record.spec) });
+  reverter.add("unmount the root", (ctx) => parts.rootMounts.release(ctx, record.id));
+  return rootfs;
 }
 
 async function setUpNetwork(
@@ -186,7 +190,7 @@ async function prepareRequest(
   parts: Parts,
   ctx: OpContext,
   record: InstanceRecord,
-  at: { readonly dir: string; readonly rootfs: string; readonly network: NetworkPlace },
+  at: { readonly dir: string; readonly rootfs: string; readonly network: StartNetwork },
   reverter: Reverter,
 ): Promise<PrepareRequest> {
   const { id, spec } = record;
@@ -202,6 +206,7 @@ async function prepareRequest(
     mounts: sharedMemory === undefined ? mounts : [sharedMemory, ...mounts],
     hostname: spec.hostname,
     namespaces: { ...resolveNamespaces(parts, record), network: at.network.namespace },
+    interfaces: at.network.endpoints.flatMap(({ interfaceName }) => (interfaceName === "" ? [] : [interfaceName])),
     cgroupPath: `${cgroupParent(parts)}/${id}`,
     logPath: spec.log.driver === "none" ? "" : logPath(parts, id),
     ...initialTerminal(spec.passthrough["HostConfig.ConsoleSize"]),

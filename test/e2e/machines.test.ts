@@ -1,12 +1,13 @@
 /** Instances as virtual machines, by the docker client and by Berth's own: the same verbs, with a kernel of their own. Under emulation. */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { busyboxArchive } from "../support/busybox-image.ts";
 import { EngineProcess } from "../support/engine-process.ts";
 import { assertNothingLeft } from "../support/leaks.ts";
+import { runCommand } from "../support/run-command.ts";
 
 const image = "berth-vm:1";
 
@@ -17,7 +18,7 @@ describe("virtual machines", () => {
 
   beforeAll(async () => {
     scratch = mkdtempSync(join(tmpdir(), "berth-vm-"));
-    execFileSync("sh", ["guest/build.sh"]);
+    if (!existsSync("dist/guest/berth-vmm")) execFileSync("sh", ["guest/build.sh"]);
     engine = await EngineProcess.start({
       environment: { BERTH_GUEST_KERNEL: process.env["BERTH_TEST_KERNEL_PACKAGE"] ?? "" },
     });
@@ -114,6 +115,66 @@ describe("virtual machines", () => {
     expect(await (await fetch(`http://${address}/`)).text()).toBe("machine\n");
     expect(await get("ct-web", "vm-web")).toMatchObject({ stdout: "machine\n" });
     await engine.docker("rm", "-f", "vm-web", "ct-web");
+  });
+
+  it("copies files in and out, exports its root, lists its processes and what it uses", async () => {
+    await vm("-d", "--name", "vm-files", "-m", "128m", image, "sh", "-c", "sleep 1000");
+    writeFileSync(join(scratch, "in.txt"), "in\n", { mode: 0o640 });
+    await engine.docker("cp", join(scratch, "in.txt"), "vm-files:/tmp/");
+    expect(await engine.docker("exec", "vm-files", "stat", "-c", "%a %s", "/tmp/in.txt")).toMatchObject({ stdout: "640 3\n" });
+    await engine.docker("exec", "vm-files", "sh", "-c", "mkdir -p /out/d; echo out > /out/d/f; ln -s d/f /out/l");
+    expect(await engine.docker("cp", "vm-files:/out", join(scratch, "out"))).toMatchObject({ code: 0 });
+    expect(readFileSync(join(scratch, "out", "l"), "utf8")).toBe("out\n");
+    expect(await engine.docker("cp", "vm-files:/nosuch", scratch)).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("Could not find the file /nosuch"),
+    });
+    expect(await engine.docker("export", "-o", join(scratch, "root.tar"), "vm-files")).toMatchObject({ code: 0 });
+    const names = execFileSync("tar", ["tf", join(scratch, "root.tar")], { encoding: "utf8" }).split("\n");
+    expect(names).toEqual(expect.arrayContaining(["./out/d/f", "./bin/busybox", "./proc/"]));
+    expect(names.filter((name) => name.startsWith("./proc/") || name.startsWith("./sys/"))).toEqual(["./proc/", "./sys/"]);
+    expect(await engine.docker("top", "vm-files")).toMatchObject({ stdout: expect.stringMatching(/\b1\b.*sleep 1000/) });
+    const usage = await engine.docker("stats", "--no-stream", "--format", "{{.MemUsage}} {{.PIDs}}", "vm-files");
+    expect(usage.stdout).toMatch(/^\d+(\.\d+)?MiB \/ 128MiB [12]\n$/);
+    expect(await engine.docker("diff", "vm-files")).toMatchObject({ code: 1, stderr: expect.stringContaining("not there yet") });
+    await engine.docker("rm", "-f", "vm-files");
+  });
+
+  it("gives the guest's process the walls that were asked for", async () => {
+    const script = [
+      "touch /x 2>/dev/null || echo read-only",
+      "grep -q ' /cache tmpfs .*size=1024k' /proc/mounts && echo tmpfs",
+      "ulimit -n",
+      "cat /proc/sys/net/core/somaxconn",
+      "grep CapEff /proc/self/status",
+    ].join("; ");
+    const walls = ["--read-only", "--tmpfs", "/cache:size=1m", "--ulimit", "nofile=64:64", "--sysctl", "net.core.somaxconn=99"];
+    expect(await vm("--rm", ...walls, "--cap-drop", "ALL", image, "sh", "-c", script)).toMatchObject({
+      stdout: "read-only\ntmpfs\n64\n99\nCapEff:\t0000000000000000\n",
+    });
+  });
+
+  it("has a terminal that follows the client's", async () => {
+    const waiting = `until [ "$(stty size)" = "44 99" ]; do sleep 0.1; done; echo followed; exit 4`;
+    const resized = [
+      "stty rows 33 cols 99",
+      "(sleep 3; stty rows 44 < $(tty)) &",
+      `exec docker run --rm -t --runtime vm ${image} sh -c '${waiting}'`,
+    ].join("\n");
+    const run = await runCommand("script", ["-qec", resized, "/dev/null"], { env: { DOCKER_HOST: engine.host } });
+    expect(run).toMatchObject({ code: 4, stdout: expect.stringContaining("followed") });
+  });
+
+  it("answers Berth's own command line, and its image's disk goes with the image", async () => {
+    writeFileSync(join(scratch, "other.tar"), await busyboxArchive({ tags: ["berth-vm:other"], files: { "srv/only": "here" } }));
+    await engine.docker("load", "-i", join(scratch, "other.tar"));
+    const disks = join(engine.dataRoot, "machines", "images");
+    const before = readdirSync(disks);
+    expect(await engine.berth("run", "--rm", "--vm", "berth-vm:other", "cat", "/srv/only")).toMatchObject({ code: 0, stdout: "here" });
+    expect(readdirSync(disks)).toHaveLength(before.length + 1);
+    await engine.docker("rmi", "berth-vm:other");
+    expect(readdirSync(disks)).toEqual(before);
+    expect((await engine.berth("info")).stdout).toMatch(/Virtual machines: +(KVM|emulation)/);
   });
 
   it("refuses by name what it can't have", async () => {

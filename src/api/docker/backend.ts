@@ -56,6 +56,8 @@ export interface EngineInfo {
   readonly tag: string;
   readonly paths: { readonly dataRoot: string; readonly runRoot: string };
   readonly runtime: DriverFingerprint;
+  /** Virtual machines: `runtime` is "kvm", or "tcg" for emulation, whose reason is said. */
+  readonly machines: DriverFingerprint;
   /** "v1", "hybrid" or "v2". */
   readonly cgroupMode: string;
   readonly config: EngineConfig;

@@ -50,6 +50,7 @@ export const info = defineCommand({
       ["Images", String(engine.Images)],
       ["Storage driver", engine.Driver],
       ["OCI runtime", own?.runtime ?? engine.DefaultRuntime],
+      ...(own?.machines === undefined ? [] : [["Virtual machines", own.machines] satisfies [string, string]]),
       ["Control groups", own?.cgroupMode ?? `v${engine.CgroupVersion}`],
       ["Security options", (engine.SecurityOptions ?? []).join(", ")],
       ["Kernel", engine.KernelVersion],
@@ -61,10 +62,13 @@ export const info = defineCommand({
     for (const [label, value] of rows) ctx.stdout.write(`${`${label}:`.padEnd(19)}${value}\n`);
     for (const warning of engine.Warnings ?? []) ctx.stderr.write(`${warning}\n`);
 
-    async function berthInfo(): Promise<{ readonly runtime?: string; readonly cgroupMode?: string } | undefined> {
+    async function berthInfo(): Promise<
+      { readonly runtime?: string; readonly machines?: string; readonly cgroupMode?: string } | undefined
+    > {
       try {
         const berth = await ctx.client.call<{
           runtime?: { runtime?: string; versions?: Record<string, string>; reasons?: string[] };
+          machines?: { available: boolean; runtime: string; reasons: string[] };
           cgroupMode?: string;
         }>("GET", "/berth/info");
         const { runtime = "", versions = {}, reasons = [] } = berth.runtime ?? {};
@@ -72,6 +76,7 @@ export const info = defineCommand({
         const why = reasons.length > 0 ? ` (${reasons.join("; ")})` : "";
         return {
           runtime: `${runtime} ${versions[runtime] ?? ""}${monitor}${why}`,
+          ...(berth.machines && { machines: machinesText(berth.machines) }),
           ...(berth.cgroupMode && { cgroupMode: berth.cgroupMode }),
         };
       } catch (error) {
@@ -82,6 +87,15 @@ export const info = defineCommand({
     }
   },
 });
+
+function machinesText(machines: {
+  readonly available: boolean;
+  readonly runtime: string;
+  readonly reasons: readonly string[];
+}): string {
+  if (!machines.available) return `not available (${machines.reasons.join("; ")})`;
+  return machines.runtime === "kvm" ? "KVM" : machines.reasons.join("; ");
+}
 
 interface EngineVersion {
   readonly Version: string;

@@ -13,6 +13,7 @@ export function prepareRequest(id: string, spec: InstanceSpec, dir: string): Pre
     mounts: [],
     hostname: id.slice(0, 12),
     namespaces: { network: "private", pid: "private", ipc: "private", uts: "private", cgroup: "host" },
+    interfaces: [],
     cgroupPath: `/berth-test/${id}`,
     logPath: "",
   };

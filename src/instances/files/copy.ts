@@ -15,7 +15,7 @@ import { dataDir, isThrowAway, type Parts } from "../parts.ts";
 import { resolveInstance } from "../resolve.ts";
 import { FileView, type Place } from "./file-view.ts";
 import { goFileMode } from "./go-file-mode.ts";
-import { type Inside, insideOf, packInside, refuseInside, statInside, unpackInside } from "./inside.ts";
+import { type Inside, insideOf, packInside, packRootInside, refuseInside, statInside, unpackInside } from "./inside.ts";
 import { joinTars, onceClosed } from "./join-tars.ts";
 
 /** See {@link InstanceService.statPath}. */
@@ -170,7 +170,7 @@ export async function exportInstance(parts: Parts, ctx: OpContext, nameOrId: str
   const record = parts.records.require(id);
   const inside = insideOf(parts, record, "export");
   if (inside !== undefined) {
-    const tar = await packInside(ctx, inside, "/", ".");
+    const tar = await packRootInside(ctx, inside);
     parts.publish(record, "export");
     return tar;
   }

@@ -3,8 +3,7 @@ import { posix } from "node:path";
 import type { Readable } from "node:stream";
 import type { FileStat } from "../../archive/confined-root.ts";
 import type { OpContext } from "../../base/op-context.ts";
-import type { InstanceRecord } from "../../schema/instance.ts";
-import type { DriverHandle } from "../../schema/instance.ts";
+import type { DriverHandle, InstanceRecord } from "../../schema/instance.ts";
 import type { DriverInside, GuestFile } from "../driver.ts";
 import { instanceErrors } from "../errors.ts";
 import type { PathStat } from "../instance-service.ts";
@@ -40,7 +39,12 @@ export async function statInside(ctx: OpContext, inside: Inside, path: string): 
 
 export async function packInside(ctx: OpContext, inside: Inside, path: string, name: string): Promise<Readable> {
   const follow = path.endsWith("/") || path.endsWith("/.");
-  return await inside.driver.pack(ctx, inside.handle, { path: absolute(path), name, follow });
+  return await inside.driver.pack(ctx, inside.handle, { path: absolute(path), name, follow, mounts: true });
+}
+
+/** The root alone, without what is mounted over it. */
+export async function packRootInside(ctx: OpContext, inside: Inside): Promise<Readable> {
+  return await inside.driver.pack(ctx, inside.handle, { path: "/", name: ".", follow: false, mounts: false });
 }
 
 export async function unpackInside(ctx: OpContext, inside: Inside, directory: string, tar: Readable): Promise<void> {

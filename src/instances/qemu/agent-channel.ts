@@ -86,6 +86,8 @@ export class AgentChannel {
     socket.on("error", () => {});
     socket.on("close", () => this.#end(new AgentError("lost", "the connection to it has ended")));
     this.#send(frameType.open, encodeFields(fields));
+    // It ended before anybody listened.
+    if (socket.destroyed) this.#end(new AgentError("lost", "the connection to it has ended"));
   }
 
   get isOver(): boolean {

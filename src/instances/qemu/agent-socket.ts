@@ -11,11 +11,9 @@ export async function connectToAgent(runDir: string): Promise<Socket> {
   try {
     return await new Promise((resolve, reject) => {
       const socket = connect(`/proc/self/fd/${directory.fd}/agent.sock`);
-      socket.once("error", reject);
-      socket.once("connect", () => {
-        socket.off("error", reject);
-        resolve(socket);
-      });
+      // Stays: what goes wrong later is the end of the socket, which whoever has it then sees.
+      socket.on("error", reject);
+      socket.once("connect", () => resolve(socket));
     });
   } finally {
     await directory.close();

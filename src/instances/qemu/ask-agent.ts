@@ -22,17 +22,22 @@ export async function openChannel({ id, runDir }: Machine, fields: readonly Fiel
   }
 }
 
-/** The fields of the agent's reply. `AGENT_SILENT` after ten seconds, else an {@link AgentError}. */
-export async function askAgent(ctx: OpContext, machine: Machine, fields: readonly Field[]): Promise<Answer> {
+/** The fields of the agent's reply. `AGENT_SILENT` when it takes too long, else an {@link AgentError}. */
+export async function askAgent(
+  ctx: OpContext,
+  machine: Machine,
+  fields: readonly Field[],
+  limitMs = answerMs,
+): Promise<Answer> {
   const channel = await openChannel(machine, fields);
-  const { signal } = withTimeout(ctx, answerMs);
+  const { signal } = withTimeout(ctx, limitMs);
   const abort = () => channel.close();
   signal.addEventListener("abort", abort, { once: true });
   try {
     return await channel.answer;
   } catch (error) {
     ctx.signal.throwIfAborted();
-    if (signal.aborted) throw machineErrors.AGENT_SILENT({ id: machine.id, seconds: answerMs / 1000 });
+    if (signal.aborted) throw machineErrors.AGENT_SILENT({ id: machine.id, seconds: limitMs / 1000 });
     if (error instanceof AgentError && error.kind === "lost") {
       throw driverErrors.TASK_NOT_RUNNING({ id: machine.id }, { cause: error });
     }

@@ -2,6 +2,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { OpContext } from "../../base/op-context.ts";
+import type { ProgressSink } from "../../base/progress.ts";
 import { MachineDisks } from "../../guest/disks.ts";
 import { type GuestKit, GuestKits } from "../../guest/guest-kit.ts";
 import { type Acceleration, probeKvm } from "../../guest/kvm-probe.ts";
@@ -10,7 +11,7 @@ import type { Snapshotter } from "../../snapshots/snapshotter.ts";
 
 export interface BootPartsOptions {
   readonly host: Host;
-  readonly snapshotter: Pick<Snapshotter, "view">;
+  readonly snapshotter: Pick<Snapshotter, "view" | "hasLayer">;
   /** Directory of the engine for all this, on the data root. */
   readonly root: string;
   /** Where guest/build.sh has put the agent, berth-vmm and the probe. */
@@ -26,7 +27,7 @@ export class BootParts {
   readonly disks: MachineDisks;
   readonly #options: BootPartsOptions;
   readonly #kits: GuestKits;
-  #kit: Promise<GuestKit> | undefined;
+  #kit: Promise<GuestKit | undefined> | undefined;
   #acceleration: Promise<Acceleration> | undefined;
 
   constructor(options: BootPartsOptions) {
@@ -52,12 +53,22 @@ export class BootParts {
     ];
   }
 
+  /** At the engine's start: what no layer stands for any more, and what was half made. */
+  async collect(): Promise<void> {
+    await this.disks.collect((digest) => this.#options.snapshotter.hasLayer(`sha256:${digest}`));
+  }
+
+  /** The layer has gone, and all images that end with it. */
+  async forgetLayer(chainId: string): Promise<void> {
+    await this.disks.removeImage(digestOf(chainId));
+  }
+
   async kit(ctx: OpContext): Promise<GuestKit> {
-    this.#kit ??= this.#kits.get(ctx).catch((error: unknown) => {
-      this.#kit = undefined;
-      throw error;
-    });
-    return await this.#kit;
+    const made = await this.#kit;
+    if (made !== undefined && existsSync(made.initrd)) return made;
+    const making = this.#kits.get(ctx, logged(ctx));
+    this.#kit = making.catch(() => undefined);
+    return await making;
   }
 
   async acceleration(ctx: OpContext): Promise<Acceleration> {
@@ -73,10 +84,10 @@ export class BootParts {
 
   /** The disk of the image whose topmost layer this is. */
   async imageDisk(ctx: OpContext, chainId: string): Promise<string> {
-    const digest = chainId === "" ? "scratch" : chainId.replace(/^sha256:/, "");
+    const digest = digestOf(chainId);
     if (this.disks.hasImage(digest)) return await this.disks.image(ctx, { digest, directory: "" });
     await using view = await this.#options.snapshotter.view(ctx, chainId);
-    return await this.disks.image(ctx, { digest, directory: view.root });
+    return await this.disks.image(ctx, { digest, directory: view.root }, logged(ctx));
   }
 
   /** The blank disk, and an overlay of it at `path` unless there is one: what the instance wrote in its last run is there again. */
@@ -85,4 +96,13 @@ export class BootParts {
     if (!existsSync(path)) await this.disks.scratch(path, backing, scratchMiB);
     return { blank };
   }
+}
+
+function digestOf(chainId: string): string {
+  return chainId === "" ? "nothing" : chainId.replace(/^sha256:/, "");
+}
+
+/** Docker's API has no place for the progress of a start. */
+function logged(ctx: OpContext): ProgressSink {
+  return ({ id, status }) => ctx.log.info({ id }, status ?? "");
 }

@@ -11,6 +11,8 @@ const Machine = Type.Object({
   /** For commands beside the main process, which are started as that was. */
   process: Type.Array(Type.Tuple([Type.String(), Type.String()])),
   command: Type.String(),
+  /** Bytes of the guest's memory: fixed while it runs. */
+  memory: Type.Integer(),
   jail: DriverHandle,
 });
 export type Machine = Static<typeof Machine>;

@@ -16,7 +16,12 @@ const ENOTDIR = 20;
 export const machineInside: DriverInside = {
   async stat(ctx, handle, path): Promise<GuestFile | undefined> {
     try {
-      const answer = new Map(await askAgent(ctx, machineOf(handle), [["verb", "stat"], ["path", path]]));
+      const answer = new Map(
+        await askAgent(ctx, machineOf(handle), [
+          ["verb", "stat"],
+          ["path", path],
+        ]),
+      );
       return {
         mode: Number(answer.get("mode")),
         size: Number(answer.get("size")),
@@ -30,12 +35,13 @@ export const machineInside: DriverInside = {
     }
   },
 
-  async pack(_ctx, handle, { path, name, follow }): Promise<Readable> {
+  async pack(_ctx, handle, { path, name, follow, mounts }): Promise<Readable> {
     const channel = await openChannel(machineOf(handle), [
       ["verb", "pack"],
       ["path", path],
       ["name", name],
       ...(follow ? [["followlink", "1"] as const] : []),
+      ...(mounts ? [] : [["onedevice", "1"] as const]),
     ]);
     return Readable.from(packed(channel, path), { objectMode: false });
   },

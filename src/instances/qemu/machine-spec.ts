@@ -24,8 +24,6 @@ export const inJail = {
 export interface MachineParts {
   readonly acceleration: Acceleration;
   readonly hostCpus: number;
-  /** Of the root, that are thrown away with the instance. */
-  readonly volatile: boolean;
 }
 
 /** Reads the files that the instance's network has on this host: the guest gets them as they are now. */
@@ -40,9 +38,8 @@ export async function machineSpec(request: PrepareRequest, parts: MachineParts):
     ["initrd", inJail.initrd],
     ["image", inJail.image],
     ["scratch", inJail.scratch],
-    ...(parts.volatile ? [["scratch.cache", "unsafe"] as const, ["discard", "1"] as const] : []),
     ["run", inJail.run],
-    ...interfaces(request).map((name): Field => ["net", name]),
+    ...request.interfaces.map((name): Field => ["net", name]),
     ...(security.readonlyRootfs ? [["mount.readonly", "1"] as const] : []),
     ["mount.shm", String(spec.shmSize === 0 ? defaultShmSize : spec.shmSize)],
     ["configure.hostname", request.hostname],
@@ -54,12 +51,6 @@ export async function machineSpec(request: PrepareRequest, parts: MachineParts):
     ...Object.entries(spec.sysctls).map(([name, value]): Field => ["configure.sysctl", `${name}=${value}`]),
     ...mainProcessFields(request).map(([name, value]): Field => [`run.${name}`, value]),
   ];
-}
-
-/** Those of the instance's namespace, in the order of its networks. */
-function interfaces({ spec }: PrepareRequest): readonly string[] {
-  if (spec.network.mode === "none") return [];
-  return Object.keys(spec.network.endpoints).map((_, index) => `eth${index}`);
 }
 
 const files: ReadonlySet<string> = new Set(["/etc/hosts", "/etc/resolv.conf", "/etc/hostname"]);

@@ -34,6 +34,7 @@ import { handleOf, type Machine, machineOf } from "./handle.ts";
 import { jailRequest } from "./jail.ts";
 import { withGuestFigures } from "./guest-usage.ts";
 import { machineInside } from "./machine-inside.ts";
+import { jailResources, machineMemory } from "./machine-size.ts";
 import { inJail, machineSpec } from "./machine-spec.ts";
 import { inheritedFields } from "./process-fields.ts";
 import { refuseUnsupported } from "./unsupported.ts";
@@ -42,10 +43,18 @@ export interface QemuDriverOptions {
   readonly host: Host;
   /** The driver of containers, which the jails are. */
   readonly containers: Driver;
-  readonly parts: BootParts;
+  readonly parts: DriverParts;
 }
 
+/** What machines are booted from. */
+export type DriverParts = Pick<
+  BootParts,
+  "vmm" | "missing" | "kit" | "acceleration" | "imageDisk" | "scratchDisk" | "collect"
+>;
+
 const lookMs = 5;
+/** For a boot on a busy machine under emulation, some fifty times what it takes. */
+const startMs = 120_000;
 
 export class QemuDriver implements Driver {
   readonly name = "qemu";
@@ -53,7 +62,7 @@ export class QemuDriver implements Driver {
   readonly inside = machineInside;
   readonly #host: Host;
   readonly #containers: Driver;
-  readonly #parts: BootParts;
+  readonly #parts: DriverParts;
 
   constructor({ host, containers, parts }: QemuDriverOptions) {
     this.#host = host;
@@ -97,8 +106,7 @@ export class QemuDriver implements Driver {
     const runDir = join(dir, "run");
     const spec = join(dir, "machine");
     await makeSmallDirectory(runDir, 0o700);
-    const volatile = request.spec.autoRemove || request.spec.internal;
-    const fields = await machineSpec(request, { acceleration, hostCpus: this.#host.facts.cpus, volatile });
+    const fields = await machineSpec(request, { acceleration, hostCpus: this.#host.facts.cpus });
     await writeFile(spec, encodeFields(fields), { mode: 0o600 });
     const jail = await jailRequest(request, {
       vmm: this.#parts.vmm,
@@ -114,7 +122,8 @@ export class QemuDriver implements Driver {
     const { handle, pid } = await this.#containers.prepare(ctx, jail);
     const { entrypoint, cmd } = request.spec.process;
     const command = [...entrypoint, ...cmd][0] ?? "";
-    const machine: Machine = { id, runDir, process: inheritedFields(request), command, jail: handle };
+    const memory = machineMemory(request.spec.resources);
+    const machine: Machine = { id, runDir, process: inheritedFields(request), command, memory, jail: handle };
     return { handle: handleOf(machine), pid };
   }
 
@@ -179,7 +188,12 @@ export class QemuDriver implements Driver {
   }
 
   async update(ctx: OpContext, handle: DriverHandle, resources: ResourceSpec): Promise<void> {
-    await this.#containers.update(ctx, machineOf(handle).jail, resources);
+    const machine = machineOf(handle);
+    if (machineMemory(resources) !== machine.memory) {
+      const why = "the guest's memory is fixed when it starts; stop it first";
+      throw machineErrors.MACHINE_UNSUPPORTED({ what: "another size of memory while it runs", why });
+    }
+    await this.#containers.update(ctx, machine.jail, jailResources(resources));
   }
 
   async reopenLog(ctx: OpContext, handle: DriverHandle): Promise<void> {
@@ -192,15 +206,23 @@ export class QemuDriver implements Driver {
 
   /** Jails are containers. */
   async collect(ctx: OpContext, keep: ReadonlySet<string>): Promise<readonly string[]> {
+    await this.#parts.collect();
     return await this.#containers.collect(ctx, keep);
   }
 
   async #untilStarted(ctx: OpContext, machine: Machine): Promise<void> {
+    const deadline = performance.now() + startMs;
     for (;;) {
       ctx.signal.throwIfAborted();
+      const leftMs = deadline - performance.now();
+      if (leftMs <= 0) throw machineErrors.AGENT_SILENT({ id: machine.id, seconds: startMs / 1000 });
       try {
         const channel = new AgentChannel(await connectToAgent(machine.runDir), [["verb", "started"]]);
-        await channel.answer.finally(() => channel.close());
+        const late = setTimeout(() => channel.close(), leftMs);
+        await channel.answer.finally(() => {
+          clearTimeout(late);
+          channel.close();
+        });
         return;
       } catch (error) {
         const isLost = error instanceof AgentError && error.kind === "lost";

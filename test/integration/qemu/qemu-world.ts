@@ -52,7 +52,7 @@ export class QemuWorld implements DriverWorld {
   #driver(containers: Driver): Driver {
     const view = async () => ({ root: join(this.#containers.dir, "rootfs"), [Symbol.asyncDispose]: async () => {} });
     const { host } = this.#containers;
-    const parts = new BootParts({ host, snapshotter: { view }, ...this.#options });
+    const parts = new BootParts({ host, snapshotter: { view, hasLayer: async () => true }, ...this.#options });
     return new QemuDriver({ host, containers, parts });
   }
 }

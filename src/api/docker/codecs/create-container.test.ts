@@ -119,6 +119,11 @@ describe("instanceRequest", () => {
     expect(() => decode({ Image: "busybox", HostConfig })).toThrow(message);
   });
 
+  it("takes the runtime vm for a kernel of its own", () => {
+    expect(decode({ Image: "busybox" }).isolation).toBe("container");
+    expect(decode({ Image: "busybox", HostConfig: { Runtime: "vm" } }).isolation).toBe("vm");
+  });
+
   it("keeps what only inspect shows", () => {
     const request = decode({
       Image: "busybox",

@@ -2,6 +2,7 @@
 import type { InstanceRecord } from "../../../schema/instance.ts";
 import { type ApiVersion, maximumApiVersion, minimumApiVersion } from "../api-version.ts";
 import type { SystemFacts, SystemInfo } from "../backend.ts";
+import { machineRuntime } from "./unsupported.ts";
 
 export interface Counts {
   readonly instances: readonly InstanceRecord[];
@@ -62,7 +63,7 @@ export function infoJson(facts: SystemFacts, info: SystemInfo, counts: Counts, v
     Labels: [],
     ExperimentalBuild: false,
     ServerVersion: facts.version,
-    Runtimes: { [facts.runtime]: { path: facts.runtime } },
+    Runtimes: { [facts.runtime]: { path: facts.runtime }, [machineRuntime]: { path: "berth-vmm" } },
     DefaultRuntime: facts.runtime,
     Swarm: {
       NodeID: "",

@@ -230,6 +230,7 @@ function fakeSystem(): SystemBackend {
         tag: "000000",
         paths: { dataRoot: "/data", runRoot: "/run" },
         runtime: { available: true, reasons: [], versions: { runc: "1.1.5" }, runtime: "runc" },
+        machines: { available: true, reasons: ["emulation, not KVM"], versions: {}, runtime: "tcg" },
         cgroupMode: "hybrid",
         config: Value.Create(EngineConfig),
       }),
