@@ -79,7 +79,9 @@ export class MachineDisks {
 
   /** A new scratch disk at `path`: all of it is the blank disk's, which QEMU will see at `backing`. */
   async scratch(path: string, backing: string, sizeMiB: number): Promise<void> {
-    await writeFile(path, emptyOverlay(backing, sizeMiB * MiB), { mode: 0o600 });
+    const draft = `${path}.draft`;
+    await writeFile(draft, emptyOverlay(backing, sizeMiB * MiB), { mode: 0o600 });
+    await rename(draft, path);
   }
 
   /** Machines that have it open keep it until they end. */
@@ -94,7 +96,8 @@ export class MachineDisks {
       for (const name of existsSync(directory) ? await readdir(directory) : []) {
         const digest = /^([0-9a-f]{64})\.ext4$/.exec(name)?.[1];
         const isDraft = name.includes(".ext4.draft-");
-        if (isDraft || (digest !== undefined && !(await isNeeded(digest)))) await rm(join(directory, name), { force: true });
+        if (isDraft || (digest !== undefined && !(await isNeeded(digest))))
+          await rm(join(directory, name), { force: true });
       }
     }
   }

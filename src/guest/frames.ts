@@ -18,7 +18,8 @@ export type FrameType = (typeof frameType)[keyof typeof frameType];
 
 /** Bytes of a stream that may be under way before the first credit. */
 export const frameWindow = 256 * 1024;
-const maxPayload = 64 * 1024;
+/** Longest payload of a frame. */
+export const maxPayload = 64 * 1024;
 const headerLength = 12;
 
 export interface Frame {
