@@ -61,11 +61,7 @@ export interface DriverInside {
   /** Undefined when there is none. A last link is followed only where the path ends in a slash. */
   stat(ctx: OpContext, handle: DriverHandle, path: string): Promise<GuestFile | undefined>;
   /** A tar whose first entry is `name`. */
-  pack(
-    ctx: OpContext,
-    handle: DriverHandle,
-    request: PackRequest,
-  ): Promise<Readable>;
+  pack(ctx: OpContext, handle: DriverHandle, request: PackRequest): Promise<Readable>;
   /** Entries keep the numbers of their owners. */
   unpack(ctx: OpContext, handle: DriverHandle, directory: string, tar: Readable): Promise<void>;
   processes(ctx: OpContext, handle: DriverHandle): Promise<readonly GuestProcess[]>;

@@ -116,11 +116,11 @@ export function createInstanceService(dependencies: InstanceDependencies): Insta
     connect: (ctx, nameOrId, network, endpoint) => connectInstance(parts, ctx, nameOrId, network, endpoint),
     disconnect: (ctx, nameOrId, network, force) => disconnectInstance(parts, ctx, nameOrId, network, force),
 
-    withRootfs: (ctx, nameOrId, work) => {
+    withRootfs: async (ctx, nameOrId, work) => {
       const record = resolve(nameOrId);
       refuseInside(parts, record, "mount the root of");
       const { id, spec } = record;
-      return parts.rootMounts.with(ctx, id, { volatile: isThrowAway(spec) }, work);
+      return await parts.rootMounts.with(ctx, id, { volatile: isThrowAway(spec) }, work);
     },
     claims: () => parts.records.all().flatMap((record) => heldBy(record) ?? []),
     volumeUsers: (name) => parts.records.volumeUsers(name),

@@ -1,10 +1,11 @@
 import { closeSync, openSync, writeSync } from "node:fs";
 import type { OpContext } from "../../base/op-context.ts";
-import type { DriverHandle } from "../../schema/instance.ts";
+import type { DriverHandle, Isolation } from "../../schema/instance.ts";
 import { noUsage, type ResourceSpec, type ResourceUsage } from "../../schema/resources.ts";
 import type {
   Driver,
   DriverFingerprint,
+  DriverInside,
   ExecRequest,
   ExecTask,
   OutputFrame,
@@ -119,15 +120,18 @@ export class FakeTask {
 /** A driver without a kernel: its tasks are objects on a {@link FakeMachine}. */
 export class FakeDriver implements Driver {
   readonly name = "fake";
-  readonly isolation = "container";
-  readonly inside = undefined;
+  readonly isolation: Isolation;
+  readonly inside: DriverInside | undefined;
   readonly machine: FakeMachine;
   /** Names of the methods called, in order, with the instance's id: "prepare 1a2b". */
   readonly calls: string[] = [];
   readonly #failures = new Map<string, Error>();
 
-  constructor(machine: FakeMachine = new FakeMachine()) {
+  /** With `inside` its instances are machines, of which the host sees no files. */
+  constructor(machine: FakeMachine = new FakeMachine(), inside?: DriverInside) {
     this.machine = machine;
+    this.inside = inside;
+    this.isolation = inside === undefined ? "container" : "vm";
   }
 
   /** The next call of `method` throws `error`. */

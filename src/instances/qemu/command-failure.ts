@@ -1,8 +1,12 @@
 import type { BerthError } from "../../base/errors.ts";
 import { driverErrors } from "../driver-errors.ts";
 import type { AgentError } from "./agent-channel.ts";
+import { machineErrors } from "./errors.ts";
 
-/** Exit codes 127 and 126, in the words of an OCI runtime, which the docker client looks for; undefined for another failure. */
+/**
+ * A command that is not there or no program, in the words of an OCI runtime, of which the docker client makes the exit codes 127 and 126;
+ * a user that is not there. Undefined for another failure.
+ */
 export function commandFailure(step: "create" | "exec", command: string, error: AgentError): BerthError | undefined {
   const failure = { step, command, reason: `exec: "${command}": ${reasonOf(command, error)}` };
   switch (error.kind) {
@@ -10,6 +14,8 @@ export function commandFailure(step: "create" | "exec", command: string, error: 
       return driverErrors.COMMAND_NOT_FOUND(failure, { cause: error });
     case "not-executable":
       return driverErrors.COMMAND_NOT_EXECUTABLE(failure, { cause: error });
+    case "no-user":
+      return machineErrors.GUEST_USER_UNKNOWN({ reason: error.message }, { cause: error });
     default:
       return undefined;
   }

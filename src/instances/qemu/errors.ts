@@ -13,6 +13,11 @@ export const machineErrors = defineErrors({
     message: (p: { readonly what: string; readonly why: string }) => `a virtual machine can't have ${p.what}: ${p.why}`,
     hint: () => "leave it out, or run it as a container (without --runtime vm)",
   },
+  GUEST_USER_UNKNOWN: {
+    status: 400,
+    message: (p: { readonly reason: string }) => p.reason,
+    hint: () => "use a numeric id, or an image whose /etc/passwd or /etc/group has that name",
+  },
   MACHINE_FAILED: {
     status: 500,
     message: (p: { readonly id: string; readonly reason: string }) =>

@@ -6,7 +6,7 @@ import { openChannel } from "./ask-agent.ts";
 import { commandFailure } from "./command-failure.ts";
 import { machineErrors } from "./errors.ts";
 import type { Machine } from "./handle.ts";
-import { execFields } from "./process-fields.ts";
+import { execFields, requireRoom } from "./process-fields.ts";
 
 /** Of a command that its machine's end took along. */
 const killed = 137;
@@ -16,7 +16,7 @@ const killed = 137;
  * connection ends.
  */
 export async function execMachine(ctx: OpContext, machine: Machine, request: ExecRequest): Promise<ExecTask> {
-  const channel = await openChannel(machine, execFields(request, machine.process));
+  const channel = await openChannel(machine, requireRoom(execFields(request, machine.process)));
   const abort = () => channel.close();
   ctx.signal.addEventListener("abort", abort, { once: true });
   try {

@@ -4,8 +4,7 @@
  */
 import { existsSync, readlinkSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { mkdir } from "../../host/files.ts";
-import { symlinkSync } from "../../host/files.ts";
+import { mkdir, symlinkSync } from "../../host/files.ts";
 import type { DeviceSpec } from "../../schema/instance.ts";
 import type { PrepareRequest, ResolvedMount } from "../driver.ts";
 import { jailResources } from "./machine-size.ts";
@@ -83,7 +82,7 @@ function hostPrograms(root: string): readonly ResolvedMount[] {
     if (!existsSync(path)) continue;
     const link = linkTarget(path);
     if (link === undefined) mounts.push(readOnly(path, path));
-    else if (!existsSync(join(root, name))) symlinkSync(link, join(root, name));
+    else if (linkTarget(join(root, name)) === undefined) symlinkSync(link, join(root, name));
   }
   for (const path of linker) if (existsSync(path)) mounts.push(readOnly(path, path));
   return mounts;

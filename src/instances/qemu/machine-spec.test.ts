@@ -28,7 +28,7 @@ it("says all that the guest has to know of the instance", async () => {
     interfaces: ["eth0", "eth1"],
     mounts: [
       { type: "bind", source: hosts, target: "/etc/hosts", options: ["bind"] },
-      { type: "tmpfs", source: "tmpfs", target: "/cache", options: ["size=1m", "noexec"] },
+      { type: "tmpfs", source: "tmpfs", target: "/cache", options: ["size=1m", "exec"] },
     ] as const,
   };
   const acceleration = { kind: "tcg", reason: "" } as const;
@@ -45,7 +45,7 @@ it("says all that the guest has to know of the instance", async () => {
       ["configure.hostname", "web"],
       ["configure.domainname", "example.org"],
       ["configure.file", "/etc/hosts\n127.0.0.1 localhost\n"],
-      ["configure.tmpfs", "/cache\nsize=1m,noexec"],
+      ["configure.tmpfs", "/cache\nnosuid,nodev,size=1m,exec"],
       ["configure.sysctl", "net.core.somaxconn=9"],
       ["run.arg", "serve"],
     ]),
@@ -58,4 +58,16 @@ it("writes to the scratch disk as to a disk: also an instance with --rm may be k
   const fields = await machineSpec(request, { acceleration, hostCpus: 1 });
   expect(fields.map(([name]) => name)).not.toContain("scratch.cache");
   expect(fields).toContainEqual(["accel", "kvm"]);
+});
+
+it("refuses an environment that the agent can't take in one piece", async () => {
+  const request = prepareRequest(
+    "i",
+    instanceSpec(["true"], { process: { env: [`A=${"x".repeat(64 * 1024)}`] } }),
+    dir,
+  );
+  const acceleration = { kind: "tcg", reason: "" } as const;
+  await expect(machineSpec(request, { acceleration, hostCpus: 1 })).rejects.toMatchObject({
+    code: "MACHINE_UNSUPPORTED",
+  });
 });

@@ -3,8 +3,9 @@ import { readFile } from "node:fs/promises";
 import type { Acceleration } from "../../guest/kvm-probe.ts";
 import type { Field } from "../../guest/frames.ts";
 import type { PrepareRequest } from "../driver.ts";
+import { tmpfsOptions } from "../oci/spec/mounts.ts";
 import { machineCpus, machineMemory } from "./machine-size.ts";
-import { mainProcessFields } from "./process-fields.ts";
+import { mainProcessFields, requireRoom } from "./process-fields.ts";
 
 const MiB = 1024 * 1024;
 const defaultShmSize = 64 * MiB;
@@ -30,6 +31,8 @@ export interface MachineParts {
 export async function machineSpec(request: PrepareRequest, parts: MachineParts): Promise<readonly Field[]> {
   const { spec } = request;
   const { resources, security } = spec;
+  const run = requireRoom(mainProcessFields(request));
+  const configure = requireRoom(await configureFields(request));
   return [
     ["accel", parts.acceleration.kind],
     ["memory", String(machineMemory(resources) / MiB)],
@@ -42,14 +45,22 @@ export async function machineSpec(request: PrepareRequest, parts: MachineParts):
     ...request.interfaces.map((name): Field => ["net", name]),
     ...(security.readonlyRootfs ? [["mount.readonly", "1"] as const] : []),
     ["mount.shm", String(spec.shmSize === 0 ? defaultShmSize : spec.shmSize)],
-    ["configure.hostname", request.hostname],
-    ...(spec.domainname === "" ? [] : [["configure.domainname", spec.domainname] as const]),
+    ...configure.map(([name, value]): Field => [`configure.${name}`, value]),
+    ...run.map(([name, value]): Field => [`run.${name}`, value]),
+  ];
+}
+
+/** Who the guest is. */
+async function configureFields(request: PrepareRequest): Promise<readonly Field[]> {
+  const { domainname, sysctls } = request.spec;
+  return [
+    ["hostname", request.hostname],
+    ...(domainname === "" ? [] : [["domainname", domainname] as const]),
     ...(await networkFiles(request)),
     ...request.mounts.flatMap((mount): Field[] =>
-      mount.type === "tmpfs" ? [["configure.tmpfs", `${mount.target}\n${mount.options.join(",")}`]] : [],
+      mount.type === "tmpfs" ? [["tmpfs", `${mount.target}\n${tmpfsOptions(mount.options).join(",")}`]] : [],
     ),
-    ...Object.entries(spec.sysctls).map(([name, value]): Field => ["configure.sysctl", `${name}=${value}`]),
-    ...mainProcessFields(request).map(([name, value]): Field => [`run.${name}`, value]),
+    ...Object.entries(sysctls).map(([name, value]): Field => ["sysctl", `${name}=${value}`]),
   ];
 }
 
@@ -58,8 +69,6 @@ const files: ReadonlySet<string> = new Set(["/etc/hosts", "/etc/resolv.conf", "/
 async function networkFiles({ mounts }: PrepareRequest): Promise<readonly Field[]> {
   const found = mounts.filter(({ type, target }) => type === "bind" && files.has(target));
   return await Promise.all(
-    found.map(
-      async ({ source, target }): Promise<Field> => ["configure.file", `${target}\n${await readFile(source, "utf8")}`],
-    ),
+    found.map(async ({ source, target }): Promise<Field> => ["file", `${target}\n${await readFile(source, "utf8")}`]),
   );
 }

@@ -1,10 +1,23 @@
 /** A process of the guest, as its agent is told it: "run" and "exec" of guest/protocol.h. */
-import type { Field } from "../../guest/frames.ts";
+import { encodeFields, type Field, maxPayload } from "../../guest/frames.ts";
 import { capabilityNames } from "../../schema/capability.ts";
 import type { ExecRequest, PrepareRequest } from "../driver.ts";
 import { capabilitySets, containerCapabilities } from "../oci/spec/capabilities.ts";
 import { processEnvironment } from "../oci/spec/environment.ts";
 import { protectedPaths } from "../oci/spec/protected-paths.ts";
+import { machineErrors } from "./errors.ts";
+
+/** For what berth-vmm adds to a request of ours. */
+const roomForMore = 4096;
+
+/** A request goes to the agent in one frame: `MACHINE_UNSUPPORTED` for one that does not fit. */
+export function requireRoom(fields: readonly Field[]): readonly Field[] {
+  if (encodeFields(fields).length > maxPayload - roomForMore) {
+    const what = "a command, an environment or files of the network of more than 60 KiB";
+    throw machineErrors.MACHINE_UNSUPPORTED({ what, why: "they go to its agent in one piece" });
+  }
+  return fields;
+}
 
 /** The main process. */
 export function mainProcessFields(request: PrepareRequest): readonly Field[] {

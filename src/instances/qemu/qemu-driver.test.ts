@@ -101,9 +101,42 @@ describe("a start", () => {
   });
 
   it.each<[string, readonly Field[], string, string]>([
-    ["no such command", [["kind", "not-found"], ["message", "x"]], "COMMAND_NOT_FOUND", 'exec: "serve": executable file not found in $PATH'],
-    ["a command that is no program", [["kind", "not-executable"], ["message", "exec: serve: Permission denied"]], "COMMAND_NOT_EXECUTABLE", 'exec: "serve": permission denied'],
-    ["anything else", [["kind", "no-user"], ["message", "unable to find user web"]], "MACHINE_FAILED", "unable to find user web"],
+    [
+      "no such command",
+      [
+        ["kind", "not-found"],
+        ["message", "x"],
+      ],
+      "COMMAND_NOT_FOUND",
+      'exec: "serve": executable file not found in $PATH',
+    ],
+    [
+      "a command that is no program",
+      [
+        ["kind", "not-executable"],
+        ["message", "exec: serve: Permission denied"],
+      ],
+      "COMMAND_NOT_EXECUTABLE",
+      'exec: "serve": permission denied',
+    ],
+    [
+      "no such user",
+      [
+        ["kind", "no-user"],
+        ["message", "unable to find user web"],
+      ],
+      "GUEST_USER_UNKNOWN",
+      "unable to find user web",
+    ],
+    [
+      "anything else",
+      [
+        ["kind", "system"],
+        ["message", "mounting the overlay"],
+      ],
+      "MACHINE_FAILED",
+      "mounting the overlay",
+    ],
   ])("fails with the reason: %s", async (_what, fields, code, message) => {
     await using agent = await FakeAgent.start(failing(fields));
     const started = driver.start(ctx, machineIn(agent.runDir));
@@ -112,7 +145,12 @@ describe("a start", () => {
 
   it("of a machine that has ended by itself has its last words", async () => {
     jails.state = { status: "exited", exit: { exitCode: 125, oomKilled: false, finishedAt: "" } };
-    const words: readonly Field[] = [["kind", "machine"], ["message", "it ended"], ["qemu", "no memory"], ["console", ""]];
+    const words: readonly Field[] = [
+      ["kind", "machine"],
+      ["message", "it ended"],
+      ["qemu", "no memory"],
+      ["console", ""],
+    ];
     writeFileSync(join(dir, "failure"), encodeFields(words));
     await expect(driver.start(ctx, machineIn(dir))).rejects.toMatchObject({
       code: "MACHINE_FAILED",
@@ -139,7 +177,12 @@ describe("a command", () => {
   });
 
   it("that the guest has not is named", async () => {
-    await using agent = await FakeAgent.start(failing([["kind", "not-found"], ["message", "x"]]));
+    await using agent = await FakeAgent.start(
+      failing([
+        ["kind", "not-found"],
+        ["message", "x"],
+      ]),
+    );
     await expect(driver.exec(ctx, machineIn(agent.runDir), execRequest)).rejects.toMatchObject({
       code: "COMMAND_NOT_FOUND",
       message: expect.stringContaining('exec: "ls": executable file not found in $PATH'),

@@ -81,7 +81,7 @@ function withAccess(mount: OciMount, request: MountsRequest): OciMount {
 
 function ownMount(mount: ResolvedMount, request: MountsRequest): OciMount {
   if (mount.type === "tmpfs") {
-    const options = mergeTmpfsOptions(["noexec", "nosuid", "nodev", "rprivate", ...mount.options]);
+    const options = tmpfsOptions(["rprivate", ...mount.options]);
     return { destination: mount.target, type: "tmpfs", source: "tmpfs", options };
   }
   const recursive = request.recursiveReadOnly && mount.options.includes("rbind");
@@ -99,10 +99,10 @@ const opposites: readonly (readonly [string, string])[] = [
   ["sync", "async"],
 ];
 
-/** Of words that contradict each other, and of settings of one key ("size="), the last stays. */
-function mergeTmpfsOptions(options: readonly string[]): readonly string[] {
+/** With Docker's own before them. Of words that contradict each other, and of settings of one key ("size="), the last stays. */
+export function tmpfsOptions(stated: readonly string[]): readonly string[] {
   const merged = new Map<string, string>();
-  for (const option of options) {
+  for (const option of ["noexec", "nosuid", "nodev", ...stated]) {
     const pair = opposites.find((words) => words.includes(option));
     const key = pair?.[0] ?? option.split("=")[0] ?? option;
     merged.delete(key);
