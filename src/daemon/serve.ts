@@ -66,7 +66,7 @@ async function tellMachines(engine: Engine, log: Logger): Promise<void> {
   try {
     const { machines } = await engine.backend.system.engineInfo(background(log));
     if (!machines.available) log.info({ reasons: machines.reasons }, "virtual machines can't be run here");
-    else if (machines.runtime === "kvm") log.info("virtual machines run with KVM");
+    else if (machines.runtime === "kvm") log.info({}, "virtual machines run with KVM");
     else log.info({ reasons: machines.reasons }, "virtual machines run under emulation");
   } catch (error) {
     log.warn({ error: messageOf(error) }, "could not find out how virtual machines run here");

@@ -157,7 +157,7 @@ export const DockerHostConfig = Type.Object({
   UsernsMode: text("host"),
   ShmSize: integer("Bytes"),
   Sysctls: stringMap(),
-  Runtime: text("The engine's own runtime"),
+  Runtime: text("The engine's own runtime, or vm: a virtual machine"),
   Isolation: text('"default"'),
   Init: flag(),
   MaskedPaths: strings(),
