@@ -1,6 +1,7 @@
 import { constants } from "node:fs";
 import { open } from "node:fs/promises";
 import { connect, type Socket } from "node:net";
+import { errnoOf } from "../../host/errors.ts";
 
 /**
  * Connects to berth-vmm; rejects with ENOENT until it listens. Through a descriptor of the directory: the names of sockets are short
@@ -18,4 +19,9 @@ export async function connectToAgent(runDir: string): Promise<Socket> {
   } finally {
     await directory.close();
   }
+}
+
+/** Of `connectToAgent`: berth-vmm does not listen yet, or has ended; the last, while the connection was waiting to be taken. */
+export function isNobodyThere(error: unknown): boolean {
+  return ["ENOENT", "ECONNREFUSED", "ECONNRESET"].includes(errnoOf(error) ?? "");
 }

@@ -1,9 +1,8 @@
 import type { Field } from "../../guest/frames.ts";
-import { errnoOf } from "../../host/errors.ts";
 import { type OpContext, withTimeout } from "../../base/op-context.ts";
 import { driverErrors } from "../driver-errors.ts";
 import { AgentChannel, AgentError, type Answer } from "./agent-channel.ts";
-import { connectToAgent } from "./agent-socket.ts";
+import { connectToAgent, isNobodyThere } from "./agent-socket.ts";
 import { machineErrors } from "./errors.ts";
 import type { Machine } from "./handle.ts";
 
@@ -17,7 +16,7 @@ export async function openChannel({ id, runDir }: Machine, fields: readonly Fiel
     channel.unref();
     return channel;
   } catch (error) {
-    if (errnoOf(error) !== "ENOENT" && errnoOf(error) !== "ECONNREFUSED") throw error;
+    if (!isNobodyThere(error)) throw error;
     throw driverErrors.TASK_NOT_RUNNING({ id }, { cause: error });
   }
 }

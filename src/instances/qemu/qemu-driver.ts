@@ -25,7 +25,7 @@ import type {
 } from "../driver.ts";
 import { driverErrors } from "../driver-errors.ts";
 import { AgentChannel, AgentError } from "./agent-channel.ts";
-import { connectToAgent } from "./agent-socket.ts";
+import { connectToAgent, isNobodyThere } from "./agent-socket.ts";
 import type { BootParts } from "./boot-parts.ts";
 import { commandFailure } from "./command-failure.ts";
 import { machineErrors } from "./errors.ts";
@@ -226,7 +226,7 @@ export class QemuDriver implements Driver {
         return;
       } catch (error) {
         const isLost = error instanceof AgentError && error.kind === "lost";
-        if (!isLost && errnoOf(error) !== "ENOENT" && errnoOf(error) !== "ECONNREFUSED") throw error;
+        if (!isLost && !isNobodyThere(error)) throw error;
       }
       const { status } = await this.#containers.recover(ctx, machine.jail);
       if (status === "exited" || status === "lost") return await requireSuccess(machine);
