@@ -48,6 +48,12 @@ if [ ! -e dist/guest/berth-vmm ] || [ -n "$(find guest -newer dist/guest/berth-v
   say "Building the guest's agent"
   sh guest/build.sh dist/guest
 fi
+# Debian's cloud kernel, which is never installed here. Without it the first virtual machine fetches it.
+if [ -z "$(find dist/guest -name 'linux-image-*.deb' -print 2>/dev/null)" ]; then
+  say "Downloading the guests' kernel"
+  kernel=$(apt-cache depends --important "linux-image-cloud-$(dpkg --print-architecture)" | sed -n 's/^ *Depends: *\(linux-image-\S*\)$/\1/p')
+  (cd dist/guest && apt-get -o APT::Sandbox::User=root -qq download "$kernel") || say "It can't be had now; the first virtual machine tries again"
+fi
 
 # --- the host
 say "Checking the host"

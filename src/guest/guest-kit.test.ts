@@ -98,3 +98,9 @@ test("an agent that was not built, and a package without a kernel", async () => 
   await expect(kits().get(ctx)).rejects.toMatchObject({ code: "KERNEL_UNUSABLE" });
   expect(readdirSync(join(root, "kits"))).toEqual([]);
 });
+
+test("the package that set-up left beside the agent is not downloaded again", async () => {
+  writeFileSync(join(root, `linux-image-${version}_2_amd64.deb`), "deb");
+  host.processes.uninstall("apt-get");
+  expect((await kits().get(ctx)).kernelVersion).toBe(version);
+});

@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { newId } from "../base/ids.ts";
 import { KeyedMutex } from "../base/keyed-mutex.ts";
 import type { OpContext } from "../base/op-context.ts";
@@ -32,7 +32,7 @@ export interface GuestKitOptions {
   readonly root: string;
   /** The agent's static binary. */
   readonly agent: string;
-  /** A .deb of a cloud kernel to use, for a machine without a network; "" downloads it. */
+  /** A .deb of a cloud kernel to use; "" takes the one that set-up has put beside the agent, and where there is none downloads it. */
   readonly kernelPackage: string;
 }
 
@@ -95,17 +95,14 @@ export class GuestKits {
     }
   }
 
-  /** The kernel's package: the one that was named, else the one that was downloaded, else the newest. */
+  /** The kernel's package: the one that was named, else set-up's, else the one that was downloaded, else the newest. */
   async #package(ctx: OpContext, progress: ProgressSink): Promise<string> {
-    const { kernelPackage, root, host } = this.#options;
+    const { kernelPackage, root, host, agent } = this.#options;
     if (kernelPackage !== "") return kernelPackage;
     const directory = join(root, "packages");
     await mkdir(directory, { recursive: true, mode: 0o700 });
-    const [there] = (await readdir(directory))
-      .filter((name) => name.endsWith(".deb"))
-      .toSorted()
-      .reverse();
-    if (there !== undefined) return join(directory, there);
+    const there = (await packageIn(dirname(agent))) ?? (await packageIn(directory));
+    if (there !== undefined) return there;
     const draft = join(root, `download-${newId().slice(0, 12)}`);
     try {
       await mkdir(draft, { recursive: true, mode: 0o700 });
@@ -123,6 +120,12 @@ export class GuestKits {
     if (!existsSync(agent)) throw guestErrors.GUEST_BINARY_MISSING({ path: agent });
     return await readFile(agent);
   }
+}
+
+async function packageIn(directory: string): Promise<string | undefined> {
+  const names = (await readdir(directory)).filter((name) => name.startsWith("linux-image-") && name.endsWith(".deb"));
+  const newest = names.toSorted().at(-1);
+  return newest === undefined ? undefined : join(directory, newest);
 }
 
 async function readKit(directory: string, digest: string): Promise<GuestKit | undefined> {

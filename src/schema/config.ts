@@ -62,7 +62,8 @@ export const EngineConfig = Type.Object(
     }),
     guestKernel: Type.String({
       default: "",
-      description: "Debian package (.deb) of the cloud kernel that virtual machines boot; empty: downloaded with apt",
+      description:
+        "Debian package (.deb) of the cloud kernel that virtual machines boot; empty: set-up's, else downloaded with apt",
     }),
     cgroupParent: Type.String({ default: "", description: "Parent control group; empty: made from the engine's id" }),
     overcommitCpu: Type.Number({

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { busyboxArchive } from "../support/busybox-image.ts";
 import { EngineProcess } from "../support/engine-process.ts";
 import { assertNothingLeft } from "../support/leaks.ts";
+import { guestKernelPackage } from "../support/guest-kernel.ts";
 import { runCommand } from "../support/run-command.ts";
 
 const image = "berth-vm:1";
@@ -20,7 +21,7 @@ describe("virtual machines", () => {
     scratch = mkdtempSync(join(tmpdir(), "berth-vm-"));
     if (!existsSync("dist/guest/berth-vmm")) execFileSync("sh", ["guest/build.sh"]);
     engine = await EngineProcess.start({
-      environment: { BERTH_GUEST_KERNEL: process.env["BERTH_TEST_KERNEL_PACKAGE"] ?? "" },
+      environment: { BERTH_GUEST_KERNEL: guestKernelPackage() },
     });
     writeFileSync(join(scratch, "image.tar"), await busyboxArchive({ tags: [image] }));
     await engine.docker("load", "-i", join(scratch, "image.tar"));

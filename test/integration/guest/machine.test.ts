@@ -24,6 +24,7 @@ import { encodeFields, encodeFrame, type Field, frameType } from "../../../src/g
 import { type GuestKit, GuestKits } from "../../../src/guest/guest-kit.ts";
 import type { Host } from "../../../src/host/host.ts";
 import { createLinuxHost } from "../../../src/host/linux-host.ts";
+import { guestKernelPackage } from "../../support/guest-kernel.ts";
 import { AgentClient } from "./agent-client.ts";
 
 const tree = mkdtempSync(join(tmpdir(), "berth-machine-"));
@@ -37,8 +38,7 @@ let machines: MachineDisks;
 let blank: string;
 const running: ChildProcess[] = [];
 
-/** A cloud kernel's package that CI keeps; else the mirror's. */
-const kernelPackage = process.env["BERTH_TEST_KERNEL_PACKAGE"] ?? "";
+const kernelPackage = guestKernelPackage();
 
 beforeAll(async () => {
   execFileSync("sh", ["guest/build.sh", tree]);

@@ -5,10 +5,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll } from "vitest";
 import { driverContract } from "../../../src/instances/driver.contract.ts";
+import { guestKernelPackage } from "../../support/guest-kernel.ts";
 import { QemuWorld } from "./qemu-world.ts";
 
 const root = mkdtempSync(join(tmpdir(), "berth-qemu-"));
-const options = { root, binaries: join(root, "bin"), kernelPackage: process.env["BERTH_TEST_KERNEL_PACKAGE"] ?? "" };
+const options = { root, binaries: join(root, "bin"), kernelPackage: guestKernelPackage() };
 
 beforeAll(() => {
   execFileSync("sh", ["guest/build.sh", options.binaries]);
