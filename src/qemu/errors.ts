@@ -1,0 +1,54 @@
+import { defineErrors } from "../base/errors.ts";
+
+/** What can go wrong between the engine and a QEMU or the agent in its guest. */
+export const qemuErrors = defineErrors({
+  QMP_UNREACHABLE: {
+    status: 409,
+    message: (p: { socket: string; reason: string }) => `QEMU can't be reached at ${p.socket}: ${p.reason}`,
+    hint: () => "the machine has ended, or is only starting: 'berth machine ls' says which",
+  },
+  QMP_SILENT: {
+    status: 504,
+    message: (p: { command: string; seconds: number }) => `QEMU has not answered ${p.command} within ${p.seconds} s`,
+    hint: () => "a paused machine does not answer (unpause it); else the host is overloaded, or QEMU hangs: kill it",
+  },
+  QMP_LOST: {
+    status: 409,
+    message: (p: { command: string; reason: string }) => `QEMU has gone during ${p.command}: ${p.reason}`,
+    hint: () => "the machine's log has its last words",
+  },
+  QGA_UNREACHABLE: {
+    status: 409,
+    message: (p: { socket: string; reason: string }) => `the guest agent can't be reached at ${p.socket}: ${p.reason}`,
+    hint: () => "the machine has ended, or was made without a guest agent's port",
+  },
+  QGA_SILENT: {
+    status: 504,
+    message: (p: { command: string; seconds: number }) =>
+      `the agent in the guest has not answered ${p.command} within ${p.seconds} s`,
+    hint: () => "is the guest up, with qemu-guest-agent installed and running? A paused machine does not answer either",
+  },
+  QGA_LOST: {
+    status: 502,
+    message: (p: { command: string; reason: string }) =>
+      `the guest agent's answer to ${p.command} is lost: ${p.reason}`,
+  },
+  QGA_REPLY_INVALID: {
+    status: 502,
+    message: (p: { command: string; reason: string }) =>
+      `the guest agent's answer to ${p.command} is unusable: ${p.reason}`,
+  },
+  GUEST_FILE_TOO_LARGE: {
+    status: 413,
+    message: (p: { path: string; bytes: number }) => `${p.path} in the guest has more than ${p.bytes} bytes`,
+  },
+  JOB_FAILED: {
+    status: 500,
+    message: (p: { job: string; reason: string }) => `QEMU could not finish ${p.job}: ${p.reason}`,
+  },
+  JOB_UNFINISHED: {
+    status: 504,
+    message: (p: { job: string; seconds: number }) =>
+      `QEMU has not finished ${p.job} within ${p.seconds} s; it was cancelled`,
+  },
+});
