@@ -13,13 +13,14 @@ const rooms = {
   volumes: ["base", "schema", "host", "state", "archive"],
   guest: ["base", "schema", "host"],
   qemu: ["base", "schema", "host"],
+  disks: ["base", "schema", "host"],
   images: ["base", "schema", "host", "state", "archive", "dockerfile", "content", "snapshots"],
-  instances: ["base", "schema", "host", "state", "archive", "dockerfile", "snapshots", "network", "volumes", "images", "ledger", "guest", "qemu"],
+  instances: ["base", "schema", "host", "state", "archive", "dockerfile", "snapshots", "network", "volumes", "images", "ledger", "guest", "qemu", "disks"],
   build: ["base", "schema", "host", "state", "archive", "dockerfile", "content", "snapshots", "network", "volumes", "images", "instances"],
   api: ["base", "schema", "host", "state", "snapshots", "network", "volumes", "images", "instances", "build"],
   client: ["base", "schema"],
   cli: ["base", "schema", "client"],
-  daemon: ["base", "schema", "host", "state", "archive", "content", "snapshots", "network", "volumes", "images", "ledger", "guest", "qemu", "instances", "build", "api"],
+  daemon: ["base", "schema", "host", "state", "archive", "content", "snapshots", "network", "volumes", "images", "ledger", "guest", "qemu", "disks", "instances", "build", "api"],
 };
 
 const only = Object.entries(rooms).map(([room, allowed]) => ({

@@ -52,6 +52,7 @@ const otherPoints = {
   "process.mmdebstrap": "run mmdebstrap for a base image",
   "process.nft": "run nft",
   "process.other": "run another program (ps, a credential helper, a check of a version)",
+  "process.qemu-img": "run qemu-img on a machine's disk",
   "process.runtime.exec": "have the runtime start a further process in a container",
   "process.runtime.start": "have the runtime start a container itself",
   "process.signal": "send a signal to a process",

@@ -5,7 +5,7 @@ import type { FailpointName } from "../failpoint-catalogue.ts";
 export function pointOf(argv: readonly string[]): FailpointName {
   const [program = "", ...words] = argv;
   const name = basename(program);
-  if (name === "nsenter") return pointOf(words.slice(words.indexOf("--") + 1));
+  if (wrappers.has(name)) return pointOf(words.slice(words.indexOf("--") + 1));
   const known = programs[name];
   if (known !== undefined) return known;
   if (name === "conmon") return words.includes("--exec-process-spec") ? "process.conmon.exec" : "process.conmon";
@@ -13,6 +13,9 @@ export function pointOf(argv: readonly string[]): FailpointName {
   // Runtimes go by many names: what one is told to start is a bundle's id, the last word.
   return words.at(-2) === "start" ? "process.runtime.start" : "process.other";
 }
+
+/** They become the program behind "--". */
+const wrappers: ReadonlySet<string> = new Set(["nsenter", "prlimit", "setpriv"]);
 
 const programs: Readonly<Record<string, FailpointName>> = {
   bzip2: "process.decompress",
@@ -22,6 +25,7 @@ const programs: Readonly<Record<string, FailpointName>> = {
   iptables: "process.iptables",
   mmdebstrap: "process.mmdebstrap",
   nft: "process.nft",
+  "qemu-img": "process.qemu-img",
   sync: "process.sync",
   xz: "process.decompress",
 };
