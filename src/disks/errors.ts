@@ -59,6 +59,10 @@ export const diskErrors = defineErrors({
     message: (p: { file: string }) => `the disk ${p.file} is in use`,
     hint: () => "stop the machine that uses it first",
   },
+  CLOUD_INIT_INVALID: {
+    status: 400,
+    message: (p: { reason: string }) => `the user-data can't be used: ${p.reason}`,
+  },
   DISK_TOOL_MISSING: {
     status: 503,
     message: (p: { program: string }) => `${p.program} is not installed, which machines' disks need`,
