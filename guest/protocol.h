@@ -98,20 +98,24 @@ enum frame_type {
  *            link=<n> <name> <mac> <mtu>           the n-th network device (0 is the first)
  *            address=<name> <address>/<prefix>     IPv4 or IPv6
  *            route=<name> <destination>/<prefix> <gateway, or "-" for none>
- *            file=<path in the root>\n<content>    written as it is (/etc/hosts, /etc/resolv.conf, /etc/hostname)
+ *            file=<path in the root>\n<content>    mounted over it (/etc/hosts, /etc/resolv.conf, /etc/hostname)
  *            sysctl=<name>=<value>
  *            tmpfs=<target>\n<mount options>       over the root; before the main process runs
  *            share=<tag>\n<target>\n<options>      virtiofs by its tag
  * run        the main process; once. The fields of a process:
  *            arg= (argv, at least one), env=NAME=value, user=<name|uid[:group|gid]>, group=<extra group>, cwd=, tty=1, stdin=1,
  *            rows=, columns=, capabilities=<hex mask; absent: all>, nonewprivileges=1, rlimit=<name> <soft> <hard>, oom=<score adj>,
- *            readonly=<path>, masked=<path> (main process only).
+ *            readonly=<path>, masked=<path>, privileged=1 (/sys and the control group can be written to; main process only).
  *            It is PID 1 of a pid namespace and has a mount namespace of its own; its end ends every exec.
  *            Before its CLOSED the agent writes the disks' caches out, so that the machine can be switched off.
  * exec       one more process beside the main one: the same fields, and detach=1 (goes on when the client goes).
  * pack       a tar stream of path= on stdout (followlink=1: of what the path's last component links to); names start with name=
- *            (default: the last component); onedevice=1: without what is mounted below. Streams, STARTED and EXIT as of a process; EXIT code=0, or 1 with the reason on stderr.
+ *            (default: the last component); bare=1: the root alone, without what is mounted over it. Streams, STARTED and EXIT as of a
+ *            process; EXIT code=0, or 1 with the reason on stderr.
  * unpack     a tar stream on stdin into the directory path=; EXIT likewise. keepowner=1 gives files the numbers in the archive.
+ * layer      what the workload has changed in its root, as an OCI layer's tar on stdout; like pack. freeze=1: all its processes are
+ *            stopped until the channel is over, whoever's end that is.
+ * changes    the same as a list: strings on stdout, each ended by a NUL byte: "A", "C" or "D" (added, changed, deleted) and the path.
  * stat       path=, REPLY name= mode=<decimal st_mode> size= mtime= link=<target>.
  * processes  REPLY, per process: process=<pid> <ppid> <uid> <cpu ticks> <rss KiB> <state>\n<command line>, and pids as inside.
  * stats      REPLY cpu_us= (busy), memory_total= memory_available= (bytes), pids=, read_bytes= write_bytes=, rx_bytes= rx_packets=

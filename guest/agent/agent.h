@@ -9,6 +9,11 @@
 
 /* Where the workload's root file system is mounted, in the agent's own mount namespace. */
 #define ROOT "/root"
+/* The same, without what is mounted over it. */
+#define BARE "/run/bare"
+/* What it consists of: the image, and what the workload has changed. */
+#define IMAGE "/run/image"
+#define UPPER "/run/scratch/upper"
 
 /* What a verb without a process failed with. `kind` NULL: it did not. */
 struct failure {
@@ -34,8 +39,23 @@ bool enter_root_as_main(struct fields fields, struct failure *failure);
 void sync_root(void);
 bool freeze_root(bool freeze, struct failure *failure);
 
+/* --- workload.c: the control group of all processes that are not the agent's own. Without one (a test) nothing happens. */
+void make_workload_group(void);
+/* In a child: joins it, in a namespace whose root it is. */
+void join_workload_group(void);
+/* In the main process's own mount namespace: /sys/fs/cgroup. */
+void mount_workload_group(bool writable);
+/* Stops all its processes, or lets them go on. */
+void freeze_workload(bool freeze);
+/* In a child: waits until they have stopped; not for ever, one may be in the kernel. */
+void await_frozen_workload(void);
+/* Processes that the kernel has killed for memory since it booted. */
+long long oom_kills(void);
+
 /* --- configure.c */
 bool configure(struct fields fields, struct failure *failure);
+/* In the workload's root: its files that were told by `file=` can't be written to. */
+void protect_files(void);
 
 /* --- network.c */
 bool configure_network(struct fields fields, struct failure *failure);
@@ -51,6 +71,8 @@ struct spawn_request {
   bool main;
   /* Runs in the child in place of a program, with the streams at 0, 1 and 2; returns the exit code. */
   int (*job)(struct fields fields);
+  /* What a job has for "/": NULL for what the main process has (its mounts too), "/" for the agent's own. */
+  const char *root;
 };
 bool spawn(const struct spawn_request *request, struct spawned *spawned, struct failure *failure);
 /* Namespaces of the main process, for those beside it; after its end there are none. */
@@ -77,9 +99,15 @@ void describe_machine(struct bytes *reply);
 void describe_processes(struct bytes *reply);
 void power_off(void);
 
-/* --- tar-pack.c, tar-unpack.c, stat.c: jobs */
+/* --- tar-pack.c, tar-unpack.c, changes.c, stat.c: jobs */
 int pack_job(struct fields fields);
+int layer_job(struct fields fields);
+int changes_job(struct fields fields);
 int unpack_job(struct fields fields);
+/* Marks of overlayfs in an upper directory: a removed name, and a directory that hides the image's. */
+struct stat;
+bool is_whiteout(const struct stat *file);
+bool is_opaque(const char *path);
 bool describe_path(struct fields fields, struct bytes *reply, struct failure *failure);
 
 #endif

@@ -66,17 +66,62 @@ static bool in_root(bool (*set)(const char *, struct failure *), const char *val
   return done;
 }
 
-static bool write_file(const char *value, struct failure *failure) {
-  char path[4096];
+/* A file of ours that covers one of the root: it is none of the workload's changes. */
+#define COVERS 16
+static char covered[COVERS][256];
+
+static int found; /* By find_file: the file that is to be covered. */
+
+/* As a runtime has it: what is missing is made, also behind a link. */
+static bool find_file(const char *value, struct failure *failure) {
+  char path[4096], target[4096];
   const char *content;
   if (!split(value, path, &content)) return fail(failure, "invalid", 0, "file=%.60s", value);
   make_parents(path);
+  found = open(path, O_RDONLY | O_CREAT | O_CLOEXEC, 0644);
+  ssize_t length = found < 0 && errno == ENOENT ? readlink(path, target + 1, sizeof target - 2) : -1;
+  if (length > 0) {
+    target[length + 1] = 0;
+    /* Relative to the directory of the link, which all of these are in. */
+    char *name = target[1] == '/' ? target + 1 : memcpy(target, "/", 1);
+    char whole[8192];
+    snprintf(whole, sizeof whole, "%.*s%s", target[1] == '/' ? 0 : (int)(strrchr(path, '/') - path), path, name);
+    make_parents(whole);
+    found = open(path, O_RDONLY | O_CREAT | O_CLOEXEC, 0644);
+  }
+  return found >= 0 ? true : fail(failure, "system", errno, "opening %.150s", path);
+}
+
+static bool write_cover(const char *path, const char *content, struct failure *failure) {
   int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   size_t length = strlen(content);
   bool done = file >= 0 && write(file, content, length) == (ssize_t)length;
   int error = errno;
   if (file >= 0) close(file);
   return done ? true : fail(failure, "system", error, "writing %.150s", path);
+}
+
+static bool cover_file(const char *value, struct failure *failure) {
+  char path[4096], cover[64], target[64];
+  const char *content;
+  size_t i = 0;
+  if (!split(value, path, &content) || strlen(path) >= sizeof covered[0]) return fail(failure, "invalid", 0, "file=%.60s", value);
+  while (i < COVERS && covered[i][0] != 0 && strcmp(covered[i], path) != 0) i++;
+  if (i == COVERS) return fail(failure, "invalid", 0, "more than %d files", COVERS);
+  snprintf(cover, sizeof cover, "/run/file%zu", i);
+  if (!write_cover(cover, content, failure)) return false;
+  if (covered[i][0] != 0) return true;
+  if (!in_root(find_file, value, failure)) return false;
+  snprintf(target, sizeof target, "/proc/self/fd/%d", found);
+  int done = mount(cover, target, NULL, MS_BIND, NULL), error = errno;
+  close(found);
+  if (done < 0) return fail(failure, "system", error, "mounting %.150s", path);
+  strcpy(covered[i], path);
+  return true;
+}
+
+void protect_files(void) {
+  for (size_t i = 0; i < COVERS && covered[i][0] != 0; i++) mount(NULL, covered[i], NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL);
 }
 
 static bool set_sysctl(const char *value, struct failure *failure) {
@@ -139,7 +184,7 @@ bool configure(struct fields fields, struct failure *failure) {
     bool (*set)(const char *, struct failure *);
     bool in_root;
   } each[] = {{"time", set_time, false},  {"entropy", add_entropy, false}, {"share", mount_share, true},
-              {"tmpfs", mount_tmpfs, true}, {"file", write_file, true},      {"sysctl", set_sysctl, false}};
+              {"tmpfs", mount_tmpfs, true}, {"file", cover_file, false},      {"sysctl", set_sysctl, false}};
   const char *hostname = field(fields, "hostname"), *domain = field(fields, "domainname");
   if (hostname != NULL && sethostname(hostname, strlen(hostname)) < 0) return fail(failure, "system", errno, "the host name");
   if (domain != NULL && setdomainname(domain, strlen(domain)) < 0) return fail(failure, "system", errno, "the domain name");

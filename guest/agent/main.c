@@ -43,10 +43,12 @@ static void early_mounts(void) {
   mkdir("/proc", 0755);
   mkdir("/sys", 0755);
   mkdir("/dev", 0755);
+  mkdir("/run", 0755);
   mkdir(ROOT, 0755);
   mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
   mount("sysfs", "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
   mount("devtmpfs", "/dev", "devtmpfs", MS_NOSUID, "mode=0755");
+  make_workload_group();
   int console = open("/dev/console", O_RDWR | O_CLOEXEC);
   for (int fd = 0; console >= 0 && fd < 3; fd++) dup2(console, fd);
 }
@@ -148,6 +150,7 @@ int main(int argc, char **argv) {
     fcntl(port, F_SETFD, FD_CLOEXEC);
     fcntl(port, F_SETFL, O_NONBLOCK);
     mkdir(ROOT, 0755);
+    if (mount("tmpfs", "/run", "tmpfs", 0, NULL) < 0) return 1;
   } else {
     early_mounts();
     load_modules();

@@ -18,8 +18,8 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#define IMAGE "/image"
-#define SCRATCH "/scratch"
+#define SCRATCH "/run/scratch"
+#define SKELETON "/run/skeleton"
 
 static bool mounted;
 static bool has_scratch_disk;
@@ -57,28 +57,60 @@ static bool mount_disk(const char *serial, const char *target, unsigned long fla
   return true;
 }
 
-static bool mount_overlay(struct fields fields, struct failure *failure) {
-  const char *image = field(fields, "image"), *scratch = field(fields, "scratch");
+/* Binds a directory of the test's in place of a disk. */
+static bool bind_directory(const char *source, const char *target, struct failure *failure) {
+  mkdir(target, 0755);
+  return mount(source, target, NULL, MS_BIND | MS_REC, NULL) == 0 ? true : fail(failure, "system", errno, "binding %.150s", source);
+}
+
+static bool mount_image(struct fields fields, struct failure *failure) {
+  const char *image = field(fields, "image"), *directory = field(fields, "directory");
+  if (directory != NULL) return bind_directory(directory, IMAGE, failure);
   if (image == NULL) return fail(failure, "invalid", 0, "mount: no image");
-  if (!mount_disk(image, IMAGE, MS_RDONLY | MS_NODEV, "noload", failure)) return false;
+  return mount_disk(image, IMAGE, MS_RDONLY | MS_NODEV, "noload", failure);
+}
+
+static bool mount_scratch(struct fields fields, struct failure *failure) {
+  const char *scratch = field(fields, "scratch"), *directory = field(fields, "changes");
+  if (directory != NULL) return bind_directory(directory, SCRATCH, failure);
   has_scratch_disk = scratch != NULL;
-  if (has_scratch_disk) {
-    /* Not to write out inode tables that nobody may ever use: 128 MiB of an 8 GiB disk. */
-    if (!mount_disk(scratch, SCRATCH, MS_NOATIME, "noinit_itable", failure)) return false;
-  } else {
-    mkdir(SCRATCH, 0755);
-    if (mount("tmpfs", SCRATCH, "tmpfs", 0, NULL) < 0) return fail(failure, "system", errno, "mounting a tmpfs");
+  /* Not to write out inode tables that nobody may ever use: 128 MiB of an 8 GiB disk. */
+  if (has_scratch_disk) return mount_disk(scratch, SCRATCH, MS_NOATIME, "noinit_itable", failure);
+  mkdir(SCRATCH, 0755);
+  return mount("tmpfs", SCRATCH, "tmpfs", 0, NULL) == 0 ? true : fail(failure, "system", errno, "mounting a tmpfs");
+}
+
+/* What is mounted over, and images need not have: beneath the image, so that it is none of the workload's changes. */
+static void make_skeleton(void) {
+  static const char *const directories[] = {"", "/dev", "/etc", "/proc", "/sys"}, *const files[] = {"hostname", "hosts", "resolv.conf"};
+  char path[64];
+  for (size_t i = 0; i < sizeof directories / sizeof *directories; i++) {
+    snprintf(path, sizeof path, SKELETON "%s", directories[i]);
+    mkdir(path, 0755);
   }
-  mkdir(SCRATCH "/upper", 0755);
-  mkdir(SCRATCH "/work", 0755);
+  for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+    snprintf(path, sizeof path, SKELETON "/etc/%s", files[i]);
+    int file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    if (file >= 0) close(file);
+  }
+  if (symlink("/proc/mounts", SKELETON "/etc/mtab") < 0 && errno != EEXIST) fprintf(stderr, "berth: /etc/mtab: %s\n", strerror(errno));
+}
+
+static bool mount_overlay(struct fields fields, struct failure *failure) {
+  if (!mount_image(fields, failure) || !mount_scratch(fields, failure)) return false;
+  make_skeleton();
   struct stat base;
-  if (stat(IMAGE, &base) == 0) {
-    chmod(SCRATCH "/upper", base.st_mode & 07777);
-    if (chown(SCRATCH "/upper", base.st_uid, base.st_gid) < 0) return fail(failure, "system", errno, "chown of the root");
+  mkdir(SCRATCH "/work", 0755);
+  if (mkdir(UPPER, 0755) == 0 && stat(IMAGE, &base) == 0) {
+    chmod(UPPER, base.st_mode & 07777);
+    if (chown(UPPER, base.st_uid, base.st_gid) < 0) return fail(failure, "system", errno, "chown of the root");
   }
-  if (mount("overlay", ROOT, "overlay", 0, "lowerdir=" IMAGE ",upperdir=" SCRATCH "/upper,workdir=" SCRATCH "/work") < 0)
+  /* Everything that a layer can't say is left out of the upper directory. */
+  if (mount("overlay", ROOT, "overlay", 0,
+            "lowerdir=" IMAGE ":" SKELETON ",upperdir=" UPPER ",workdir=" SCRATCH "/work,redirect_dir=nofollow,metacopy=off,index=off") < 0)
     return fail(failure, "system", errno, "mounting the overlay");
-  return true;
+  mkdir(BARE, 0755);
+  return mount(ROOT, BARE, NULL, MS_BIND, NULL) == 0 ? true : fail(failure, "system", errno, "binding the root");
 }
 
 static const struct {
@@ -107,12 +139,7 @@ static void make_devices(void) {
 
 bool mount_root(struct fields fields, struct failure *failure) {
   if (mounted) return fail(failure, "invalid", EBUSY, "the root file system is mounted already");
-  const char *directory = field(fields, "directory"); /* For tests in a namespace, which have no disks. */
-  if (directory != NULL) {
-    if (mount(directory, ROOT, NULL, MS_BIND | MS_REC, NULL) < 0) return fail(failure, "system", errno, "binding %s", directory);
-  } else if (!mount_overlay(fields, failure)) {
-    return false;
-  }
+  if (!mount_overlay(fields, failure)) return false;
   char shm[64];
   snprintf(shm, sizeof shm, "mode=1777,size=%lld", field_number(fields, "shm", 64 << 20));
   const struct {
@@ -155,9 +182,24 @@ static void mask(const char *path) {
   else mount(ROOT "/dev/null", target, NULL, MS_BIND, NULL);
 }
 
+/* Its terminal, by the name that programs know. */
+static void mount_console(void) {
+  struct stat terminal;
+  char path[64];
+  int file = open(ROOT "/dev/console", O_WRONLY | O_CREAT | O_NOCTTY | O_CLOEXEC, 0600);
+  if (file >= 0) close(file);
+  /* By its own name: what is open belongs to the agent's mounts. */
+  if (fstat(0, &terminal) < 0) return;
+  snprintf(path, sizeof path, ROOT "/dev/pts/%u", minor(terminal.st_rdev));
+  mount(path, ROOT "/dev/console", NULL, MS_BIND, NULL);
+}
+
 bool enter_root_as_main(struct fields fields, struct failure *failure) {
   if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) return fail(failure, "system", errno, "making the mounts private");
   if (mount("proc", ROOT "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0) return fail(failure, "system", errno, "mounting /proc");
+  mount_workload_group(field_flag(fields, "privileged"));
+  if (field_flag(fields, "tty")) mount_console();
+  if (field_flag(fields, "privileged")) mount(NULL, ROOT "/sys", NULL, MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
   for (const char *path = NULL; (path = field_next(fields, "readonly", path)) != NULL;) make_read_only(path);
   for (const char *path = NULL; (path = field_next(fields, "masked", path)) != NULL;) mask(path);
   if (read_only && mount(NULL, ROOT, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) < 0)
@@ -165,6 +207,7 @@ bool enter_root_as_main(struct fields fields, struct failure *failure) {
   /* The initial root can't be pivoted from; what is moved over it hides it as well. */
   if (chdir(ROOT) < 0 || mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 || chdir("/") < 0)
     return fail(failure, "system", errno, "entering the root file system");
+  if (read_only) protect_files();
   return true;
 }
 

@@ -16,6 +16,8 @@ struct session {
   uint32_t channel;
   pid_t pid; /* 0: reaped */
   bool main, tty, detached, told_exit, failed;
+  bool writes;  /* What it has written is to be on the disk when its channel is over. */
+  bool freezes; /* The workload is stopped until it has ended. */
   int wait_status;
   int status;     /* see struct spawned; -1 once it has spoken */
   int fds[3];     /* ours of stdin, stdout, stderr; -1 closed */
@@ -28,6 +30,8 @@ struct session {
 
 static struct session *sessions;
 static struct session *main_session;
+/* Of oom_kills() when the main process began. */
+static long long kills_before;
 
 bool main_is_running(void) { return main_session != NULL && main_session->pid > 0; }
 pid_t main_pid(void) { return main_is_running() ? main_session->pid : 0; }
@@ -52,6 +56,7 @@ void session_open(struct bytes *link, uint32_t channel, const struct spawn_reque
     return reply_error(link, channel, &failure);
   }
   if (!spawn(request, &spawned, &failure)) return reply_error(link, channel, &failure);
+  if (request->main) kills_before = oom_kills();
   struct session *s = calloc(1, sizeof *s);
   if (s == NULL) abort();
   *s = (struct session){.next = sessions,
@@ -60,21 +65,32 @@ void session_open(struct bytes *link, uint32_t channel, const struct spawn_reque
                         .main = request->main,
                         .tty = field_flag(request->fields, "tty"),
                         .detached = field_flag(request->fields, "detach"),
+                        .writes = request->main || request->job == unpack_job,
+                        .freezes = request->job != NULL && field_flag(request->fields, "freeze"),
                         .status = spawned.status,
                         .fds = {spawned.in, spawned.out, spawned.err},
                         .may_send = {0, FRAME_WINDOW, FRAME_WINDOW},
                         .may_receive = FRAME_WINDOW};
   sessions = s;
+  if (s->freezes) freeze_workload(true);
   if (s->main) {
     main_session = s;
     keep_namespaces(s->pid);
   }
 }
 
+static bool is_frozen_by_any(void) {
+  for (struct session *s = sessions; s != NULL; s = s->next) {
+    if (s->freezes) return true;
+  }
+  return false;
+}
+
 static void session_free(struct session *s) {
   struct session **at = &sessions;
   while (*at != s) at = &(*at)->next;
   *at = s->next;
+  if (s->freezes && !is_frozen_by_any()) freeze_workload(false);
   for (int i = 0; i < 3; i++) close_fd(&s->fds[i]);
   close_fd(&s->status);
   bytes_free(&s->input);
@@ -86,6 +102,7 @@ static void tell_exit(struct bytes *link, struct session *s) {
   int status = s->wait_status;
   fields_add(&fields, "code", "%d", WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
   if (WIFSIGNALED(status)) fields_add(&fields, "signal", "%d", WTERMSIG(status));
+  if (s->main && oom_kills() > kills_before) fields_add(&fields, "oom", "1");
   frame_put_fields(link, s->channel, FRAME_EXIT, &fields);
   s->told_exit = true;
 }
@@ -98,8 +115,8 @@ static void settle(struct bytes *link, struct session *s) {
   if (s->main) {
     drop_namespaces();
     main_session = NULL;
-    sync_root();
   }
+  if (s->writes && !main_is_running()) sync_root();
   frame_put(link, s->channel, FRAME_CLOSED, 0, NULL, 0);
   session_free(s);
 }

@@ -89,7 +89,10 @@ static bool take_stdio(const struct stdio *io, struct failure *failure) {
 }
 
 static bool enter(const struct spawn_request *request, struct failure *failure) {
+  if (request->job == NULL) join_workload_group();
   if (request->main) return enter_root_as_main(request->fields, failure);
+  if (request->root != NULL)
+    return chdir(request->root) == 0 && chroot(".") == 0 ? true : fail(failure, "system", errno, "entering %s", request->root);
   if (main_namespaces[1] >= 0) {
     if (setns(main_namespaces[1], CLONE_NEWNS) < 0) return fail(failure, "system", errno, "entering the mounts");
     return true;

@@ -1,4 +1,4 @@
-/* A tree as a tar stream on stdout, in a child that is in the workload's root. What ustar can't say goes into pax records. */
+/* A tree as a tar stream on stdout, in a child. What ustar can't say goes into pax records. */
 #define _GNU_SOURCE
 #include "agent.h"
 #include "tar.h"
@@ -61,12 +61,31 @@ static void record_number(struct bytes *records, const char *name, unsigned long
   if (value > most) record(records, name, text, (size_t)snprintf(text, sizeof text, "%llu", value));
 }
 
+/* Marks of the overlay are this snapshot's own, and labels of a security module mean nothing elsewhere. */
+static bool is_packed(const char *name) {
+  if (strncmp(name, "security.", 9) == 0) return strcmp(name, "security.capability") == 0;
+  return strncmp(name, "trusted.overlay.", 16) != 0;
+}
+
+static void record_time(struct bytes *records, const struct timespec *time) {
+  char text[48];
+  if (time->tv_nsec == 0 && time->tv_sec >= 0) return;
+  /* Before 1970 the fraction counts downwards. */
+  long long seconds = time->tv_sec;
+  long fraction = time->tv_nsec;
+  if (seconds < 0 && fraction > 0) seconds++, fraction = 1000000000 - fraction;
+  const char *sign = time->tv_sec < 0 && seconds == 0 ? "-" : "";
+  int length = fraction == 0 ? snprintf(text, sizeof text, "%lld", seconds) : snprintf(text, sizeof text, "%s%lld.%09ld", sign, seconds, fraction);
+  record(records, "mtime", text, (size_t)length);
+}
+
 static void record_xattrs(struct bytes *records, const char *path) {
-  char names[4096], value[65536], key[300];
+  static char names[65536], value[65536];
+  char key[300];
   ssize_t length = llistxattr(path, names, sizeof names);
   for (char *name = names; length > 0 && name < names + length; name += strlen(name) + 1) {
-    ssize_t size = lgetxattr(path, name, value, sizeof value);
-    if (size < 0 || strncmp(name, "trusted.", 8) == 0) continue;
+    ssize_t size = is_packed(name) ? lgetxattr(path, name, value, sizeof value) : -1;
+    if (size < 0) continue;
     snprintf(key, sizeof key, "SCHILY.xattr.%.255s", name);
     record(records, key, value, (size_t)size);
   }
@@ -88,7 +107,8 @@ static void write_entry(const char *path, const char *name, const struct stat *f
   record_number(&records, "size", size, 077777777777ull);
   record_number(&records, "uid", file->st_uid, 07777777);
   record_number(&records, "gid", file->st_gid, 07777777);
-  record_xattrs(&records, path);
+  record_time(&records, &file->st_mtim);
+  if (type != '1' && type != '2') record_xattrs(&records, path);
   if (records.length > 0) {
     struct tar_header pax = {.type = 'x'};
     snprintf(pax.name, sizeof pax.name, "PaxHeaders/entry");
@@ -114,20 +134,23 @@ static void write_entry(const char *path, const char *name, const struct stat *f
   write_header(&header);
 }
 
-/* As many bytes as the header said, whatever becomes of the file meanwhile. */
-static void write_content(const char *path, unsigned long long size) {
+/* As many bytes as the header says, whatever becomes of the file meanwhile. One that has gone, or is no file any more, is left out. */
+static void pack_file(const char *path, const char *name, const struct stat *file) {
   static char buffer[65536];
-  int file = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-  if (file < 0) give_up(path);
+  int content = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+  if (content < 0 && (errno == ENOENT || errno == ELOOP || errno == ENXIO)) return;
+  if (content < 0) give_up(path);
+  unsigned long long size = (unsigned long long)file->st_size;
+  write_entry(path, name, file, '0', "", size);
   for (unsigned long long left = size; left > 0;) {
     size_t want = left < sizeof buffer ? (size_t)left : sizeof buffer;
-    ssize_t got = read(file, buffer, want);
+    ssize_t got = read(content, buffer, want);
     if (got < 0) give_up(path);
     if (got == 0) memset(buffer, 0, (size_t)(got = (ssize_t)want));
     put(buffer, (size_t)got);
     left -= (unsigned long long)got;
   }
-  close(file);
+  close(content);
   pad(size);
 }
 
@@ -145,65 +168,95 @@ static const char *name_before(const char *name, const struct stat *file) {
   return NULL;
 }
 
-static void pack(const char *path, const char *name);
+static void pack(const char *path, const char *prefix, const char *base);
 
-/* Directories only are looked at: an overlay gives its files the devices of its layers. */
-static bool one_device;
-static dev_t device;
+/* An upper directory as an OCI layer (image-spec layer.md): the overlay's marks become names. */
+static bool as_layer;
 
-static void pack_directory(const char *path, const char *name, const struct stat *file) {
-  char *child_path, *child_name, *own;
-  if (asprintf(&own, "%s/", name) < 0) abort();
-  write_entry(path, own, file, '5', "", 0);
-  free(own);
-  if (one_device && file->st_dev != device) return; /* Another file system begins here: its mount point is all there is of it. */
-  DIR *directory = opendir(path);
-  if (directory == NULL) give_up(path);
-  for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
-    if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
-    if (asprintf(&child_path, "%s/%s", path, entry->d_name) < 0 || asprintf(&child_name, "%s/%s", name, entry->d_name) < 0) abort();
-    pack(child_path, child_name);
-    free(child_path);
-    free(child_name);
-  }
-  closedir(directory);
+static void pack_mark(const char *prefix, const char *mark, const char *base, const struct stat *like) {
+  struct stat file = {.st_mode = S_IFREG | 0600, .st_mtim = like->st_mtim};
+  char *name;
+  if (asprintf(&name, "%s%s%s", prefix, mark, base) < 0) abort();
+  write_entry("", name, &file, '0', "", 0);
+  free(name);
 }
 
-static void pack(const char *path, const char *name) {
+/* In order, so that equal trees are equal archives. `prefix` is empty or ends in a slash. */
+static void pack_children(const char *path, const char *prefix) {
+  struct dirent **names;
+  int count = scandir(path, &names, NULL, alphasort);
+  if (count < 0 && errno != ENOENT && errno != ENOTDIR) give_up(path);
+  for (int i = 0; i < count; i++) {
+    const char *base = names[i]->d_name;
+    char *child;
+    if (asprintf(&child, "%s/%s", path, base) < 0) abort();
+    if (strcmp(base, ".") != 0 && strcmp(base, "..") != 0) pack(child, prefix, base);
+    free(child);
+    free(names[i]);
+  }
+  if (count >= 0) free(names);
+}
+
+static void pack_directory(const char *path, const char *name, const struct stat *file) {
+  size_t length = strlen(name);
+  char *own;
+  while (length > 0 && name[length - 1] == '/') length--;
+  if (asprintf(&own, "%.*s/", (int)length, name) < 0) abort();
+  write_entry(path, own, file, '5', "", 0);
+  if (as_layer && is_opaque(path)) pack_mark(own, ".wh..wh..opq", "", file);
+  pack_children(path, own);
+  free(own);
+}
+
+static void pack_other(const char *path, const char *name, const struct stat *file) {
+  const char *first = file->st_nlink > 1 ? name_before(name, file) : NULL;
+  if (first != NULL) return write_entry(path, name, file, '1', first, 0);
+  if (S_ISREG(file->st_mode)) return pack_file(path, name, file);
+  if (S_ISLNK(file->st_mode)) {
+    char target[4097] = "";
+    if (readlink(path, target, sizeof target - 1) >= 0) write_entry(path, name, file, '2', target, 0);
+    return;
+  }
+  write_entry(path, name, file, S_ISCHR(file->st_mode) ? '3' : S_ISBLK(file->st_mode) ? '4' : '6', "", 0);
+}
+
+static void pack(const char *path, const char *prefix, const char *base) {
   struct stat file;
+  char *name;
   if (lstat(path, &file) < 0) {
-    if (errno == ENOENT) return; /* It went while the tree was read. */
+    if (errno == ENOENT || errno == ENOTDIR) return; /* It went while the tree was read. */
     give_up(path);
   }
-  const char *first = !S_ISDIR(file.st_mode) && file.st_nlink > 1 ? name_before(name, &file) : NULL;
-  if (first != NULL) return write_entry(path, name, &file, '1', first, 0);
-  if (S_ISDIR(file.st_mode)) return pack_directory(path, name, &file);
-  if (S_ISREG(file.st_mode)) {
-    write_entry(path, name, &file, '0', "", (unsigned long long)file.st_size);
-    return write_content(path, (unsigned long long)file.st_size);
-  }
-  if (S_ISLNK(file.st_mode)) {
-    char target[4097] = "";
-    if (readlink(path, target, sizeof target - 1) < 0) give_up(path);
-    return write_entry(path, name, &file, '2', target, 0);
-  }
   if (S_ISSOCK(file.st_mode)) return; /* tar has none. */
-  write_entry(path, name, &file, S_ISCHR(file.st_mode) ? '3' : S_ISBLK(file.st_mode) ? '4' : '6', "", 0);
+  if (as_layer && is_whiteout(&file)) return pack_mark(prefix, ".wh.", base, &file);
+  if (asprintf(&name, "%s%s", prefix, base) < 0) abort();
+  if (S_ISDIR(file.st_mode)) pack_directory(path, name, &file);
+  else pack_other(path, name, &file);
+  free(name);
+}
+
+static int finish(void) {
+  static const char zeros[2 * TAR_BLOCK];
+  put(zeros, sizeof zeros);
+  if (fflush(stdout) != 0) give_up("stdout");
+  return 0;
 }
 
 int pack_job(struct fields fields) {
-  static const char end[2 * TAR_BLOCK];
   const char *path = field(fields, "path"), *name = field(fields, "name");
   struct stat there;
   char *resolved = NULL;
   if (field_flag(fields, "followlink") && (resolved = realpath(path, NULL)) != NULL) path = resolved;
   if (lstat(path, &there) < 0) give_up(path);
-  one_device = field_flag(fields, "onedevice");
-  device = there.st_dev;
   const char *slash = strrchr(path, '/');
-  pack(path, name != NULL ? name : slash != NULL && slash[1] != 0 ? slash + 1 : ".");
-  put(end, sizeof end);
-  if (fflush(stdout) != 0) give_up("stdout");
+  pack(path, "", name != NULL ? name : slash != NULL && slash[1] != 0 ? slash + 1 : ".");
   free(resolved);
-  return 0;
+  return finish();
+}
+
+int layer_job(struct fields fields) {
+  (void)fields;
+  as_layer = true;
+  pack_children(".", "");
+  return finish();
 }

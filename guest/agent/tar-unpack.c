@@ -17,6 +17,7 @@
 struct extra {
   char *path, *link;
   long long size, uid, gid; /* -1: not said */
+  struct timespec time;     /* tv_nsec -1: not said */
   struct bytes xattrs;      /* name NUL u32 length, value; repeated */
 };
 
@@ -54,12 +55,26 @@ static char *read_text(long long size) {
   return text;
 }
 
+/* Decimal seconds, to any number of digits. Before 1970 the fraction counts downwards. */
+static struct timespec time_of(const char *text) {
+  char *rest, digits[10] = "000000000";
+  struct timespec time = {.tv_sec = strtoll(text, &rest, 10)};
+  if (*rest == '.') {
+    size_t length = strspn(rest + 1, "0123456789");
+    memcpy(digits, rest + 1, length < 9 ? length : 9);
+    time.tv_nsec = atol(digits);
+  }
+  if (text[0] == '-' && time.tv_nsec > 0) time.tv_sec--, time.tv_nsec = 1000000000 - time.tv_nsec;
+  return time;
+}
+
 static void take_record(struct extra *extra, const char *key, const char *value, size_t length) {
   if (strcmp(key, "path") == 0) extra->path = strndup(value, length);
   else if (strcmp(key, "linkpath") == 0) extra->link = strndup(value, length);
   else if (strcmp(key, "size") == 0) extra->size = strtoll(value, NULL, 10);
   else if (strcmp(key, "uid") == 0) extra->uid = strtoll(value, NULL, 10);
   else if (strcmp(key, "gid") == 0) extra->gid = strtoll(value, NULL, 10);
+  else if (strcmp(key, "mtime") == 0) extra->time = time_of(value);
   else if (strncmp(key, "SCHILY.xattr.", 13) == 0) {
     uint8_t size[4];
     put_u32(size, (uint32_t)length);
@@ -150,7 +165,8 @@ static void set_attributes(const char *path, const struct tar_header *header, co
     lsetxattr(path, name, length + 4, get_u32(length), 0); /* What this file system has no place for is left out, as by tar. */
     at = length + 4 + get_u32(length);
   }
-  struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = number(header->mtime, sizeof header->mtime)}};
+  struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, extra->time};
+  if (extra->time.tv_nsec < 0) times[1] = (struct timespec){.tv_sec = number(header->mtime, sizeof header->mtime)};
   utimensat(AT_FDCWD, path, times, AT_SYMLINK_NOFOLLOW);
 }
 
@@ -192,7 +208,7 @@ static void unpack_entry(char *path, const struct tar_header *header, const stru
 
 int unpack_job(struct fields fields) {
   struct tar_header header;
-  struct extra extra = {.size = -1, .uid = -1, .gid = -1};
+  struct extra extra = {.size = -1, .uid = -1, .gid = -1, .time = {.tv_nsec = -1}};
   if (chdir(field(fields, "path")) < 0) give_up(field(fields, "path"), NULL);
   umask(0);
   while (read_whole(&header, sizeof header)) {
@@ -217,7 +233,7 @@ int unpack_job(struct fields fields) {
       free(extra.path);
       free(extra.link);
       bytes_free(&extra.xattrs);
-      extra = (struct extra){.size = -1, .uid = -1, .gid = -1};
+      extra = (struct extra){.size = -1, .uid = -1, .gid = -1, .time = {.tv_nsec = -1}};
     }
   }
   while (getchar() != EOF) {} /* The sender may still be writing padding. */

@@ -26,17 +26,25 @@ static bool transfer(struct fields fields, struct failure *failure) {
   return field(fields, "path") != NULL ? true : fail(failure, "invalid", 0, "no path");
 }
 
+static bool look(struct fields fields, struct failure *failure) {
+  (void)fields;
+  return root_is_mounted() ? true : fail(failure, "invalid", 0, "there is no root file system yet");
+}
+
 static const struct {
   const char *verb;
   bool (*check)(struct fields, struct failure *);
   int (*job)(struct fields);
   bool main;
   const char *extra; /* Fields of its process that the verb implies. */
+  const char *root;  /* See spawn_request. */
 } processes[] = {
-    {"run", run, NULL, true, NULL},
-    {"exec", exec, NULL, false, NULL},
-    {"pack", transfer, pack_job, false, NULL},
-    {"unpack", transfer, unpack_job, false, "stdin=1"},
+    {"run", run, NULL, true, NULL, NULL},
+    {"exec", exec, NULL, false, NULL, NULL},
+    {"pack", transfer, pack_job, false, NULL, NULL},
+    {"unpack", transfer, unpack_job, false, "stdin=1", NULL},
+    {"layer", look, layer_job, false, NULL, UPPER},
+    {"changes", look, changes_job, false, NULL, "/"},
 };
 
 static bool signal_main(struct fields fields, struct bytes *reply, struct failure *failure) {
@@ -111,8 +119,10 @@ static void start(struct bytes *link, uint32_t channel, struct fields fields, si
   struct bytes all = {0};
   bytes_append(&all, fields.data, fields.length);
   if (processes[verb].extra != NULL) bytes_append(&all, processes[verb].extra, strlen(processes[verb].extra) + 1);
-  struct spawn_request request = {
-      .fields = {(char *)bytes_front(&all), all.length}, .main = processes[verb].main, .job = processes[verb].job};
+  struct spawn_request request = {.fields = {(char *)bytes_front(&all), all.length},
+                                  .main = processes[verb].main,
+                                  .job = processes[verb].job,
+                                  .root = field_flag(fields, "bare") ? BARE : processes[verb].root};
   session_open(link, channel, &request);
   bytes_free(&all);
 }

@@ -3,8 +3,9 @@ import { background, type OpContext } from "../base/op-context.ts";
 import { applyChanges } from "../dockerfile/apply-changes.ts";
 import type { ImageConfig, ImageRecord, ImageRunConfig } from "../schema/image.ts";
 import type { InstanceRecord } from "../schema/instance.ts";
+import type { CommittedLayer, LayerSink } from "../snapshots/snapshotter.ts";
 import { instanceErrors } from "./errors.ts";
-import { refuseInside } from "./files/inside.ts";
+import { type Inside, insideOf } from "./files/inside.ts";
 import type { CommitRequest } from "./instance-service.ts";
 import { mergeHealthcheck } from "./merge-image.ts";
 import { beginOperation } from "./open-operations.ts";
@@ -23,13 +24,20 @@ export async function commitInstance(
   if (record.state.status === "removing" || record.state.status === "dead") {
     throw instanceErrors.MARKED_FOR_REMOVAL({});
   }
-  refuseInside(parts, record, "commit");
   const parent = parentImage(parts, record);
   const ownConfig = runConfigOf(record);
   const config = mergeRunConfig(applyChanges(request.config ?? ownConfig, request.changes), ownConfig);
-  const image = await whilePaused(parts, ctx, record.id, request.pause, () =>
-    commitLayer(parts, ctx, record, parent, config, request),
-  );
+  const inside = insideOf(parts, record, "commit");
+  const image =
+    inside === undefined
+      ? await whilePaused(parts, ctx, record.id, request.pause, () =>
+          commitLayer(parts, ctx, record, parent, config, request, (sink) =>
+            parts.snapshotter.commit(ctx, record.id, sink),
+          ),
+        )
+      : await commitLayer(parts, ctx, record, parent, config, request, (sink) =>
+          importLayer(parts, ctx, record, inside, request.pause, sink),
+        );
   parts.publish(record, "commit", {
     comment: request.comment,
     imageID: image.id,
@@ -45,9 +53,10 @@ async function commitLayer(
   parent: ImageRecord | undefined,
   config: ImageRunConfig,
   request: CommitRequest,
+  pack: (sink: LayerSink) => Promise<CommittedLayer>,
 ): Promise<ImageRecord> {
   await using sink = await parts.images.layerSink(ctx);
-  const layer = await parts.snapshotter.commit(ctx, record.id, sink);
+  const layer = await pack(sink);
   const created = new Date(parts.clock.now()).toISOString();
   const platform: Pick<ImageConfig, "architecture" | "os" | "variant"> = parent?.config ?? {
     architecture: parts.host.facts.architecture,
@@ -77,6 +86,23 @@ async function commitLayer(
     ...(parent === undefined ? {} : { parentId: parent.id }),
     ...(request.reference === undefined ? {} : { reference: request.reference }),
   });
+}
+
+/** What a guest packs itself, which stops its processes meanwhile: it goes on also when the engine does not. */
+async function importLayer(
+  parts: Parts,
+  ctx: OpContext,
+  { chainId }: InstanceRecord,
+  { driver, handle }: Inside,
+  pause: boolean,
+  sink: LayerSink,
+): Promise<CommittedLayer> {
+  const tar = await driver.packChanges(ctx, handle, { freeze: pause });
+  try {
+    return await parts.snapshotter.importLayer(ctx, { parent: chainId, tar, sink });
+  } finally {
+    tar.destroy();
+  }
 }
 
 /** Undefined for an instance made from nothing. `COMMIT_WITHOUT_IMAGE` for one on layers without an image. */

@@ -11,6 +11,7 @@ import type { Readable, Writable } from "node:stream";
 import type { OpContext } from "../base/op-context.ts";
 import type { DriverHandle, InstanceSpec, Isolation } from "../schema/instance.ts";
 import type { ResourceSpec, ResourceUsage } from "../schema/resources.ts";
+import type { Change } from "../snapshots/snapshotter.ts";
 
 export interface Driver {
   readonly name: string;
@@ -60,6 +61,10 @@ export interface Driver {
 export interface DriverInside {
   /** Undefined when there is none. A last link is followed only where the path ends in a slash. */
   stat(ctx: OpContext, handle: DriverHandle, path: string): Promise<GuestFile | undefined>;
+  /** What was changed in the root file system, as the snapshotter tells it. */
+  changes(ctx: OpContext, handle: DriverHandle): Promise<readonly Change[]>;
+  /** The same as the tar of an OCI layer. `freeze`: its processes are stopped until the stream has ended, whoever ends it. */
+  packChanges(ctx: OpContext, handle: DriverHandle, options: { readonly freeze: boolean }): Promise<Readable>;
   /** A tar whose first entry is `name`. */
   pack(ctx: OpContext, handle: DriverHandle, request: PackRequest): Promise<Readable>;
   /** Entries keep the numbers of their owners. */
@@ -73,7 +78,7 @@ export interface PackRequest {
   readonly name: string;
   /** What a link at the path's end leads to. */
   readonly follow: boolean;
-  /** With what is mounted below. */
+  /** As the processes see it, with what is mounted over the root; else the root alone. */
   readonly mounts: boolean;
 }
 

@@ -8,7 +8,7 @@ import { commitInstance } from "./commit.ts";
 import { createInstance } from "./create.ts";
 import { ExecSessions } from "./exec-sessions.ts";
 import { copyFromInstance, copyToInstance, exportInstance, statInstancePath } from "./files/copy.ts";
-import { refuseInside } from "./files/inside.ts";
+import { insideOf, refuseInside } from "./files/inside.ts";
 import { InstanceRecords } from "./instance-records.ts";
 import { instanceEventPublisher } from "./instance-events.ts";
 import type { InstanceService } from "./instance-service.ts";
@@ -89,7 +89,8 @@ export function createInstanceService(dependencies: InstanceDependencies): Insta
     export: (ctx, nameOrId) => exportInstance(parts, ctx, nameOrId),
     changes: async (ctx, nameOrId) => {
       const record = resolve(nameOrId);
-      refuseInside(parts, record, "list the changes of");
+      const inside = insideOf(parts, record, "list the changes of");
+      if (inside !== undefined) return await inside.driver.changes(ctx, inside.handle);
       return await parts.snapshotter.changes(ctx, record.id);
     },
     commit: (ctx, nameOrId, request) => commitInstance(parts, ctx, nameOrId, request),

@@ -16,6 +16,8 @@ function guest() {
       return path === "/dir/" ? { mode: 0o040755, size: 0, mtimeSeconds: 0, linkTarget: "" } : undefined;
     },
     pack: async (_ctx, _handle, { path, name }) => Readable.from([Buffer.from(`${name} of ${path}`)]),
+    changes: async () => [{ kind: "added", path: "/made" }],
+    packChanges: async (_ctx, _handle, { freeze }) => Readable.from([Buffer.from(freeze ? "frozen" : "running")]),
     unpack: async (_ctx, _handle, directory, tar) => void unpacked.push({ directory, tar: await text(tar) }),
     processes: async () => [{ pid: 1, ppid: 0, uid: 7, cpuSeconds: 3725, command: "serve --all" }],
   };
@@ -51,6 +53,18 @@ describe("an instance with its root inside", () => {
     });
   });
 
+  it("has its changes listed and packed by whoever is in there, stopped meanwhile if so asked", async () => {
+    await using engine = new TestEngine(guest());
+    const id = await engine.run(["sleep", "1000"], vm);
+    expect(await engine.service.changes(engine.ctx, id)).toEqual([{ kind: "added", path: "/made" }]);
+    for (const pause of [true, false]) {
+      await engine.service.commit(engine.ctx, id, { comment: "", author: "", changes: [], pause });
+      expect(engine.service.resolve(id).state.status).toBe("running");
+    }
+    expect(engine.snapshots.imported).toEqual(["frozen", "running"]);
+    expect(engine.images.created.map(({ layers }) => layers.length)).toEqual([2, 2]);
+  });
+
   it("lists its processes as they are inside", async () => {
     await using engine = new TestEngine(guest());
     const id = await engine.run(["sleep", "1000"], vm);
@@ -74,10 +88,7 @@ describe("an instance with its root inside", () => {
     await using engine = new TestEngine(guest());
     const id = await engine.run(["sleep", "1000"], { ...vm, network: bridged(engine) });
     const refused = { code: "INSIDE_UNSUPPORTED", status: 501 };
-    await expect(engine.service.changes(engine.ctx, id)).rejects.toMatchObject(refused);
     await expect(engine.service.withRootfs(engine.ctx, id, async () => {})).rejects.toMatchObject(refused);
-    const commit = { comment: "", author: "", changes: [], pause: false };
-    await expect(engine.service.commit(engine.ctx, id, commit)).rejects.toMatchObject(refused);
     await expect(engine.service.connect(engine.ctx, id, "app", { aliases: [] })).rejects.toMatchObject(refused);
     await expect(engine.service.disconnect(engine.ctx, id, "bridge", false)).rejects.toMatchObject(refused);
   });

@@ -1,5 +1,5 @@
 /** Packs an upper directory once, for everyone who wants its tar: the blob's sink, the digest, and a copy of the layer. */
-import { PassThrough } from "node:stream";
+import { PassThrough, type Readable } from "node:stream";
 import { finished } from "node:stream/promises";
 import type { ConfinedRoots } from "../archive/confined-root.ts";
 import type { OpContext } from "../base/op-context.ts";
@@ -21,9 +21,27 @@ export async function packLayer(
   sink: LayerSink,
   copy: string | undefined,
 ): Promise<PackedLayer> {
-  const meter = new LayerMeter();
   await using root = await roots.open(ctx, upper);
   const tar = await root.pack(ctx, { path: "/", rename: "", semantics: "layer" });
+  return await storeLayer(ctx, roots, { tar, maxBytes: Infinity, sink, copy });
+}
+
+export interface StoreLayerRequest {
+  readonly tar: Readable;
+  /** Beyond it `ARCHIVE_TOO_LARGE`. */
+  readonly maxBytes: number;
+  readonly sink: LayerSink;
+  readonly copy: string | undefined;
+}
+
+/** Likewise, of a tar that may be anybody's. */
+export async function storeLayer(
+  ctx: OpContext,
+  roots: ConfinedRoots,
+  request: StoreLayerRequest,
+): Promise<PackedLayer> {
+  const { tar, maxBytes, sink, copy } = request;
+  const meter = new LayerMeter(maxBytes);
   await using copier = copy === undefined ? undefined : await openCopier(ctx, roots, copy);
   for await (const chunk of tar) {
     meter.feed(chunk);

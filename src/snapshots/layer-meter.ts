@@ -8,13 +8,14 @@ export class LayerMeter {
   readonly #parser: TarParser;
   #size = 0;
 
-  constructor() {
+  /** Of at most `maxBytes`; beyond it `feed` throws `ARCHIVE_TOO_LARGE`. */
+  constructor(maxBytes = Infinity) {
     const count = {
       entry: ({ type, size, linkName }: TarEntry) => void (this.#size += type === "symlink" ? linkName.length : size),
       data() {},
       endEntry() {},
     };
-    this.#parser = new TarParser(count, { maxBytes: Infinity, maxEntries: Infinity });
+    this.#parser = new TarParser(count, { maxBytes, maxEntries: Infinity });
   }
 
   feed(chunk: Buffer): void {

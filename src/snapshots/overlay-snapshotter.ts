@@ -10,7 +10,7 @@ import { mkdir, rename, rmdir } from "../host/files.ts";
 import type { Host } from "../host/host.ts";
 import { chainIdOn } from "./chain-id.ts";
 import { checkFileSystem } from "./check-file-system.ts";
-import { packLayer } from "./commit-layer.ts";
+import { packLayer, storeLayer } from "./commit-layer.ts";
 import { snapshotErrors } from "./errors.ts";
 import { LayerCatalog, type UnsyncedLayer } from "./layer-catalog.ts";
 import { Layout } from "./layout.ts";
@@ -21,6 +21,7 @@ import type {
   Change,
   CommittedLayer,
   CommitOptions,
+  ImportLayerRequest,
   LayerInfo,
   LayerSink,
   MountOptions,
@@ -247,6 +248,23 @@ export class OverlaySnapshotter implements Snapshotter, AsyncDisposable {
       this.#sync.request();
     }
     if (consume) await this.#snapshots.remove(id);
+    return { chainId, parent, diffId, size, blob };
+  }
+
+  async importLayer(ctx: OpContext, { parent, tar, sink }: ImportLayerRequest): Promise<CommittedLayer> {
+    using _pin = this.#layers.pin(parent);
+    this.#layers.checkDepth(parent);
+    await using reverter = new Reverter(ctx);
+    const draft = await this.#layerDraft(reverter, parent);
+    const request = { tar, maxBytes: await freeBytes(draft), sink, copy: join(draft, "fs") };
+    const { diffId, size, blob } = await storeLayer(ctx, this.#roots, request);
+    const chainId = chainIdOn(parent, diffId);
+    using _lock = await this.#locks.acquire(`layer ${chainId}`);
+    if (this.#layers.get(chainId) === undefined) {
+      await this.#layers.publish(draft, { chainId, parent, diffId, size });
+      reverter.commit();
+      this.#sync.request();
+    }
     return { chainId, parent, diffId, size, blob };
   }
 

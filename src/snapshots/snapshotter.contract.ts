@@ -12,6 +12,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import { gzipSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -353,6 +354,37 @@ export function snapshotterContract(name: string, create: () => Promise<Snapshot
       writeFileSync(join(await snapshotter.mount(ctx, "c2"), "etc/hosts"), "on top");
       await viewed(committed.chainId, (view) => expect(readFileSync(join(view, "etc/hosts"), "utf8")).toBe("changed!"));
       await snapshotter.remove(ctx, "c2");
+    });
+
+    it("imports a layer's tar as it would unpack its blob", async () => {
+      const { chainId: parent } = await base();
+      const tar = tarOf({ name: "etc/.wh.passwd" }, { name: "etc/more", data: "more" });
+      const sink = new MemorySink();
+      const layer = await snapshotter.importLayer(ctx, { parent, tar: Readable.from([tar]), sink });
+      expect(layer).toMatchObject({ parent, diffId: sha256(tar), size: 4, blob: { digest: sha256(tar) } });
+      expect(sink.tar.equals(tar)).toBe(true);
+      {
+        await using view = await snapshotter.view(ctx, layer.chainId);
+        expect(readdirSync(join(view.root, "etc")).toSorted()).toEqual(["hosts", "more"]);
+      }
+      // It is there already: the blob is made all the same.
+      const again = await snapshotter.importLayer(ctx, { parent, tar: Readable.from([tar]), sink: new MemorySink() });
+      expect(again).toEqual(layer);
+      await snapshotter.removeLayer(ctx, layer.chainId);
+    });
+
+    it("imports nothing of a tar that is cut off or leaves its directory", async () => {
+      const { chainId: parent } = await base();
+      const before = await snapshotter.layers();
+      const importing = (tar: Buffer) =>
+        snapshotter.importLayer(ctx, { parent, tar: Readable.from([tar]), sink: new MemorySink() });
+      await expect(importing(tarOf({ name: "f", data: "x".repeat(1000) }).subarray(0, 700))).rejects.toMatchObject({
+        code: "ARCHIVE_TRUNCATED",
+      });
+      await expect(importing(tarOf({ name: "../f", data: "x" }))).rejects.toMatchObject({
+        code: "ARCHIVE_ENTRY_REFUSED",
+      });
+      expect(await snapshotter.layers()).toEqual(before);
     });
 
     it("keeps no layer when the blob can't be stored", async () => {

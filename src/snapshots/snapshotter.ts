@@ -39,6 +39,8 @@ export interface Snapshotter {
    * layer without unpacking it again. The snapshot stays usable, unless it is consumed. Pause or stop its writers first.
    */
   commit(ctx: OpContext, id: string, sink: LayerSink, options?: CommitOptions): Promise<CommittedLayer>;
+  /** The same with a layer's tar that comes from elsewhere and may be anybody's: refused as {@link applyLayer} refuses one. */
+  importLayer(ctx: OpContext, request: ImportLayerRequest): Promise<CommittedLayer>;
   /** Bytes of the files that the snapshot itself holds, as Docker counts a container's size. */
   usage(ctx: OpContext, id: string): Promise<number>;
   /** Bytes on disk of each snapshot, as du(1) counts; 0 for one that is not there. */
@@ -70,6 +72,13 @@ export interface ApplyLayerRequest {
   readonly maxBytes?: number;
   /** Called with compressed bytes read so far. */
   readonly onProgress?: (bytesRead: number) => void;
+}
+
+export interface ImportLayerRequest {
+  readonly parent: string;
+  /** Not compressed. */
+  readonly tar: Readable;
+  readonly sink: LayerSink;
 }
 
 export interface LayerInfo {

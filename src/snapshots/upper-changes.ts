@@ -17,13 +17,24 @@ export interface LowerTree {
  * mode or owner did, or anything inside. What lay below a directory that is now a file goes unsaid.
  */
 export async function upperChanges(upper: readonly ListedFile[], lower: LowerTree): Promise<readonly Change[]> {
-  const changes = new Map<string, Change["kind"]>();
+  const changes: Changes = new Map();
   await compareDirectory(
     childrenByParent(upper),
     { path: "", below: lower.directories, opaque: false },
     lower,
     changes,
   );
+  return inOrder(changes);
+}
+
+/** The same of what was found by someone else, parents before children: what is changed inside a directory changes it. */
+export function withParents(found: Iterable<Change>): readonly Change[] {
+  const changes: Changes = new Map();
+  for (const { kind, path } of found) changed(changes, path.replace(/^\/+/, ""), kind);
+  return inOrder(changes);
+}
+
+function inOrder(changes: Changes): readonly Change[] {
   return [...changes]
     .map(([path, kind]): Change => ({ kind, path: `/${path}` }))
     .sort((a, b) => (a.path < b.path ? -1 : 1));

@@ -144,11 +144,30 @@ describe("virtual machines", () => {
     });
     const usage = await engine.docker("stats", "--no-stream", "--format", "{{.MemUsage}} {{.PIDs}}", "vm-files");
     expect(usage.stdout).toMatch(/^\d+(\.\d+)?MiB \/ 128MiB [12]\n$/);
-    expect(await engine.docker("diff", "vm-files")).toMatchObject({
-      code: 1,
-      stderr: expect.stringContaining("not there yet"),
-    });
     await engine.docker("rm", "-f", "vm-files");
+  });
+
+  it("tells what was changed as a container does, and its commit is an image for both", async () => {
+    const script = [
+      "mkdir -p /opt/d; echo new > /opt/d/new; ln /opt/d/new /opt/d/hard; chmod 4755 /opt/d/new; mkfifo /opt/fifo",
+      "rm /bin/cat; rm -r /var; mkdir /var; echo x > /var/x; sleep 1000",
+    ].join("; ");
+    await vm("-d", "--name", "vm-made", image, "sh", "-c", script);
+    await engine.docker("run", "-d", "--name", "ct-made", image, "sh", "-c", script);
+    const changes = async (name: string) => (await engine.docker("diff", name)).stdout;
+    await expect.poll(() => changes("vm-made"), { timeout: 10_000 }).toContain("A /var/x\n");
+    expect(await changes("vm-made")).toBe(await changes("ct-made"));
+    const tree = "(ls -l /bin/cat 2>&1; find /opt /var -exec stat -c '%n %F %a %h %u:%g' {} +) | sort";
+    const seen: string[] = [];
+    for (const from of ["vm-made", "ct-made"]) {
+      expect(await engine.docker("commit", from, `berth-vm:${from}`)).toMatchObject({ code: 0 });
+      seen.push((await vm("--rm", `berth-vm:${from}`, "sh", "-c", tree)).stdout);
+      seen.push((await engine.docker("run", "--rm", `berth-vm:${from}`, "sh", "-c", tree)).stdout);
+    }
+    expect(seen[0]).toContain("/opt/d/hard regular file 4755 2 0:0\n");
+    expect(new Set(seen).size, seen.join("\n")).toBe(1);
+    await engine.docker("rm", "-f", "vm-made", "ct-made");
+    await engine.docker("rmi", "berth-vm:vm-made", "berth-vm:ct-made");
   });
 
   it("gives the guest's process the walls that were asked for", async () => {

@@ -2,6 +2,7 @@
 import { lstatSync, mkdirSync, readlinkSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { Readable } from "node:stream";
+import { text } from "node:stream/consumers";
 import type { ConfinedRoot, ConfinedRoots, FileStat } from "../../archive/confined-root.ts";
 import { archiveErrors } from "../../archive/errors.ts";
 import { defineErrors } from "../../base/errors.ts";
@@ -85,6 +86,12 @@ export class ImagesDouble {
   }
 }
 
+const committed = {
+  diffId: `sha256:${"f".repeat(64)}`,
+  size: 10,
+  blob: { mediaType: "application/vnd.oci.image.layer.v1.tar+gzip", digest: `sha256:${"9".repeat(64)}`, size: 5 },
+};
+
 /** Plain directories under `base`: `<id>/root`. */
 export class SnapshotsDouble {
   readonly base: string;
@@ -93,6 +100,8 @@ export class SnapshotsDouble {
   readonly volatile = new Set<string>();
   /** By chain id: snapshots on these can't be mounted. */
   readonly lostLayers = new Set<string>();
+  /** Layers from elsewhere. */
+  readonly imported: string[] = [];
 
   constructor(base: string) {
     this.base = base;
@@ -129,15 +138,13 @@ export class SnapshotsDouble {
       usage: async () => 42,
       diskUsage: async (_ctx, ids) => ids.map(() => 8192),
       layersOnDisk: async (_ctx, chainIds) => chainIds.map(() => 4096),
-      commit: async (_ctx, id) => ({
-        chainId: `chain-of-${id}`,
-        parent: this.parents.get(id) ?? "",
-        diffId: `sha256:${"f".repeat(64)}`,
-        size: 10,
-        blob: { mediaType: "application/vnd.oci.image.layer.v1.tar+gzip", digest: `sha256:${"9".repeat(64)}`, size: 5 },
-      }),
+      commit: async (_ctx, id) => ({ ...committed, chainId: `chain-of-${id}`, parent: this.parents.get(id) ?? "" }),
       hasLayer: async () => true,
       applyLayer: unused,
+      importLayer: async (_ctx, { parent, tar }) => {
+        this.imported.push(await text(tar));
+        return { ...committed, chainId: `chain-on-${parent}`, parent };
+      },
       layer: unused,
       layers: unused,
       removeLayer: unused,

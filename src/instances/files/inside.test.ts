@@ -24,6 +24,8 @@ function guest() {
       return Readable.from([Buffer.from("tar")]);
     },
     unpack: async () => {},
+    changes: async () => [],
+    packChanges: async () => Readable.from([]),
     processes: async () => [],
   };
   const inside: Inside = { driver, handle: { driver: "qemu", version: 1, state: {} } };

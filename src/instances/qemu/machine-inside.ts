@@ -1,7 +1,10 @@
 import { Readable } from "node:stream";
+import { buffer } from "node:stream/consumers";
 import { pipeline } from "node:stream/promises";
 import type { OpContext } from "../../base/op-context.ts";
 import type { DriverHandle } from "../../schema/instance.ts";
+import type { Change } from "../../snapshots/snapshotter.ts";
+import { withParents } from "../../snapshots/upper-changes.ts";
 import type { DriverInside, GuestFile, GuestProcess, OutputFrame } from "../driver.ts";
 import type { AgentChannel } from "./agent-channel.ts";
 import { AgentError } from "./agent-channel.ts";
@@ -35,15 +38,29 @@ export const machineInside: DriverInside = {
     }
   },
 
-  async pack(_ctx, handle, { path, name, follow, mounts }): Promise<Readable> {
+  async changes(ctx, handle): Promise<readonly Change[]> {
+    const channel = await openChannel(machineOf(handle), [["verb", "changes"]]);
+    const list = await buffer(Readable.from(outputOf(ctx, channel, "list the changes"), { objectMode: false }));
+    return withParents(list.toString().split("\0").flatMap(changeOf));
+  },
+
+  async packChanges(ctx, handle, { freeze }): Promise<Readable> {
+    const channel = await openChannel(machineOf(handle), [
+      ["verb", "layer"],
+      ...(freeze ? [["freeze", "1"] as const] : []),
+    ]);
+    return Readable.from(outputOf(ctx, channel, "pack the changes"), { objectMode: false });
+  },
+
+  async pack(ctx, handle, { path, name, follow, mounts }): Promise<Readable> {
     const channel = await openChannel(machineOf(handle), [
       ["verb", "pack"],
       ["path", path],
       ["name", name],
       ...(follow ? [["followlink", "1"] as const] : []),
-      ...(mounts ? [] : [["onedevice", "1"] as const]),
+      ...(mounts ? [] : [["bare", "1"] as const]),
     ]);
-    return Readable.from(packed(channel, path), { objectMode: false });
+    return Readable.from(outputOf(ctx, channel, `pack ${path}`), { objectMode: false });
   },
 
   async unpack(ctx, handle, directory, tar): Promise<void> {
@@ -74,7 +91,10 @@ export const machineInside: DriverInside = {
   },
 };
 
-async function* packed(channel: AgentChannel, path: string): AsyncGenerator<Uint8Array> {
+/** What the agent writes, until it has ended well; else `AGENT_REFUSED` to do this. */
+async function* outputOf(ctx: OpContext, channel: AgentChannel, verb: string): AsyncGenerator<Uint8Array> {
+  const abort = () => channel.close();
+  ctx.signal.addEventListener("abort", abort, { once: true });
   let complaint = "";
   try {
     for await (const frame of channel.output) {
@@ -82,13 +102,23 @@ async function* packed(channel: AgentChannel, path: string): AsyncGenerator<Uint
       if (stream === "stdout") yield data;
       else complaint += Buffer.from(data).toString();
     }
-    if ((await channel.exited) !== 0) throw refusal(`pack ${path}`, complaint);
+    if ((await channel.exited) !== 0) throw refusal(verb, complaint);
   } catch (error) {
-    if (error instanceof AgentError) throw refusal(`pack ${path}`, error.message);
+    ctx.signal.throwIfAborted();
+    if (error instanceof AgentError) throw refusal(verb, error.message);
     throw error;
   } finally {
+    ctx.signal.removeEventListener("abort", abort);
     channel.close();
   }
+}
+
+const kinds: Readonly<Record<string, Change["kind"]>> = { A: "added", C: "modified", D: "deleted" };
+
+/** "A/path"; nothing for what is none. */
+function changeOf(text: string): readonly Change[] {
+  const kind = kinds[text.slice(0, 1)];
+  return kind === undefined ? [] : [{ kind, path: text.slice(1) }];
 }
 
 async function complaintOf(channel: AgentChannel): Promise<string> {

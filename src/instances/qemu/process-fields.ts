@@ -32,6 +32,7 @@ export function mainProcessFields(request: PrepareRequest): readonly Field[] {
     ["cwd", process.workingDir === "" ? "/" : process.workingDir],
     ...(process.tty ? [flag("tty"), ...sizeFields(request.terminal)] : []),
     ...stdin,
+    ...(security.privileged ? [flag("privileged")] : []),
     ...paths.readonly.map((path): Field => ["readonly", path]),
     ...paths.masked.map((path): Field => ["masked", path]),
   ];

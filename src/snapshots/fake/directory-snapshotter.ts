@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
-import type { ConfinedRoots, ListedFile } from "../../archive/confined-root.ts";
+import type { ConfinedRoots, ExtractRequest, ListedFile } from "../../archive/confined-root.ts";
 import { InProcessRoots } from "../../archive/fake/in-process-roots.ts";
 import { tarOf } from "../../archive/fake/tar-builder.ts";
 import { END_OF_ARCHIVE } from "../../archive/tar-writer.ts";
@@ -22,6 +22,7 @@ import type {
   ApplyLayerRequest,
   Change,
   CommitOptions,
+  ImportLayerRequest,
   CommittedLayer,
   LayerInfo,
   LayerSink,
@@ -188,6 +189,18 @@ export class DirectorySnapshotter implements Snapshotter, AsyncDisposable {
     return { ...layer, blob };
   }
 
+  async importLayer(ctx: OpContext, { parent, tar, sink }: ImportLayerRequest): Promise<CommittedLayer> {
+    const bytes = await buffer(tar);
+    await this.#dryRun(ctx, { source: { stream: Readable.from([bytes]) }, compression: "none" });
+    const meter = new LayerMeter();
+    meter.feed(bytes);
+    const { diffId, size } = meter.finish();
+    const chainId = chainIdOn(parent, diffId);
+    const layer = (await this.layer(chainId)) ?? (await this.#publish(ctx, { chainId, parent, diffId, size }, bytes));
+    await sink.write(bytes);
+    return { ...layer, blob: await sink.finish() };
+  }
+
   async usage(ctx: OpContext, id: string): Promise<number> {
     const changes = new Map((await this.changes(ctx, id)).map(({ path, kind }) => [path.slice(1), kind]));
     const sizes = new Map<string, number>();
@@ -226,22 +239,20 @@ export class DirectorySnapshotter implements Snapshotter, AsyncDisposable {
   /** The layer's plain tar, after a dry run that refuses what the real one refuses. */
   async #checkedTar(ctx: OpContext, request: ApplyLayerRequest): Promise<Buffer> {
     const { path, compression } = request.blob;
+    const { maxBytes } = request;
+    await this.#dryRun(ctx, { source: { path }, compression, ...(maxBytes === undefined ? {} : { maxBytes }) });
+    const source = createReadStream(path);
+    return await buffer(compression === "none" ? source : source.pipe(createDecompressor(compression)));
+  }
+
+  async #dryRun(ctx: OpContext, request: Omit<ExtractRequest, "into" | "semantics">): Promise<void> {
     const scratch = await mkdtemp(join(this.root, "draft-"));
     try {
       await using root = await this.roots.open(ctx, scratch);
-      const { maxBytes } = request;
-      await root.extract(ctx, {
-        source: { path },
-        compression,
-        into: "/",
-        semantics: "layer",
-        ...(maxBytes === undefined ? {} : { maxBytes }),
-      });
+      await root.extract(ctx, { ...request, into: "/", semantics: "layer" });
     } finally {
       await rm(scratch, { recursive: true, force: true });
     }
-    const source = createReadStream(path);
-    return await buffer(compression === "none" ? source : source.pipe(createDecompressor(compression)));
   }
 
   async #publish(ctx: OpContext, layer: LayerInfo, tar: Buffer): Promise<LayerInfo> {

@@ -16,13 +16,21 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Duplex } from "node:stream";
+import { buffer } from "node:stream/consumers";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import type { TarEntry } from "../../../src/archive/tar-entry.ts";
+import { TarParser } from "../../../src/archive/tar-parser.ts";
+import { ThreadConfinedRoots } from "../../../src/archive/thread-confined-roots.ts";
+import { background } from "../../../src/base/op-context.ts";
 import { encodeFrame, frameType, frameWindow } from "../../../src/guest/frames.ts";
+import { upperChanges, withParents } from "../../../src/snapshots/upper-changes.ts";
 import { AgentClient, u32 } from "./agent-client.ts";
 
 const tree = mkdtempSync(join(tmpdir(), "berth-agent-"));
 const root = join(tree, "root");
+/** Of one test: its "upper" is what was changed in the root. */
+let changes: string;
 let agent: ChildProcess;
 let client: AgentClient;
 
@@ -32,9 +40,12 @@ beforeAll(() => {
     mkdirSync(join(root, directory), { recursive: true });
   copyFileSync("/bin/busybox", join(root, "bin/busybox"));
   chmodSync(join(root, "bin/busybox"), 0o755);
-  for (const name of ["sh", "cat", "echo", "id", "ls", "sleep", "stty", "kill", "dd", "pwd", "env", "true", "yes"]) {
+  const programs = "sh cat echo id ls sleep stty kill dd pwd env true yes rm ln mkdir mknod mkfifo chmod chown touch";
+  for (const name of programs.split(" ")) {
     symlinkSync("busybox", join(root, "bin", name));
   }
+  for (const name of ["whole/inside", "mode"]) mkdirSync(join(root, "opt", name), { recursive: true });
+  for (const name of ["gone", "whole/file", "changed", "touched", "file"]) writeFileSync(join(root, "opt", name), name);
   writeFileSync(join(root, "etc/passwd"), "root:x:0:0::/root:/bin/sh\napp:x:1000:1001:App:/data:/bin/sh\n");
   writeFileSync(join(root, "etc/group"), "root:x:0:\napp:x:1001:\nextra:x:2000:other,app\nwheel:x:3000:other\n");
 });
@@ -42,6 +53,7 @@ beforeAll(() => {
 afterAll(() => rmSync(tree, { recursive: true }));
 
 beforeEach(async () => {
+  changes = mkdtempSync(join(tree, "changes-"));
   const argv = [
     "--mount",
     "--pid",
@@ -62,6 +74,7 @@ beforeEach(async () => {
     await client.call([
       ["verb", "mount"],
       ["directory", root],
+      ["changes", changes],
     ]),
   ).toMatchObject({ fields: {} });
 });
@@ -72,6 +85,22 @@ afterEach(async () => {
   agent.kill("SIGKILL");
   await gone;
 });
+
+/** All that an archive says, without how it is written. */
+function entriesOf(archive: Buffer) {
+  const entries: unknown[] = [];
+  let content = "";
+  const handler = {
+    entry: ({ xattrs, ...entry }: TarEntry) =>
+      void entries.push([entry, [...xattrs].map(([k, v]) => [k, Buffer.from(v)])]),
+    data: (chunk: Buffer) => void (content += chunk.toString("latin1")),
+    endEntry: () => void entries.push(content),
+  };
+  const parser = new TarParser(handler, { maxBytes: Infinity, maxEntries: Infinity });
+  parser.feed(archive);
+  parser.end();
+  return entries;
+}
 
 /** A main process that stays until its stdin ends. */
 function runCat() {
@@ -263,7 +292,7 @@ test("files go in and out as tar, with owners, links and long names", async () =
   }
   client.send(encodeFrame(into.channel, frameType.end));
   expect(await into.closed).toMatchObject({ stderr: "", fields: { code: "0" } });
-  expect(readFileSync(join(root, "data", long), "utf8")).toBe("deep");
+  expect(readFileSync(join(changes, "upper/data", long), "utf8")).toBe("deep");
   const out = await client.call([
     ["verb", "pack"],
     ["path", "/data"],
@@ -277,6 +306,40 @@ test("files go in and out as tar, with owners, links and long names", async () =
   expect(listing).toMatch(/-rw-r----- 7\/8 +300000 .* x\/big\n/);
   expect(listing).toMatch(/ x\/link -> \/etc\/passwd\n/);
   expect(listing).toContain(`x/${long}\n`);
+});
+
+test("what was changed is told, and packed as a layer, as by the host of a container", async () => {
+  await runCat().started;
+  const script = [
+    "cd /data; echo new > new; echo two > two; ln two three; ln -s new link; mkdir -p deep/er; echo x > deep/er/x",
+    "mknod char c 5 6; mkfifo fifo; chmod 4711 new; chown 1000:1001 two",
+    "rm /opt/gone; rm -rf /opt/whole; mkdir /opt/whole; echo again > /opt/whole/again",
+    "echo more >> /opt/changed; touch -d @1000000000 /opt/touched; chmod 700 /opt/mode; rm -rf /opt/file; mkdir /opt/file",
+  ].join("\n");
+  expect(await client.sh(script, ["env", "PATH=/bin"])).toMatchObject({ stderr: "", fields: { code: "0" } });
+  execFileSync("setcap", ["cap_net_raw=ep", join(changes, "upper/opt/changed")]);
+  const told = await client.call([["verb", "changes"]]);
+  expect(told.fields).toEqual({ code: "0" });
+  await using threads = new ThreadConfinedRoots();
+  await using roots = await threads.open(background(), join(changes, "upper"));
+  const listed = await roots.list(background(), "/");
+  const expected = await upperChanges(listed, { directories: [root], capability: async () => "" });
+  const kinds = { A: "added", C: "modified", D: "deleted" } as const;
+  const actual = withParents(
+    told.stdout.split("\0").flatMap((each) => {
+      const kind = each.slice(0, 1);
+      return kind === "A" || kind === "C" || kind === "D" ? [{ kind: kinds[kind], path: each.slice(1) }] : [];
+    }),
+  );
+  expect(actual).toEqual(expected);
+  expect(actual.length).toBeGreaterThan(15);
+  const layer = await client.call([
+    ["verb", "layer"],
+    ["freeze", "1"],
+  ]);
+  expect(layer).toMatchObject({ stderr: "", fields: { code: "0" } });
+  const packed = await buffer(await roots.pack(background(), { path: "/", rename: "", semantics: "layer" }));
+  expect(entriesOf(Buffer.from(layer.stdout, "latin1"))).toEqual(entriesOf(packed));
 });
 
 test("an archive that leaves the directory, or is damaged, is refused", async () => {
