@@ -21,11 +21,10 @@ export class RawQemu implements AsyncDisposable {
     this.#isMine = isMine;
     this.#child = spawn(
       "qemu-system-x86_64",
-      [
-        ...["-nodefaults", "-no-user-config", "-accel", "tcg", "-display", "none"],
-        ...["-chardev", `socket,id=qmp,path=${this.monitor},server=on,wait=off`, "-mon", "chardev=qmp,mode=control"],
-        ...words,
-      ],
+      ["-nodefaults", "-no-user-config", "-accel", "tcg", "-display", "none"].concat(
+        ["-chardev", `socket,id=qmp,path=${this.monitor},server=on,wait=off`, "-mon", "chardev=qmp,mode=control"],
+        words,
+      ),
       { stdio: ["ignore", "ignore", "pipe"] },
     );
     this.words = this.#child.stderr === null ? Promise.resolve("") : text(this.#child.stderr);
