@@ -42,6 +42,12 @@ export const qemuErrors = defineErrors({
     status: 413,
     message: (p: { path: string; bytes: number }) => `${p.path} in the guest has more than ${p.bytes} bytes`,
   },
+  SNAPSHOT_NOT_IN_DISK: {
+    status: 409,
+    message: (p: { name: string; disk: string; what: string }) =>
+      `the disk ${p.disk} has no ${p.what} of the snapshot ${p.name}`,
+    hint: () => "the disk was attached or replaced after the snapshot was made",
+  },
   JOB_FAILED: {
     status: 500,
     message: (p: { job: string; reason: string }) => `QEMU could not finish ${p.job}: ${p.reason}`,

@@ -33,6 +33,7 @@ export class RawQemu implements AsyncDisposable {
 
   /** Starts one with these words more, in `dir` where it is given. `words` may name it: a function gets it. */
   static async start(words: (dir: string) => readonly string[], dir?: string): Promise<RawQemu> {
+    if (dir !== undefined) rmSync(join(dir, "qmp.sock"), { force: true });
     const directory = dir ?? mkdtempSync(join(tmpdir(), "berth-qemu-"));
     const qemu = new RawQemu(directory, words(directory), dir === undefined);
     for (let n = 0; n < 2000 && !existsSync(qemu.monitor); n++) {
