@@ -48,6 +48,34 @@ export const qemuErrors = defineErrors({
       `the disk ${p.disk} has no ${p.what} of the snapshot ${p.name}`,
     hint: () => "the disk was attached or replaced after the snapshot was made",
   },
+  GUEST_KEEPS_DEVICE: {
+    status: 409,
+    message: (p: { device: string; seconds: number }) =>
+      `the guest has not let go of the device ${p.device} within ${p.seconds} s`,
+    hint: () =>
+      "unmount it in the guest and try again; a guest that is not up yet, or knows no hot-plugging, has to be stopped first",
+  },
+  HOT_PLUG_FULL: {
+    status: 409,
+    message: (p: { ports: number }) => `all ${p.ports} ports for devices that are plugged in while it runs are taken`,
+    hint: () => "restart the machine: what was plugged in then gets a place of its own, and the ports are free again",
+  },
+  DEVICE_MISSING: {
+    status: 409,
+    message: (p: { device: string }) => `the running machine has no device ${p.device}`,
+    hint: () => "it will have it when it is started the next time",
+  },
+  CPUS_FULL: {
+    status: 409,
+    message: (p: { count: number; most: number }) =>
+      `the running machine can't have ${p.count} processors: it was started with places for ${p.most}`,
+    hint: () => "stop it, resize it, and start it again",
+  },
+  MEMORY_FULL: {
+    status: 409,
+    message: (p: { reason: string }) => `the running machine can't be given more memory: ${p.reason}`,
+    hint: () => "stop it, resize it, and start it again",
+  },
   JOB_FAILED: {
     status: 500,
     message: (p: { job: string; reason: string }) => `QEMU could not finish ${p.job}: ${p.reason}`,

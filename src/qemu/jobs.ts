@@ -18,10 +18,7 @@ const lookMs = 500;
 /** For a job that was cancelled to let go of what it holds. */
 const cancelMs = 10_000;
 
-/**
- * Starts a background job of QEMU's by `command`, which is told `job-id`, and waits for its end. `JOB_FAILED` has QEMU's reason; one that
- * takes longer than `limitMs`, or whose caller goes away, is cancelled (`JOB_UNFINISHED`) as far as its kind can be.
- */
+/** Starts one background job of QEMU's by `command`, which is told `job-id`; as {@link runJobs}. */
 export async function runJob(
   ctx: OpContext,
   qmp: QmpClient,
@@ -29,21 +26,40 @@ export async function runJob(
   args: JsonObject & { readonly "job-id": string },
   options: JobOptions,
 ): Promise<void> {
-  const job = args["job-id"];
-  using events = qmp.events();
-  await qmp.execute(ctx, command, args);
-  let isEnded = false;
+  await runJobs(ctx, qmp, [args["job-id"]], async () => void (await qmp.execute(ctx, command, args)), options);
+}
+
+/**
+ * Waits for the end of all `jobs`, which `start` begins. `JOB_FAILED` has QEMU's reason; what takes longer than `limitMs`, or whose
+ * caller goes away, is cancelled (`JOB_UNFINISHED`) as far as its kind can be. When one fails, the others are cancelled, too.
+ */
+export async function runJobs(
+  ctx: OpContext,
+  qmp: QmpClient,
+  jobs: readonly string[],
+  start: () => Promise<void>,
+  options: JobOptions,
+): Promise<void> {
   const timed = withTimeout(ctx, options.limitMs);
+  const watches = jobs.map((job) => ({ job, events: qmp.events() }));
+  const open = new Set(jobs);
   try {
-    isEnded = await untilConcluded(timed, qmp, events, job, options.progress);
-    if (!isEnded) throw qemuErrors.JOB_FAILED({ job: options.what, reason: "QEMU has gone" });
-    await dismiss(ctx, qmp, job, options.what);
+    await start();
+    for (const { job, events } of watches) {
+      const isConcluded = await untilConcluded(timed, qmp, events, job, options.progress);
+      if (!isConcluded) throw qemuErrors.JOB_FAILED({ job: options.what, reason: "QEMU has gone" });
+      open.delete(job);
+      await dismiss(ctx, qmp, job, options.what);
+    }
   } catch (error) {
-    if (isEnded || qmp.isClosed) throw error;
-    await cancel(cleanupContext(ctx, cancelMs), qmp, job);
+    if (qmp.isClosed) throw error;
+    const isLate = timed.signal.aborted;
+    for (const job of open) await cancel(cleanupContext(ctx, cancelMs), qmp, job);
     ctx.signal.throwIfAborted();
-    if (!timed.signal.aborted) throw error;
+    if (!isLate) throw error;
     throw qemuErrors.JOB_UNFINISHED({ job: options.what, seconds: options.limitMs / 1000 }, { cause: error });
+  } finally {
+    for (const { events } of watches) events[Symbol.dispose]();
   }
 }
 

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { execFileSync } from "node:child_process";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { background } from "../../../src/base/op-context.ts";
+import { backUpDisks } from "../../../src/qemu/backup.ts";
 import { chordFor, pressKeys } from "../../../src/qemu/keys.ts";
 import { QmpClient } from "../../../src/qemu/qmp-client.ts";
 import { takeScreenshot } from "../../../src/qemu/screen.ts";
@@ -75,6 +76,38 @@ test("disks alone are taken while it runs on, all or none; what a fresh QEMU loa
   const guest = await CounterGuest.open(dir);
   expect([await guest.ask("?"), await guest.ask("r")]).toEqual([2, 1]);
   guest.close();
+});
+
+test("a backup is of the moment at which it began; one that fails leaves nothing open", async () => {
+  await using qemu = await RawQemu.start(counterMachine, dir);
+  using qmp = await QmpClient.connect(ctx, qemu.monitor);
+  const guest = await CounterGuest.open(dir);
+  await guest.ask("+");
+  await guest.ask("w");
+  const copy = join(dir, "copy.qcow2");
+  execFileSync("qemu-img", ["create", "-q", "-f", "qcow2", copy, String(1024 * 1024)]);
+  let begun = false;
+  const onBegun = async () => {
+    begun = true;
+    await guest.ask("+");
+    await guest.ask("w");
+  };
+  const options = { name: "counter", limitMs: 60_000 };
+  await backUpDisks(ctx, qmp, [{ node: "vda", file: copy }], { ...options, onBegun });
+  expect([begun, await guest.ask("r")]).toEqual([true, 2]);
+  guest.close();
+
+  execFileSync("qemu-img", ["create", "-q", "-f", "qcow2", join(dir, "small.qcow2"), "64K"]);
+  const failing = [
+    { node: "vda", file: copy },
+    { node: "vda", file: join(dir, "small.qcow2") },
+  ];
+  await expect(backUpDisks(ctx, qmp, failing, options)).rejects.toMatchObject({ code: "QMP_REFUSED" });
+  const nodes = JSON.stringify(await qmp.execute(ctx, "query-named-block-nodes", { flat: true }));
+  expect(nodes).not.toContain("backup");
+  const raw = join(dir, "copy.raw");
+  execFileSync("qemu-img", ["convert", "-O", "raw", copy, raw]);
+  expect(readFileSync(raw)[512]).toBe(1);
 });
 
 test("the screen is a PNG; keys are pressed; without a screen it says so", async () => {
