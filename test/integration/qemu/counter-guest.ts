@@ -111,17 +111,12 @@ export function makeCounterDisk(dir: string): string {
 /** QEMU's words for a machine of {@link makeCounterDisk}'s disk, node "vda", with its serial port at `serial.sock`. */
 export function counterMachine(dir: string): readonly string[] {
   return [
-    ...["-M", "q35", "-m", "16"],
-    ...["-blockdev", `driver=file,node-name=vda-file,filename=${join(dir, "disk.qcow2")}`],
-    ...["-blockdev", "driver=qcow2,node-name=vda,file=vda-file"],
-    ...["-device", "virtio-blk-pci,drive=vda,id=vda,serial=vda"],
-    ...[
-      "-chardev",
-      `socket,id=serial,path=${join(dir, "serial.sock")},server=on,wait=off`,
-      "-serial",
-      "chardev:serial",
-    ],
-  ];
+    ["-M", "q35", "-m", "16"],
+    ["-blockdev", `driver=file,node-name=vda-file,filename=${join(dir, "disk.qcow2")}`],
+    ["-blockdev", "driver=qcow2,node-name=vda,file=vda-file"],
+    ["-device", "virtio-blk-pci,drive=vda,id=vda,serial=vda"],
+    ["-chardev", `socket,id=serial,path=${join(dir, "serial.sock")},server=on,wait=off`, "-serial", "chardev:serial"],
+  ].flat();
 }
 
 export class CounterGuest {

@@ -30,15 +30,16 @@ beforeAll(async () => {
   const kit = await new GuestKits({ host, root: dir, agent: join(dir, "agent"), kernelPackage }).get(ctx);
   await host.close();
   qemu = await RawQemu.start(
-    () => [
-      ...["-M", "q35", "-m", "size=256M,slots=8,maxmem=1G", "-smp", "cpus=1,maxcpus=2"],
-      ...["-kernel", kit.kernel, "-initrd", kit.initrd, "-append", "console=ttyS0 mitigations=off"],
-      ...["-chardev", `file,id=console,path=${join(dir, "console")}`, "-serial", "chardev:console"],
-      ...ports.flatMap((port, nth) => ["-device", `pcie-root-port,id=${port},chassis=${nth + 1},slot=${nth + 1}`]),
-      ...["-device", "virtio-scsi-pci,id=scsi", "-device", "scsi-cd,bus=scsi.0,id=cd0"],
-      ...["-device", "virtio-balloon-pci,id=balloon", "-device", "virtio-serial-pci"],
-      ...["-chardev", "null,id=agent", "-device", "virtserialport,chardev=agent,name=org.berth.agent.0"],
-    ],
+    () =>
+      [
+        ["-M", "q35", "-m", "size=256M,slots=8,maxmem=1G", "-smp", "cpus=1,maxcpus=2"],
+        ["-kernel", kit.kernel, "-initrd", kit.initrd, "-append", "console=ttyS0 mitigations=off"],
+        ["-chardev", `file,id=console,path=${join(dir, "console")}`, "-serial", "chardev:console"],
+        ports.flatMap((port, nth) => ["-device", `pcie-root-port,id=${port},chassis=${nth + 1},slot=${nth + 1}`]),
+        ["-device", "virtio-scsi-pci,id=scsi", "-device", "scsi-cd,bus=scsi.0,id=cd0"],
+        ["-device", "virtio-balloon-pci,id=balloon", "-device", "virtio-serial-pci"],
+        ["-chardev", "null,id=agent", "-device", "virtserialport,chardev=agent,name=org.berth.agent.0"],
+      ].flat(),
     dir,
   );
   qmp = await QmpClient.connect(ctx, qemu.monitor);

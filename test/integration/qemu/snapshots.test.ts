@@ -121,7 +121,7 @@ test("the screen is a PNG; keys are pressed; without a screen it says so", async
   await pressKeys(
     ctx,
     qmp,
-    [..."aZ 9?\n"].map((character) => chordFor(character) ?? []),
+    Array.from("aZ 9?\n").map((character) => chordFor(character) ?? []),
   );
   await expect(pressKeys(ctx, qmp, [["no-such-key"]])).rejects.toMatchObject({ code: "QMP_REFUSED" });
   await using blind = await RawQemu.start(() => ["-M", "q35", "-m", "16"]);
