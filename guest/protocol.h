@@ -98,10 +98,10 @@ enum frame_type {
  *            link=<n> <name> <mac> <mtu>           the n-th network device (0 is the first)
  *            address=<name> <address>/<prefix>     IPv4 or IPv6
  *            route=<name> <destination>/<prefix> <gateway, or "-" for none>
- *            file=<path in the root>\n<content>    mounted over it (/etc/hosts, /etc/resolv.conf, /etc/hostname)
+ *            file=<path in the root>\n<content>    mounted there (/etc/hosts, /etc/resolv.conf, /etc/hostname); again: other content
  *            sysctl=<name>=<value>
- *            tmpfs=<target>\n<mount options>       over the root; before the main process runs
- *            share=<tag>\n<target>\n<options>      virtiofs by its tag
+ *            tmpfs=<target>\n<mount options>       over the root, in their order with share=; before the main process runs
+ *            share=<name>\n<target>\n<options>     what the virtiofs "shares" has under that name, a directory or a file; "ro"
  * run        the main process; once. The fields of a process:
  *            arg= (argv, at least one), env=NAME=value, user=<name|uid[:group|gid]>, group=<extra group>, cwd=, tty=1, stdin=1,
  *            rows=, columns=, capabilities=<hex mask; absent: all>, nonewprivileges=1, rlimit=<name> <soft> <hard>, oom=<score adj>,

@@ -27,6 +27,11 @@ if [ -n "$missing" ]; then
   # shellcheck disable=SC2086 # one word for each package
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null || fail "apt-get could not install$missing" "see its messages above"
 fi
+# Binds and volumes of virtual machines. Debian 12 has it with QEMU; later releases in a package of its own.
+if ! ls /usr/lib/qemu/virtiofsd /usr/libexec/virtiofsd /usr/lib/virtiofsd 2>/dev/null | grep -q . && ! command -v virtiofsd >/dev/null; then
+  say "Installing virtiofsd"
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends virtiofsd >/dev/null 2>&1 || say "There is no package virtiofsd: virtual machines will have no binds and volumes"
+fi
 
 # --- npm packages; no install script is needed, the native parts are prebuilt. Not `npm ci`: the lock file names the packages of
 #     the platforms that Berth runs on, and ci insists on those of all others too.

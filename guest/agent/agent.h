@@ -33,6 +33,7 @@ int open_port(void);
 /* --- root.c */
 bool mount_root(struct fields fields, struct failure *failure);
 bool root_is_mounted(void);
+bool root_is_read_only(void);
 /* In the main process's own mount namespace: /proc, read-only and masked paths, and the root as "/". */
 bool enter_root_as_main(struct fields fields, struct failure *failure);
 /* What was written is on the scratch disk. */
@@ -54,8 +55,11 @@ long long oom_kills(void);
 
 /* --- configure.c */
 bool configure(struct fields fields, struct failure *failure);
-/* In the workload's root: its files that were told by `file=` can't be written to. */
-void protect_files(void);
+
+/* --- mounts.c: fields of `configure`, each a mount over the workload's root */
+bool mount_share(const char *value, struct failure *failure);
+bool mount_tmpfs(const char *value, struct failure *failure);
+bool write_file(const char *value, struct failure *failure);
 
 /* --- network.c */
 bool configure_network(struct fields fields, struct failure *failure);

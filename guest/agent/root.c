@@ -28,6 +28,8 @@ static bool read_only;
 
 bool root_is_mounted(void) { return mounted; }
 
+bool root_is_read_only(void) { return read_only; }
+
 /* Path of the virtio disk with this serial; it may take the kernel a moment to find it. */
 static bool find_disk(const char *serial, char path[64]) {
   for (int look = 0; look < 1000; look++, poll(NULL, 0, 5)) {
@@ -207,7 +209,6 @@ bool enter_root_as_main(struct fields fields, struct failure *failure) {
   /* The initial root can't be pivoted from; what is moved over it hides it as well. */
   if (chdir(ROOT) < 0 || mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 || chdir("/") < 0)
     return fail(failure, "system", errno, "entering the root file system");
-  if (read_only) protect_files();
   return true;
 }
 

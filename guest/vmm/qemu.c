@@ -59,13 +59,14 @@ static void add_machine(struct line *line, struct fields spec) {
   bool kvm = strcmp(value_or(spec, "accel", "tcg"), "kvm") == 0;
   long long memory = field_number(spec, "memory", 256);
   const char *ram = field(spec, "ram");
+  bool shared = field_flag(spec, "ram.share") || field(spec, "shares") != NULL;
   OPTION(line, "-M", "%s,memory-backend=ram0,accel=%s", machine.machine, kvm ? "kvm" : "tcg");
   OPTION(line, "-cpu", "%s", kvm ? "host" : machine.cpu_tcg);
   OPTION(line, "-m", "%lld", memory);
   OPTION(line, "-smp", "%lld", field_number(spec, "cpus", 1));
   if (ram == NULL)
-    OPTION(line, "-object", "memory-backend-%s,id=ram0,size=%lldM%s", field_flag(spec, "ram.share") ? "memfd" : "ram", memory,
-           field_flag(spec, "ram.share") ? ",share=on" : "");
+    OPTION(line, "-object", "memory-backend-%s,id=ram0,size=%lldM%s", shared ? "memfd" : "ram", memory,
+           shared ? ",share=on" : "");
   else
     OPTION(line, "-object", "memory-backend-file,id=ram0,size=%lldM,mem-path=%s,share=%s", memory, ram,
            field_flag(spec, "ram.share") ? "on" : "off");
@@ -89,7 +90,7 @@ static void add_disk(struct line *line, const char *file, const char *format, co
   OPTION(line, "-device", "virtio-blk-pci,drive=%s,serial=%s,addr=0x%x", serial, serial, slot);
 }
 
-static void add_devices(struct line *line, struct fields spec, const struct nic *nics, size_t nic_count) {
+static void add_devices(struct line *line, struct fields spec, const struct nic *nics, size_t nic_count, int shares) {
   const char *image = field(spec, "image"), *scratch = field(spec, "scratch");
   OPTION(line, "-device", "virtio-serial-pci,addr=0x3");
   OPTION(line, "-device", "virtserialport,chardev=agent,name=" AGENT_PORT);
@@ -101,6 +102,10 @@ static void add_devices(struct line *line, struct fields spec, const struct nic 
   for (size_t i = 0; i < nic_count; i++) {
     OPTION(line, "-netdev", "tap,id=n%zu,fd=%d", i, nics[i].tap);
     OPTION(line, "-device", "virtio-net-pci,netdev=n%zu,romfile=,mac=%s,addr=0x%zx", i, nics[i].mac, 8 + i);
+  }
+  if (shares >= 0) {
+    OPTION(line, "-chardev", "socket,id=shares,fd=%d", shares);
+    OPTION(line, "-device", "vhost-user-fs-pci,chardev=shares,tag=shares,addr=0x10");
   }
 }
 
@@ -122,7 +127,7 @@ static void add_extra(struct line *line, struct fields spec) {
   }
 }
 
-/* The rest of its life is QEMU's: no capability but in name, and dead with its parent. */
+/* The rest of its life is QEMU's: without capabilities, and dead with its parent. */
 _Noreturn static void become_qemu(const struct line *line, int errors) {
   sigset_t none;
   prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -134,14 +139,13 @@ _Noreturn static void become_qemu(const struct line *line, int errors) {
   dup2(null, 0);
   dup2(errors, 1);
   dup2(errors, 2);
-  for (int capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; capability++) prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);
   prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-  execvp(line->words[0], (char **)line->words);
+  if (keep_capabilities(NULL, 0)) execvp(line->words[0], (char **)line->words);
   fprintf(stderr, "%s: %s\n", line->words[0], strerror(errno));
   _exit(127);
 }
 
-struct qemu start_qemu(struct fields spec, const struct nic *nics, size_t nic_count) {
+struct qemu start_qemu(struct fields spec, const struct nic *nics, size_t nic_count, int shares) {
   struct line line = {0};
   int ours[3], theirs[3], errors[2];
   for (int i = 0; i < 3; i++) {
@@ -152,6 +156,7 @@ struct qemu start_qemu(struct fields spec, const struct nic *nics, size_t nic_co
     fcntl(theirs[i], F_SETFD, 0);
   }
   for (size_t i = 0; i < nic_count; i++) fcntl(nics[i].tap, F_SETFD, 0);
+  if (shares >= 0) fcntl(shares, F_SETFD, 0);
   if (pipe2(errors, O_CLOEXEC) < 0) die(errno, "a pipe");
   add(&line, "%s", value_or(spec, "qemu", machine.program));
   for (const char *const *word = (const char *const[]){"-nodefaults", "-no-user-config", "-no-reboot", NULL}; *word != NULL; word++)
@@ -161,13 +166,14 @@ struct qemu start_qemu(struct fields spec, const struct nic *nics, size_t nic_co
   add_machine(&line, spec);
   add_kernel(&line, spec);
   add_channels(&line, spec, theirs);
-  add_devices(&line, spec, nics, nic_count);
+  add_devices(&line, spec, nics, nic_count, shares);
   add_extra(&line, spec);
   pid_t pid = fork();
   if (pid < 0) die(errno, "fork");
   if (pid == 0) become_qemu(&line, errors[1]);
   for (int i = 0; i < 3; i++) close(theirs[i]);
   for (size_t i = 0; i < nic_count; i++) close(nics[i].tap);
+  if (shares >= 0) close(shares);
   close(errors[1]);
   return (struct qemu){.pid = pid, .agent = ours[0], .console = ours[1], .qmp = ours[2], .errors = errors[0]};
 }

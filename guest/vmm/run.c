@@ -16,6 +16,8 @@
 
 #define ROOM 600
 #define NICS 8
+/* Of what is polled: signals, the agent, and what three say. */
+#define OWN 5
 /* Frames to the agent beyond this make everybody who sends wait. */
 #define LINK_BACKLOG (2u * 1024u * 1024u)
 /* Ours on the port; clients' begin above. */
@@ -24,9 +26,10 @@ enum { MAIN = 1, SETUP = 0x7fffff00 };
 struct machine {
   struct fields spec;
   struct qemu qemu;
+  struct shares shares;
   struct relay main;
   struct bytes in, link;
-  struct words console, errors;
+  struct words console, errors, share_errors;
   int signals;
   unsigned pending; /* requests before the main process's */
   bool maintenance, stop, saved;
@@ -36,6 +39,8 @@ struct machine {
 static void read_agent(struct machine *machine);
 
 /* --- failures */
+
+static const char share_daemon[] = "the daemon of its shares";
 
 /* What the driver reads when the machine has gone: FIELDS kind=, message=. */
 static void note_failure(struct machine *machine, const struct bytes *failure) {
@@ -57,11 +62,12 @@ static void fail_setup(struct machine *machine, const struct frame *frame) {
   machine->stop = true;
 }
 
-/* QEMU has ended by itself. Its exit code for ours: as a shell says it when by a signal (the kernel's for memory, say), else 125. */
-static int mourn(struct machine *machine, int status) {
+/* `who` (QEMU, the shares' daemon) has ended by itself. Its exit code for ours: as a shell says it when by a signal (the kernel's for
+ * memory, say), else 125. */
+static int mourn(struct machine *machine, const char *who, int status) {
   struct bytes failure = {0};
-  struct words *all[] = {&machine->errors, &machine->console};
-  for (size_t i = 0; i < 2; i++) {
+  struct words *all[] = {&machine->errors, &machine->console, &machine->share_errors};
+  for (size_t i = 0; i < 3; i++) {
     struct pollfd fd = {.fd = all[i]->fd, .events = POLLIN};
     while (all[i]->fd >= 0 && poll(&fd, 1, 0) > 0 && fd.revents != 0) {
       words_read(all[i]);
@@ -72,11 +78,13 @@ static int mourn(struct machine *machine, int status) {
   if (WIFSIGNALED(status)) snprintf(how, sizeof how, "signal %d", WTERMSIG(status));
   else snprintf(how, sizeof how, "exit code %d", WEXITSTATUS(status));
   fields_add(&failure, "kind", "machine");
-  fields_add(&failure, "message", "the virtual machine ended unexpectedly: QEMU with %s", how);
+  fields_add(&failure, "message", "the virtual machine ended unexpectedly: %s with %s", who, how);
+  fields_add(&failure, "shares", "%.*s", (int)machine->share_errors.length, machine->share_errors.text);
   fields_add(&failure, "qemu", "%.*s", (int)machine->errors.length, machine->errors.text);
   fields_add(&failure, "console", "%.*s", (int)machine->console.length, machine->console.text);
-  fprintf(stderr, "berth-vmm: the virtual machine ended unexpectedly: QEMU with %s\n", how);
+  fprintf(stderr, "berth-vmm: the virtual machine ended unexpectedly: %s with %s\n", who, how);
   words_print("QEMU", &machine->errors);
+  words_print(share_daemon, &machine->share_errors);
   words_print("the guest's console", &machine->console);
   note_failure(machine, &failure);
   return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : 125;
@@ -177,15 +185,17 @@ static void turn(struct machine *machine) {
   fds[1] = (struct pollfd){.fd = machine->qemu.agent, .events = (short)(POLLIN | (machine->link.length > 0 ? POLLOUT : 0))};
   fds[2] = (struct pollfd){.fd = machine->console.fd, .events = POLLIN};
   fds[3] = (struct pollfd){.fd = machine->errors.fd, .events = POLLIN};
-  size_t relayed = relay_poll(&machine->main, fds + 4, may_send);
-  size_t count = 4 + relayed + switch_poll(fds + 4 + relayed, ROOM - 4 - relayed, may_send);
+  fds[4] = (struct pollfd){.fd = machine->share_errors.fd, .events = POLLIN};
+  size_t relayed = relay_poll(&machine->main, fds + OWN, may_send);
+  size_t count = OWN + relayed + switch_poll(fds + OWN + relayed, ROOM - OWN - relayed, may_send);
   if (poll(fds, count, -1) < 0 && errno != EINTR) die(errno, "poll");
   if (fds[0].revents) take_signals(machine);
   if (fds[1].revents & (POLLIN | POLLHUP)) read_agent(machine);
   if (fds[2].revents) words_read(&machine->console);
   if (fds[3].revents) words_read(&machine->errors);
-  relay_polled(&machine->main, &machine->link, fds + 4, relayed);
-  switch_polled(&machine->link, fds + 4 + relayed, count - 4 - relayed);
+  if (fds[4].revents) words_read(&machine->share_errors);
+  relay_polled(&machine->main, &machine->link, fds + OWN, relayed);
+  switch_polled(&machine->link, fds + OWN + relayed, count - OWN - relayed);
   write_agent(machine);
 }
 
@@ -203,11 +213,23 @@ static void end_qemu(struct machine *machine) {
   waitpid(machine->qemu.pid, NULL, 0);
 }
 
+/* Who reads or writes a share would wait for ever. But the daemon ends, too, because QEMU is about to. */
+static int lose_shares(struct machine *machine, int status) {
+  int of_qemu;
+  for (int look = 0; look < 40; look++, poll(NULL, 0, 5)) {
+    if (waitpid(machine->qemu.pid, &of_qemu, WNOHANG) == machine->qemu.pid) return mourn(machine, "QEMU", of_qemu);
+  }
+  end_qemu(machine);
+  return mourn(machine, share_daemon, status);
+}
+
 static int run_until_end(struct machine *machine) {
   int status;
   while (!is_done(machine)) {
     turn(machine);
-    if (!is_done(machine) && waitpid(machine->qemu.pid, &status, WNOHANG) == machine->qemu.pid) return mourn(machine, status);
+    if (is_done(machine)) break;
+    if (waitpid(machine->qemu.pid, &status, WNOHANG) == machine->qemu.pid) return mourn(machine, "QEMU", status);
+    if (machine->shares.pid > 0 && waitpid(machine->shares.pid, &status, WNOHANG) == machine->shares.pid) return lose_shares(machine, status);
   }
   if (field(machine->spec, "save") != NULL && !machine->stop) {
     bool saved = qmp_save(machine->qemu.qmp, field(machine->spec, "save"));
@@ -229,7 +251,10 @@ int run_machine(const char *spec_path) {
     die(0, "%s is too long for the directory of sockets", run);
   snprintf(socket_path, sizeof socket_path, "%s/agent.sock", machine.run);
   size_t nic_count = join_network(machine.spec, nics, NICS, &network);
-  machine.qemu = start_qemu(machine.spec, nics, nic_count);
+  machine.shares = start_shares(machine.spec, machine.run);
+  machine.share_errors.fd = machine.shares.errors;
+  machine.qemu = start_qemu(machine.spec, nics, nic_count, machine.shares.connection);
+  if (!keep_capabilities(NULL, 0)) die(errno, "giving up capabilities");
   machine.console.fd = machine.qemu.console;
   machine.errors.fd = machine.qemu.errors;
   fcntl(machine.qemu.agent, F_SETFL, O_NONBLOCK);
@@ -238,7 +263,7 @@ int run_machine(const char *spec_path) {
     int status = 0;
     kill(machine.qemu.pid, SIGKILL);
     waitpid(machine.qemu.pid, &status, 0);
-    return mourn(&machine, status);
+    return mourn(&machine, "QEMU", status);
   }
   send_requests(&machine, &network);
   write_agent(&machine);

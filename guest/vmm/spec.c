@@ -9,6 +9,8 @@
  *   run=             directory for agent.sock, qmp.sock, failure
  *   net=             an interface of this network namespace that becomes the guest's; repeats. A tap without one: net=-
  *   net.join=        tc (when absent) or bridge
+ *   shares=          a word of the command line of the daemon that serves files of the host (virtiofsd) from the jail; repeats. It is
+ *                    told its socket beside. The guest finds it by the tag "shares"; its memory is shared with the daemon
  *   device=          one more QEMU -device/-chardev/... as "-flag\nvalue"; repeats
  *   ram=             file of the guest's memory; with ram.share=1 it is written to (a template's), else changes are private
  *   save=            boots, mounts, saves the machine's state to this file, ends: a template with ram=

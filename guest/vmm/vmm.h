@@ -24,12 +24,24 @@ struct nic {
 /* Joins each interface that the specification names with a tap of its own; adds link=, address= and route= to `configure`. */
 size_t join_network(struct fields spec, struct nic *nics, size_t room, struct bytes *configure);
 
+/* --- shares.c: files of the host for the guest, by a daemon of its own */
+struct shares {
+  pid_t pid; /* -1: there are none */
+  int connection; /* QEMU's end */
+  int errors;
+};
+/* `run` is a directory for its socket, whose name goes at once. */
+struct shares start_shares(struct fields spec, const char *run);
+/* Of this process's capabilities, those stay; none can come back by execve(2) once there is no_new_privs. */
+bool keep_capabilities(const unsigned *kept, size_t count);
+
 /* --- qemu.c */
 struct qemu {
   pid_t pid;
   int agent, console, qmp, errors; /* our ends */
 };
-struct qemu start_qemu(struct fields spec, const struct nic *nics, size_t nic_count);
+/* Takes the taps, and the end of the shares. */
+struct qemu start_qemu(struct fields spec, const struct nic *nics, size_t nic_count, int shares);
 
 /* --- words.c: the last of what the console and QEMU itself said */
 struct words {

@@ -12,6 +12,7 @@ import type { OpContext } from "../base/op-context.ts";
 import type { DriverHandle, InstanceSpec, Isolation } from "../schema/instance.ts";
 import type { ResourceSpec, ResourceUsage } from "../schema/resources.ts";
 import type { Change } from "../snapshots/snapshotter.ts";
+import type { OciSyscallRule } from "./oci/spec/oci-spec.ts";
 
 export interface Driver {
   readonly name: string;
@@ -139,6 +140,8 @@ export interface PrepareRequest {
   readonly logPath: string;
   /** Initial terminal size. */
   readonly terminal?: TerminalSize;
+  /** Let through beside what the seccomp profile does: for what a driver runs behind another's walls. */
+  readonly syscalls?: readonly OciSyscallRule[];
 }
 
 /** A mount of the OCI spec, as it is. */

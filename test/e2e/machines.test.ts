@@ -1,8 +1,19 @@
 /** Instances as virtual machines, by the docker client and by Berth's own: the same verbs, with a kernel of their own. Under emulation. */
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { busyboxArchive } from "../support/busybox-image.ts";
 import { EngineProcess } from "../support/engine-process.ts";
@@ -170,6 +181,68 @@ describe("virtual machines", () => {
     await engine.docker("rmi", "berth-vm:vm-made", "berth-vm:ct-made");
   });
 
+  it("has files of the host and volumes as a container has them, and nothing beside them", async () => {
+    const data = join(scratch, "data");
+    const secrets = join(scratch, "secrets");
+    for (const directory of [data, secrets]) mkdirSync(directory);
+    writeFileSync(join(data, "f"), "from the host\n");
+    writeFileSync(join(secrets, "one"), "one\n");
+    writeFileSync(join(secrets, "other"), "other\n");
+    symlinkSync(join(secrets, "other"), join(data, "away"));
+    symlinkSync("../../../../../../../../../../etc/hostname", join(data, "up"));
+    const shares = [
+      "-v",
+      `${data}:/data`,
+      "-v",
+      `${data}:/fixed:ro`,
+      "-v",
+      `${secrets}/one:/etc/one`,
+      "-v",
+      "vol:/vol",
+    ];
+    const more = ["--tmpfs", "/data/tmp", "--privileged", "-h", "guest"];
+    await vm("-d", "--name", "vm-data", ...shares, ...more, image, "sleep", "1000");
+    const sh = async (script: string) => (await engine.docker("exec", "vm-data", "sh", "-c", script)).stdout;
+
+    expect(await sh("cat /data/f /etc/one; echo x >> /data/f; echo two > /etc/one")).toBe("from the host\none\n");
+    expect(readFileSync(join(data, "f"), "utf8") + readFileSync(join(secrets, "one"), "utf8")).toBe(
+      "from the host\nx\ntwo\n",
+    );
+    const owned = "cd /data; touch o; chown 12:34 o; chmod 4751 o; ln o hard; ln -s o soft; mkdir d; mv d e";
+    expect(await sh(`${owned}; exec 7>gone; rm gone; echo open >&7; cat /proc/self/fd/7`)).toBe("open\n");
+    const { uid, gid, mode, nlink } = lstatSync(join(data, "o"));
+    expect([uid, gid, mode & 0o7777, nlink]).toEqual([12, 34, 0o4751, 2]);
+    expect(readdirSync(data).toSorted()).toEqual(["away", "e", "f", "hard", "o", "soft", "tmp", "up"]);
+
+    const refused = "for f in /fixed/new /fixed/f; do echo y > $f || echo read-only; done 2>/dev/null; rm /fixed/f";
+    expect(await sh(`${refused}; ls /fixed/f`)).toBe("read-only\nread-only\n/fixed/f\n");
+    // Also for a root that mounts what the host shares once more: no sibling, no way up, nothing made read-only is writable.
+    const again =
+      "mkdir /all; mount -t virtiofs shares /all && echo mounted; cd /all; ls; ls ..; cat */away */up 2>/dev/null; echo y > 1/new";
+    expect(await sh(`${again}; ls */other`)).toMatch(/^mounted\n(?!.*(other|secrets))/s);
+    expect(existsSync(join(data, "new"))).toBe(false);
+
+    writeFileSync(join(data, "f"), "changed\n");
+    await delay(60);
+    expect(await sh("cat /data/f; echo shared > /vol/f")).toBe("changed\n");
+    expect(await engine.docker("run", "--rm", "-v", "vol:/vol", image, "cat", "/vol/f")).toMatchObject({
+      stdout: "shared\n",
+    });
+    await engine.docker("restart", "-t", "0", "vm-data");
+    expect(await sh("cat /data/f /vol/f")).toBe("changed\nshared\n");
+    await engine.docker("rm", "-f", "vm-data");
+  });
+
+  it("runs an image that declares a volume, with what the image has there", async () => {
+    const files = { "srv/data/seed": "seed\n" };
+    const config = { Volumes: { "/srv/data": {} } };
+    writeFileSync(join(scratch, "volume.tar"), await busyboxArchive({ tags: ["berth-vm:volume"], files, config }));
+    await engine.docker("load", "-i", join(scratch, "volume.tar"));
+    const script = "cat /srv/data/seed; grep -c ' /srv/data virtiofs ' /proc/mounts";
+    expect(await vm("--rm", "berth-vm:volume", "sh", "-c", script)).toMatchObject({ stdout: "seed\n1\n" });
+    expect((await engine.docker("volume", "ls", "-q")).stdout.split("\n").filter(Boolean)).toEqual(["vol"]);
+  });
+
   it("gives the guest's process the walls that were asked for", async () => {
     const script = [
       "touch /x 2>/dev/null || echo read-only",
@@ -223,9 +296,13 @@ describe("virtual machines", () => {
   });
 
   it("refuses by name what it can't have", async () => {
-    expect(await vm("--rm", "-v", "/tmp:/x", image, "true")).toMatchObject({
+    expect(await vm("--rm", "-v", "/tmp:/x:shared", image, "true")).toMatchObject({
       code: 125,
-      stderr: expect.stringContaining("a virtual machine can't have binds and volumes"),
+      stderr: expect.stringContaining("a virtual machine can't have a bind with shared propagation"),
+    });
+    expect(await vm("--rm", "-v", `${engine.host.slice("unix://".length)}:/docker.sock`, image, "true")).toMatchObject({
+      code: 125,
+      stderr: expect.stringContaining("can't have the socket"),
     });
     expect(await vm("--rm", "--network", "host", image, "true")).toMatchObject({ code: 125 });
   });

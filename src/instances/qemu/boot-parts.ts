@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { OpContext } from "../../base/op-context.ts";
 import type { ProgressSink } from "../../base/progress.ts";
 import { MachineDisks } from "../../guest/disks.ts";
+import { askFileDaemon, type FileDaemon, fileDaemonProgram } from "../../guest/file-daemon.ts";
 import { type GuestKit, GuestKits } from "../../guest/guest-kit.ts";
 import { type Acceleration, probeKvm } from "../../guest/kvm-probe.ts";
 import type { Host } from "../../host/host.ts";
@@ -27,6 +28,7 @@ export class BootParts {
   readonly disks: MachineDisks;
   readonly #options: BootPartsOptions;
   readonly #kits: GuestKits;
+  #fileDaemon: FileDaemon | undefined;
   #kit: Promise<GuestKit | undefined> | undefined;
   #acceleration: Promise<Acceleration> | undefined;
 
@@ -80,6 +82,19 @@ export class BootParts {
       },
     );
     return await this.#acceleration;
+  }
+
+  /** What serves files of the host to a guest; undefined when it is not installed. */
+  async fileDaemon(ctx: OpContext): Promise<FileDaemon | undefined> {
+    const { host } = this.#options;
+    const program = this.fileDaemonProgram();
+    if (program === undefined) return undefined;
+    if (this.#fileDaemon?.program !== program) this.#fileDaemon = await askFileDaemon(ctx, host, program);
+    return this.#fileDaemon;
+  }
+
+  fileDaemonProgram(): string | undefined {
+    return fileDaemonProgram(this.#options.host);
   }
 
   /** The disk of the image whose topmost layer this is. */

@@ -13,6 +13,11 @@ export const machineErrors = defineErrors({
     message: (p: { readonly what: string; readonly why: string }) => `a virtual machine can't have ${p.what}: ${p.why}`,
     hint: () => "leave it out, or run it as a container (without --runtime vm)",
   },
+  FILE_DAEMON_MISSING: {
+    status: 503,
+    message: () => "a virtual machine can't have binds or volumes here: virtiofsd is not installed",
+    hint: () => "apt-get install qemu-system-common (Debian 12) or virtiofsd (later ones)",
+  },
   GUEST_USER_UNKNOWN: {
     status: 400,
     message: (p: { readonly reason: string }) => p.reason,

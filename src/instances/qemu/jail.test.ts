@@ -26,6 +26,7 @@ beforeEach(() => {
     scratch: file("scratch"),
     runDir: join(dir, "run"),
     kvm: false,
+    shares: [],
   };
 });
 afterEach(() => rmSync(dir, { recursive: true }));
@@ -65,6 +66,17 @@ describe("a machine's jail", () => {
     expect(writable.map(({ target }) => target)).toEqual(["/berth/scratch", "/berth/run"]);
     expect(mounts.map(({ target }) => target)).toContain("/usr");
     expect(mounts.every(({ options }) => options.includes("rprivate"))).toBe(true);
+  });
+
+  it("has what it shares as a container would have it, and only then what its daemon needs for that", async () => {
+    const mount = { type: "bind", source: dir, target: "/data", options: ["rbind", "ro", "rslave"] } as const;
+    const request = prepareRequest("i", spec, dir);
+    const jail = await jailRequest(request, { ...parts, shares: [{ name: "0", mount }] });
+    expect(jail.mounts).toContainEqual({ ...mount, target: "/berth/shares/0" });
+    expect(jail.spec.security.capAdd).toContain("DAC_OVERRIDE");
+    expect(jail.spec.security.capAdd).not.toContain("SYS_ADMIN");
+    expect(jail.syscalls).toEqual([expect.objectContaining({ names: ["unshare"] })]);
+    expect((await jailRequest(request, parts)).syscalls).toBeUndefined();
   });
 
   it("has /dev/kvm only where that works", async () => {

@@ -9,6 +9,7 @@ import type { DeviceSpec } from "../../schema/instance.ts";
 import type { PrepareRequest, ResolvedMount } from "../driver.ts";
 import { jailResources } from "./machine-size.ts";
 import { inJail } from "./machine-spec.ts";
+import { type Share, shareCapabilities, shareSyscalls, sharesRoot } from "./shares.ts";
 
 /** Paths on the host. */
 export interface JailParts {
@@ -21,6 +22,7 @@ export interface JailParts {
   readonly scratch: string;
   readonly runDir: string;
   readonly kvm: boolean;
+  readonly shares: readonly Share[];
 }
 
 /** Of the host's root, beside /usr: programs and libraries, as directories or as links into it. */
@@ -32,10 +34,12 @@ export async function jailRequest(request: PrepareRequest, parts: JailParts): Pr
   const { spec } = request;
   const root = join(request.dir, "jail");
   await mkdir(root, { recursive: true, mode: 0o755 });
+  const shares = parts.shares.length > 0;
   return {
     ...request,
     rootfs: root,
-    mounts: [...hostPrograms(root), ...machineMounts(parts)],
+    mounts: [...hostPrograms(root), ...machineMounts(parts), ...shareMounts(parts.shares)],
+    ...(shares ? { syscalls: shareSyscalls } : {}),
     namespaces: { ...request.namespaces, pid: "private", ipc: "private", uts: "private" },
     spec: {
       ...spec,
@@ -54,7 +58,7 @@ export async function jailRequest(request: PrepareRequest, parts: JailParts): Pr
       deviceCgroupRules: [],
       security: {
         privileged: false,
-        capAdd: ["NET_ADMIN"],
+        capAdd: ["NET_ADMIN", ...(shares ? shareCapabilities : [])],
         capDrop: ["ALL"],
         noNewPrivileges: true,
         seccomp: "default",
@@ -99,6 +103,11 @@ function machineMounts(parts: JailParts): readonly ResolvedMount[] {
     bind(parts.scratch, inJail.scratch, "rw"),
     bind(parts.runDir, inJail.run, "rw"),
   ];
+}
+
+/** As a container would have them, but for the place. */
+function shareMounts(shares: readonly Share[]): readonly ResolvedMount[] {
+  return shares.map(({ name, mount }) => ({ ...mount, target: `${sharesRoot}/${name}` }));
 }
 
 function linkTarget(path: string): string | undefined {

@@ -6,6 +6,7 @@ import { unlimited } from "../../schema/resources.ts";
 import { instanceSpec } from "../fake/instance-spec.ts";
 import { prepareRequest } from "../fake/prepare-request.ts";
 import { machineSpec } from "./machine-spec.ts";
+import { hasShares } from "./shares.ts";
 
 let dir: string;
 beforeEach(() => {
@@ -32,7 +33,7 @@ it("says all that the guest has to know of the instance", async () => {
     ] as const,
   };
   const acceleration = { kind: "tcg", reason: "" } as const;
-  const fields = await machineSpec(request, { acceleration, hostCpus: 4 });
+  const fields = await machineSpec(request, { acceleration, hostCpus: 4, shareDaemon: [] });
   expect(fields).toEqual(
     expect.arrayContaining([
       ["accel", "tcg"],
@@ -52,10 +53,40 @@ it("says all that the guest has to know of the instance", async () => {
   );
 });
 
+it("has its mounts in their order, and files of the network only where it has none of its own", async () => {
+  const hosts = join(dir, "hosts");
+  writeFileSync(hosts, "127.0.0.1 localhost\n");
+  const own = { type: "bind", source: hosts, target: "/etc/hostname", readOnly: false, createSource: false } as const;
+  const request = {
+    ...prepareRequest("i", instanceSpec(["true"], { mounts: [{ ...own, propagation: "rprivate" }] }), dir),
+    mounts: [
+      { type: "bind", source: dir, target: "/data", options: ["rbind", "rw"] },
+      { type: "tmpfs", source: "tmpfs", target: "/data/tmp", options: [] },
+      { type: "bind", source: hosts, target: "/etc/hosts", options: ["bind"] },
+      { type: "bind", source: hosts, target: "/etc/hostname", options: ["bind", "ro"] },
+    ] as const,
+  };
+  const acceleration = { kind: "tcg", reason: "" } as const;
+  const fields = await machineSpec(request, { acceleration, hostCpus: 1, shareDaemon: ["/usr/virtiofsd", "-f"] });
+  const of = (...names: string[]) => fields.filter(([name]) => names.includes(name));
+  expect(of("configure.share", "configure.tmpfs").map(([, value]) => value)).toEqual([
+    "0\n/data\nrbind,rw",
+    "/data/tmp\nnoexec,nosuid,nodev",
+    "1\n/etc/hostname\nbind,ro",
+  ]);
+  expect(of("configure.file")).toEqual([["configure.file", "/etc/hosts\n127.0.0.1 localhost\n"]]);
+  expect(of("shares")).toEqual([
+    ["shares", "/usr/virtiofsd"],
+    ["shares", "-f"],
+  ]);
+  expect(hasShares(request)).toBe(true);
+  expect(hasShares(prepareRequest("i", instanceSpec(["true"]), dir))).toBe(false);
+});
+
 it("writes to the scratch disk as to a disk: also an instance with --rm may be killed and started again", async () => {
   const request = prepareRequest("i", instanceSpec(["true"], { autoRemove: true }), dir);
   const acceleration = { kind: "kvm", reason: "" } as const;
-  const fields = await machineSpec(request, { acceleration, hostCpus: 1 });
+  const fields = await machineSpec(request, { acceleration, hostCpus: 1, shareDaemon: [] });
   expect(fields.map(([name]) => name)).not.toContain("scratch.cache");
   expect(fields).toContainEqual(["accel", "kvm"]);
 });
@@ -67,7 +98,7 @@ it("refuses an environment that the agent can't take in one piece", async () => 
     dir,
   );
   const acceleration = { kind: "tcg", reason: "" } as const;
-  await expect(machineSpec(request, { acceleration, hostCpus: 1 })).rejects.toMatchObject({
+  await expect(machineSpec(request, { acceleration, hostCpus: 1, shareDaemon: [] })).rejects.toMatchObject({
     code: "MACHINE_UNSUPPORTED",
   });
 });

@@ -6,6 +6,7 @@ import type { PrepareRequest } from "../driver.ts";
 import { tmpfsOptions } from "../oci/spec/mounts.ts";
 import { machineCpus, machineMemory } from "./machine-size.ts";
 import { mainProcessFields, requireRoom } from "./process-fields.ts";
+import { isNetworkFile, sharesOf } from "./shares.ts";
 
 const MiB = 1024 * 1024;
 const defaultShmSize = 64 * MiB;
@@ -25,6 +26,8 @@ export const inJail = {
 export interface MachineParts {
   readonly acceleration: Acceleration;
   readonly hostCpus: number;
+  /** Command line of the daemon for the shares, in the jail; empty where there are none. */
+  readonly shareDaemon: readonly string[];
 }
 
 /** Reads the files that the instance's network has on this host: the guest gets them as they are now. */
@@ -43,6 +46,7 @@ export async function machineSpec(request: PrepareRequest, parts: MachineParts):
     ["scratch", inJail.scratch],
     ["run", inJail.run],
     ...request.interfaces.map((name): Field => ["net", name]),
+    ...parts.shareDaemon.map((word): Field => ["shares", word]),
     ...(security.readonlyRootfs ? [["mount.readonly", "1"] as const] : []),
     ["mount.shm", String(spec.shmSize === 0 ? defaultShmSize : spec.shmSize)],
     ...configure.map(([name, value]): Field => [`configure.${name}`, value]),
@@ -57,17 +61,23 @@ async function configureFields(request: PrepareRequest): Promise<readonly Field[
     ["hostname", request.hostname],
     ...(domainname === "" ? [] : [["domainname", domainname] as const]),
     ...(await networkFiles(request)),
-    ...request.mounts.flatMap((mount): Field[] =>
-      mount.type === "tmpfs" ? [["tmpfs", `${mount.target}\n${tmpfsOptions(mount.options).join(",")}`]] : [],
-    ),
+    ...mountFields(request),
     ...Object.entries(sysctls).map(([name, value]): Field => ["sysctl", `${name}=${value}`]),
   ];
 }
 
-const files: ReadonlySet<string> = new Set(["/etc/hosts", "/etc/resolv.conf", "/etc/hostname"]);
+/** In their order: what is mounted below another mount comes after it. */
+function mountFields(request: PrepareRequest): readonly Field[] {
+  const names = new Map(sharesOf(request).map(({ name, mount }) => [mount, name]));
+  return request.mounts.flatMap((mount): Field[] => {
+    if (mount.type === "tmpfs") return [["tmpfs", `${mount.target}\n${tmpfsOptions(mount.options).join(",")}`]];
+    const name = names.get(mount);
+    return name === undefined ? [] : [["share", `${name}\n${mount.target}\n${mount.options.join(",")}`]];
+  });
+}
 
-async function networkFiles({ mounts }: PrepareRequest): Promise<readonly Field[]> {
-  const found = mounts.filter(({ type, target }) => type === "bind" && files.has(target));
+async function networkFiles(request: PrepareRequest): Promise<readonly Field[]> {
+  const found = request.mounts.filter((mount) => isNetworkFile(request, mount));
   return await Promise.all(
     found.map(async ({ source, target }): Promise<Field> => ["file", `${target}\n${await readFile(source, "utf8")}`]),
   );

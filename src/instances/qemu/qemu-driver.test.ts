@@ -79,6 +79,8 @@ beforeEach(() => {
     acceleration: async () => ({ kind: "tcg", reason: "there is no /dev/kvm" }),
     imageDisk: unused,
     scratchDisk: unused,
+    fileDaemon: async () => ({ program: "/usr/libexec/virtiofsd", kind: "rust" }),
+    fileDaemonProgram: () => "/usr/libexec/virtiofsd",
     collect: async () => {},
   };
   driver = new QemuDriver({ host: new FakeHost(), containers: jails.driver(), parts });

@@ -6,6 +6,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { OpContext } from "../../base/op-context.ts";
+import { fileDaemonWords } from "../../guest/file-daemon.ts";
 import { decodeFields, encodeFields } from "../../guest/frames.ts";
 import { errnoOf } from "../../host/errors.ts";
 import { makeSmallDirectory, writeFile } from "../../host/files.ts";
@@ -37,6 +38,7 @@ import { machineInside } from "./machine-inside.ts";
 import { jailResources, machineMemory } from "./machine-size.ts";
 import { inJail, machineSpec } from "./machine-spec.ts";
 import { inheritedFields } from "./process-fields.ts";
+import { requireFiles, sharesOf, sharesRoot } from "./shares.ts";
 import { refuseUnsupported } from "./unsupported.ts";
 
 export interface QemuDriverOptions {
@@ -49,7 +51,15 @@ export interface QemuDriverOptions {
 /** What machines are booted from. */
 export type DriverParts = Pick<
   BootParts,
-  "vmm" | "missing" | "kit" | "acceleration" | "imageDisk" | "scratchDisk" | "collect"
+  | "vmm"
+  | "missing"
+  | "kit"
+  | "acceleration"
+  | "imageDisk"
+  | "scratchDisk"
+  | "fileDaemon"
+  | "fileDaemonProgram"
+  | "collect"
 >;
 
 const lookMs = 5;
@@ -74,9 +84,13 @@ export class QemuDriver implements Driver {
     const missing = this.#parts.missing();
     if (missing.length > 0) return { available: false, reasons: missing, versions: {}, runtime: "" };
     const { kind, reason } = await this.#parts.acceleration(ctx);
+    const noShares = this.#parts.fileDaemonProgram() === undefined;
     return {
       available: true,
-      reasons: kind === "kvm" ? [] : [`emulation, not KVM: ${reason}`],
+      reasons: [
+        ...(kind === "kvm" ? [] : [`emulation, not KVM: ${reason}`]),
+        ...(noShares ? ["no binds or volumes: virtiofsd is not installed"] : []),
+      ],
       versions: {},
       runtime: kind,
     };
@@ -86,6 +100,8 @@ export class QemuDriver implements Driver {
     refuseUnsupported(spec);
     const missing = this.#parts.missing();
     if (missing.length > 0) throw machineErrors.MACHINES_UNAVAILABLE({ reasons: missing });
+    const wantsShares = spec.mounts.some(({ type }) => type !== "tmpfs");
+    if (wantsShares && this.#parts.fileDaemonProgram() === undefined) throw machineErrors.FILE_DAEMON_MISSING({});
   }
 
   expectStart(): void {
@@ -97,16 +113,19 @@ export class QemuDriver implements Driver {
     if (missing.length > 0) throw machineErrors.MACHINES_UNAVAILABLE({ reasons: missing });
     const { id, dir, dataDir } = request;
     const scratch = join(dataDir, "scratch.qcow2");
-    const [kit, acceleration, image, { blank }] = await Promise.all([
+    const shares = sharesOf(request);
+    requireFiles(shares);
+    const [kit, acceleration, image, { blank }, shareDaemon] = await Promise.all([
       this.#parts.kit(ctx),
       this.#parts.acceleration(ctx),
       this.#parts.imageDisk(ctx, request.chainId),
       this.#parts.scratchDisk(ctx, scratch, inJail.blank),
+      shares.length === 0 ? [] : this.#shareDaemon(ctx),
     ]);
     const runDir = join(dir, "run");
     const spec = join(dir, "machine");
     await makeSmallDirectory(runDir, 0o700);
-    const fields = await machineSpec(request, { acceleration, hostCpus: this.#host.facts.cpus });
+    const fields = await machineSpec(request, { acceleration, hostCpus: this.#host.facts.cpus, shareDaemon });
     await writeFile(spec, encodeFields(fields), { mode: 0o600 });
     const jail = await jailRequest(request, {
       vmm: this.#parts.vmm,
@@ -118,6 +137,7 @@ export class QemuDriver implements Driver {
       scratch,
       runDir,
       kvm: acceleration.kind === "kvm",
+      shares,
     });
     const { handle, pid } = await this.#containers.prepare(ctx, jail);
     const { entrypoint, cmd } = request.spec.process;
@@ -210,6 +230,12 @@ export class QemuDriver implements Driver {
     return await this.#containers.collect(ctx, keep);
   }
 
+  async #shareDaemon(ctx: OpContext): Promise<readonly string[]> {
+    const daemon = await this.#parts.fileDaemon(ctx);
+    if (daemon === undefined) throw machineErrors.FILE_DAEMON_MISSING({});
+    return fileDaemonWords(daemon, sharesRoot);
+  }
+
   async #untilStarted(ctx: OpContext, machine: Machine): Promise<void> {
     const deadline = performance.now() + startMs;
     for (;;) {
@@ -244,7 +270,7 @@ async function requireSuccess(machine: Machine): Promise<void> {
 async function failureOf({ runDir }: Machine): Promise<AgentError | undefined> {
   try {
     const fields = new Map(decodeFields(await readFile(join(runDir, "failure"))));
-    const words = [fields.get("message") ?? "", fields.get("qemu") ?? "", fields.get("console") ?? ""];
+    const words = [fields.get("message") ?? "", ...["qemu", "shares", "console"].map((name) => fields.get(name) ?? "")];
     return new AgentError(fields.get("kind") ?? "machine", words.filter((word) => word.trim() !== "").join("\n"));
   } catch (error) {
     if (errnoOf(error) === "ENOENT") return undefined;

@@ -6,31 +6,21 @@ import { refuseUnsupported } from "./unsupported.ts";
 const network = instanceSpec([]).network;
 const namespaces = instanceSpec([]).namespaces;
 
-it("has nothing against what a container has by default, nor against a tmpfs", () => {
-  refuseUnsupported(instanceSpec(["true"], { mounts: [{ type: "tmpfs", target: "/x", options: [] }] }));
+const bind = { type: "bind", source: "/a", target: "/b", readOnly: false, createSource: true } as const;
+
+it("has nothing against what a container has by default, nor against mounts", () => {
+  const tmpfs = { type: "tmpfs" as const, target: "/x", options: [] };
+  refuseUnsupported(instanceSpec(["true"], { mounts: [tmpfs, { ...bind, propagation: "rslave" }] }));
 });
 
 it.each<[string, SpecOverrides]>([
-  [
-    "binds and volumes",
-    {
-      mounts: [
-        {
-          type: "bind",
-          source: "/a",
-          target: "/b",
-          readOnly: false,
-          propagation: "rprivate",
-          createSource: true,
-        },
-      ],
-    },
-  ],
+  ["a bind with shared propagation", { mounts: [{ ...bind, propagation: "rshared" }] }],
   ["devices", { devices: [{ pathOnHost: "/dev/null", pathInContainer: "/dev/x", permissions: "r" }] }],
   ["the host's network", { network: { ...network, mode: "host" } }],
   ["another instance's network", { network: { ...network, mode: "container:x" } }],
   ["a namespace of the host or of another instance", { namespaces: { ...namespaces, pid: "host" } }],
   ["a namespace of the host or of another instance", { namespaces: { ...namespaces, ipc: "container:x" } }],
+  ["an IPC namespace that others join", { namespaces: { ...namespaces, ipc: "shareable" } }],
   ["an init of Berth's", { process: { init: true } }],
   ["a seccomp profile", { security: { seccomp: "{}" } }],
   ["a limit of processes", { resources: { ...unlimited, pidsLimit: 5 } }],

@@ -9,8 +9,11 @@ const noDevices = "devices of the host are not handed through yet";
 /** What a machine can't have (yet), and why. */
 const checks: readonly (readonly [what: string, check: Check])[] = [
   [
-    "binds and volumes",
-    ({ mounts }) => (mounts.some(({ type }) => type !== "tmpfs") ? "files of the host are not shared yet" : undefined),
+    "a bind with shared propagation",
+    ({ mounts }) =>
+      mounts.some((mount) => mount.type === "bind" && /^r?shared$/.test(mount.propagation))
+        ? "what its guest mounts can't appear on the host"
+        : undefined,
   ],
   [
     "devices",
@@ -25,6 +28,7 @@ const checks: readonly (readonly [what: string, check: Check])[] = [
         ? ofItsOwn
         : undefined,
   ],
+  ["an IPC namespace that others join", ({ namespaces }) => (namespaces.ipc === "shareable" ? ofItsOwn : undefined)],
   [
     "an init of Berth's",
     ({ process }) => (process.init ? "its agent reaps what the main process does not" : undefined),

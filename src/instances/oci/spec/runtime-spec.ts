@@ -77,7 +77,9 @@ export function runtimeSpec(request: PrepareRequest, facts: SpecFacts): OciSpec 
         ownIpc: namespaces.ipc === "private",
         ownUts: namespaces.uts === "private",
       }),
-      ...(seccomp === undefined ? {} : { seccomp }),
+      ...(seccomp === undefined
+        ? {}
+        : { seccomp: { ...seccomp, syscalls: [...seccomp.syscalls, ...(request.syscalls ?? [])] } }),
       ...(propagation === undefined ? {} : { rootfsPropagation: propagation }),
       maskedPaths: paths.masked,
       readonlyPaths: paths.readonly,
