@@ -1,6 +1,6 @@
 /**
- * The dnsmasq processes: one for each user-defined network with containers on it, and one for each instance that needs a view
- * of its own (several networks, own servers).
+ * The dnsmasq processes: one for each user-defined network with containers on it, one for each instance that needs a view
+ * of its own (several networks, own servers), and one for each network that leases addresses to machines.
  *
  * INVARIANTS
  *  - A server outlives the engine; the next one finds it by the pid and start time in `<directory>/dnsmasq.json`, or, when the
@@ -17,12 +17,15 @@ import { background, type OpContext } from "../base/op-context.ts";
 import type { Logger } from "../base/logger.ts";
 import { mkdir, rename, rm, writeFile } from "../host/files.ts";
 import type { ProcessIdentity, Processes } from "../host/host.ts";
+import { type DhcpServerSpec, dhcpConfig } from "./dhcp-config.ts";
 import { type DnsServerSpec, dnsmasqConfig } from "./dns-config.ts";
 import { networkErrors } from "./errors.ts";
 
 const SIGTERM = 15;
 const SIGKILL = 9;
 const restartPolicy = { initialMs: 100, maxMs: 10_000, factor: 2 };
+
+type ServerSpec = DnsServerSpec | DhcpServerSpec;
 
 interface Running {
   readonly config: string;
@@ -50,9 +53,9 @@ export class DnsServers {
   }
 
   /** Makes `spec` be served: keeps, adopts, replaces or starts a process. Answers questions when it returns. `DNS_SERVER_FAILED`. */
-  async ensure(ctx: OpContext, spec: DnsServerSpec): Promise<void> {
+  async ensure(ctx: OpContext, spec: ServerSpec): Promise<void> {
     using _held = await this.#locks.acquire(spec.id);
-    const config = dnsmasqConfig(spec, await this.#unprivilegedUser(spec));
+    const config = configOf(spec, await this.#unprivilegedUser(spec));
     const running = this.#running.get(spec.id);
     if (running !== undefined && running.config === config && this.#processes.isAlive(running.identity)) return;
     this.#forget(spec.id);
@@ -81,7 +84,7 @@ export class DnsServers {
     for (const id of this.#running.keys()) this.#forget(id);
   }
 
-  async #start(ctx: OpContext, spec: DnsServerSpec, config: string): Promise<ProcessIdentity> {
+  async #start(ctx: OpContext, spec: ServerSpec, config: string): Promise<ProcessIdentity> {
     const { directory } = spec;
     await mkdir(directory, { recursive: true, mode: 0o711 });
     // A note that is there names the only server there is: see #endLeft.
@@ -96,7 +99,8 @@ export class DnsServers {
     for (let tries = 1; tries < 5 && result.stderr.includes("failed to find list of interfaces"); tries++) {
       result = await this.#processes.run(ctx, { argv });
     }
-    const failed = (reason: string) => networkErrors.DNS_SERVER_FAILED({ network: spec.name, reason });
+    const server = "kind" in spec ? "DHCP" : "DNS";
+    const failed = (reason: string) => networkErrors.DNS_SERVER_FAILED({ server, network: spec.name, reason });
     if (result.code !== 0) throw failed(result.stderr.trim() || `exit code ${result.code}`);
     const pid = Number.parseInt(await readOrEmpty(join(directory, "dnsmasq.pid")), 10);
     const identity = Number.isInteger(pid) ? this.#processes.identify(pid) : undefined;
@@ -105,7 +109,7 @@ export class DnsServers {
     return identity;
   }
 
-  #adopt(spec: DnsServerSpec, config: string, identity: ProcessIdentity, restarts: number): void {
+  #adopt(spec: ServerSpec, config: string, identity: ProcessIdentity, restarts: number): void {
     const watch = new AbortController();
     this.#running.set(spec.id, { config, identity, watch });
     void this.#watch(spec, config, identity, watch.signal, restarts);
@@ -113,7 +117,7 @@ export class DnsServers {
 
   /** Starts the server again when it dies by itself. Never throws. */
   async #watch(
-    spec: DnsServerSpec,
+    spec: ServerSpec,
     config: string,
     identity: ProcessIdentity,
     signal: AbortSignal,
@@ -170,13 +174,17 @@ export class DnsServers {
   }
 
   /** The server must be able to read its names after it has given up root: only where everybody may enter the directories above. */
-  async #unprivilegedUser(spec: DnsServerSpec): Promise<string> {
+  async #unprivilegedUser(spec: ServerSpec): Promise<string> {
     for (const directory of spec.hostsDirectories) {
       if (!(await isOpenToAll(directory))) return "";
     }
     const users = (await readOrEmpty("/etc/passwd")).split("\n").map((line) => line.split(":")[0]);
     return ["dnsmasq", "nobody"].find((user) => users.includes(user)) ?? "";
   }
+}
+
+function configOf(spec: ServerSpec, user: string): string {
+  return "kind" in spec ? dhcpConfig(spec, user) : dnsmasqConfig(spec, user);
 }
 
 async function isOpenToAll(directory: string): Promise<boolean> {

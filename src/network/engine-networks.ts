@@ -10,6 +10,7 @@ import type { Store } from "../state/store.ts";
 import { AddressBook, checkAddresses } from "./address-book.ts";
 import { type BindTest, bindTest } from "./bind-test.ts";
 import { Bridges } from "./bridges.ts";
+import { DhcpLeases } from "./dhcp-leases.ts";
 import { DnsServers } from "./dns-servers.ts";
 import { type EngineParts, sandboxesOn } from "./engine-parts.ts";
 import { type HostRoute, readHostRoutes } from "./host-routes.ts";
@@ -63,17 +64,21 @@ export function createNetworkService(options: NetworkServiceOptions): EngineNetw
   const addresses = new AddressBook();
   const servers = new DnsServers({ processes: host.processes, log });
   const names = new InstanceNames({ servers, paths, engineDns: config.dns });
+  const dhcp = new DhcpLeases({ servers, paths });
   const bridges = new Bridges({ host, tag, paths });
   const leases = new PortLeases(options.portLeases ?? "/run/berth-ports", tag);
   const ports = new PortAllocator({ leases, bindTest: options.bindTest ?? bindTest, ephemeral: ephemeralPorts });
-  const base = { store, host, events, config, tag, paths, records, addresses, names, bridges };
+  const base = { store, host, events, config, tag, paths, records, addresses, names, dhcp, bridges };
   const networkCatalog = new NetworkCatalog({ ...base, hostRoutes: options.hostRoutes ?? readHostRoutes });
   const parts: EngineParts = { ...base, ports, catalog: networkCatalog };
   const sandboxes = new Sandboxes(parts);
   const mending = new Mending({ ...parts, sandboxes });
 
   const lowerEverything = async (ctx: OpContext): Promise<void> => {
-    for (const network of networkCatalog.list()) await names.endServer(network.id);
+    for (const network of networkCatalog.list()) {
+      await names.endServer(network.id);
+      await dhcp.endServer(network.id);
+    }
     await bridges.lowerAll(
       ctx,
       networkCatalog.list().filter((network) => network.bridge !== ""),

@@ -6,6 +6,7 @@ import type { EventBus } from "../state/events.ts";
 import type { Store } from "../state/store.ts";
 import type { AddressBook } from "./address-book.ts";
 import type { Bridges } from "./bridges.ts";
+import type { DhcpLeases } from "./dhcp-leases.ts";
 import type { InstanceNames } from "./instance-names.ts";
 import type { NetworkConfig } from "./network-definition.ts";
 import type { NetworkPaths } from "./network-paths.ts";
@@ -24,6 +25,7 @@ export interface EngineParts {
   readonly ports: PortAllocator;
   readonly bridges: Bridges;
   readonly names: InstanceNames;
+  readonly dhcp: DhcpLeases;
   readonly catalog: Catalog;
 }
 

@@ -129,8 +129,8 @@ export const networkErrors = defineErrors({
   },
   DNS_SERVER_FAILED: {
     status: 500,
-    message: (p: { network: string; reason: string }) =>
-      `DNS server of network ${p.network} did not start: ${p.reason}`,
+    message: (p: { server: "DNS" | "DHCP"; network: string; reason: string }) =>
+      `${p.server} server of network ${p.network} did not start: ${p.reason}`,
     hint: () => "Berth needs the program dnsmasq (Debian package dnsmasq-base)",
   },
 });

@@ -168,8 +168,9 @@ export class NetworkCatalog {
   }
 
   async #takeAway(ctx: OpContext, network: NetworkRecord): Promise<void> {
-    const { bridges, names, addresses, paths } = this.#parts;
+    const { bridges, names, dhcp, addresses, paths } = this.#parts;
     await names.endServer(network.id);
+    await dhcp.endServer(network.id);
     await bridges.lower(ctx, network);
     addresses.forget(network.id);
     await rm(dirname(paths.bridgeMark(network.id)), { recursive: true, force: true });

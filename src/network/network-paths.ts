@@ -33,6 +33,19 @@ export class NetworkPaths {
     return join(this.networks, networkId, "dns");
   }
 
+  /** Leases of the machines on the network, one file an instance, and the options that go with them. */
+  leases(networkId: string): string {
+    return join(this.networks, networkId, "leases");
+  }
+
+  leaseOptions(networkId: string): string {
+    return join(this.networks, networkId, "lease-options");
+  }
+
+  networkDhcp(networkId: string): string {
+    return join(this.networks, networkId, "dhcp");
+  }
+
   /** Exists while the bridge of the network is one that the engine made, and so may delete. */
   bridgeMark(networkId: string): string {
     return join(this.networks, networkId, "bridge");

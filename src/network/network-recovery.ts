@@ -23,7 +23,7 @@ export async function recoverNetworks(
   },
   liveIds: ReadonlySet<string>,
 ): Promise<void> {
-  const { records, bridges, names, sandboxes, networkCatalog, paths, host } = engine;
+  const { records, bridges, names, dhcp, sandboxes, networkCatalog, paths, host } = engine;
   await networkCatalog.recoverJournal(ctx);
   for (const sandbox of records.sandboxes.list()) {
     const { instanceId } = sandbox;
@@ -40,6 +40,8 @@ export async function recoverNetworks(
   for (const network of records.networks.list()) {
     const present = live.filter(({ endpoints }) => endpoints.some(({ networkId }) => networkId === network.id));
     await names.retain(network.id, new Set(present.map(({ instanceId }) => instanceId)));
+    const asking = present.filter(({ request }) => request.dhcp === true);
+    await dhcp.retain(network.id, new Set(asking.map(({ instanceId }) => instanceId)));
   }
   if (toRaise.length > 0) await syncPublishedPorts(ctx, engine);
   engine.leases.reconcile(live.flatMap(({ ports, netnsPath }) => ports.map((port) => ({ port, netnsPath }))));

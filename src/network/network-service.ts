@@ -62,6 +62,8 @@ export interface SandboxRequest {
   readonly extraHosts: readonly string[];
   /** Inside the namespace ("net.ipv4.ip_unprivileged_port_start"); Docker sets that one to 0 by default. */
   readonly sysctls: Readonly<Record<string, string>>;
+  /** It asks for its addresses by DHCP (an operating system of its own does), and gets those of its endpoints. */
+  readonly dhcp?: boolean;
 }
 
 /** What was set up; kept in the store. */

@@ -20,6 +20,7 @@ const StoredRequest = Type.Object({
   dnsOptions: Strings,
   extraHosts: Strings,
   sysctls: Type.Record(Type.String(), Type.String()),
+  dhcp: Type.Optional(Type.Boolean()),
 });
 
 /**

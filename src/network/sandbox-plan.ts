@@ -69,6 +69,10 @@ export function attachmentUp(
       value: ipv6 ? "0" : "1",
       optional: true,
     },
+    // Its routes are ours: what a server of leases for machines tells the whole network is not for it.
+    ...(ipv6
+      ? [{ op: "sysctl", netns, key: `net/ipv6/conf/${name}/accept_ra`, value: "0", optional: true } as const]
+      : []),
     {
       op: "link-configure",
       netns,

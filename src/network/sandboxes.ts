@@ -69,6 +69,7 @@ export class Sandboxes {
       this.#parts.host.kernel.apply(ctx, [...this.#kernelUp(sandbox, attachments), ...forget]),
       writeSandboxFiles(this.#parts.paths, view, this.#parts.config),
       ...attachments.map((attachment) => this.#parts.names.publish(ctx, request.instanceId, attachment)),
+      this.#lease(ctx, sandbox, attachments, host),
     ]);
     if (view.resolver.kind === "own") await this.#parts.names.serveInstance(ctx, request.instanceId, view.resolver);
     reverter.commit();
@@ -103,7 +104,7 @@ export class Sandboxes {
     this.#saveWith(connected, [attachment]);
     reverter.add("endpoint", async (ctx) => {
       await this.#parts.host.kernel.apply(ctx, linkDown(sandbox, attachment.endpoint));
-      await this.#parts.names.withdraw(instanceId, network.id);
+      await this.#withdraw(instanceId, network.id);
       this.#save(sandbox);
       this.#parts.addresses.release(attachment.endpoint);
       await this.#showView(ctx, sandbox, before);
@@ -113,6 +114,7 @@ export class Sandboxes {
     reverter.add("gateway", async (ctx) => void (await this.#moveGateway(ctx, connected, after, before)));
     const moved = await this.#moveGateway(ctx, connected, before, after);
     await this.#parts.names.publish(ctx, instanceId, attachment);
+    await this.#lease(ctx, connected, after, host);
     await this.#parts.names.serveInstance(ctx, instanceId, view.resolver);
     await writeSandboxFiles(this.#parts.paths, view, this.#parts.config);
     reverter.commit();
@@ -137,7 +139,7 @@ export class Sandboxes {
     const after = before.filter((attachment) => attachment !== leaving);
     // Withdrawn first, taken from the record last: an engine that dies in between still knows what to take away.
     reverter.add("names", (ctx) => this.#parts.names.publish(ctx, instanceId, leaving));
-    await this.#parts.names.withdraw(instanceId, network.id);
+    await this.#withdraw(instanceId, network.id);
     const hairpin = sandbox.request.ports.length > 0;
     reverter.add("gateway", async (ctx) => void (await this.#moveGateway(ctx, sandbox, after, before)));
     const moved = await this.#moveGateway(ctx, sandbox, before, after);
@@ -167,7 +169,7 @@ export class Sandboxes {
     const before = this.#attachments.of(sandbox);
     const leaving = before.find((attachment) => attachment.network.id === network.id);
     const after = before.filter((attachment) => attachment !== leaving);
-    await this.#parts.names.withdraw(instanceId, network.id);
+    await this.#withdraw(instanceId, network.id);
     let rest = sandbox;
     if (leaving !== undefined) {
       const moved = await this.#moveGateway(ctx, sandbox, before, after);
@@ -206,7 +208,9 @@ export class Sandboxes {
     for (const { network, endpoint } of attachments) this.#parts.addresses.adopt(network, endpoint);
     this.#parts.ports.adopt(sandbox.instanceId, sandbox.instanceName, sandbox.ports);
     for (const attachment of attachments) await this.#parts.names.publish(ctx, sandbox.instanceId, attachment);
-    const { resolver } = this.#view(sandbox, attachments, await readHostResolvConf(), false);
+    const host = await readHostResolvConf();
+    await this.#lease(ctx, sandbox, attachments, host);
+    const { resolver } = this.#view(sandbox, attachments, host, false);
     await this.#parts.names.serveInstance(ctx, sandbox.instanceId, resolver);
   }
 
@@ -217,9 +221,34 @@ export class Sandboxes {
 
   /** Lets the instance ask the right server, and see itself in its files. */
   async #showView(ctx: OpContext, sandbox: StoredSandbox, attachments: readonly Attachment[]): Promise<void> {
-    const view = this.#view(sandbox, attachments, await readHostResolvConf(), false);
+    const host = await readHostResolvConf();
+    await this.#lease(ctx, sandbox, attachments, host);
+    const view = this.#view(sandbox, attachments, host, false);
     await this.#parts.names.serveInstance(ctx, sandbox.instanceId, view.resolver);
     await writeSandboxFiles(this.#parts.paths, view, this.#parts.config);
+  }
+
+  /** What the instance is told when it asks for its addresses, if it is one that does. */
+  async #lease(
+    ctx: OpContext,
+    { instanceId, request }: StoredSandbox,
+    attachments: readonly Attachment[],
+    host: HostResolvConf,
+  ): Promise<void> {
+    if (request.dhcp !== true) return;
+    const { config, dhcp } = this.#parts;
+    const hostServers = config.dns.length > 0 ? config.dns : host.reachable.nameservers;
+    const gateway = defaultGateway(attachments);
+    for (const attachment of attachments) {
+      const { hostname, domainname, dns, dnsSearch } = request;
+      const isGateway = attachment.endpoint.id === gateway?.endpoint.id;
+      await dhcp.publish(ctx, instanceId, { attachment, isGateway, hostname, domainname, dns, dnsSearch, hostServers });
+    }
+  }
+
+  async #withdraw(instanceId: string, networkId: string): Promise<void> {
+    await this.#parts.names.withdraw(instanceId, networkId);
+    if (this.#require(instanceId).request.dhcp === true) await this.#parts.dhcp.withdraw(instanceId, networkId);
   }
 
   #record(request: SandboxRequest, attachments: readonly Attachment[], ports: readonly PublishedPort[]): StoredSandbox {
@@ -314,7 +343,7 @@ export class Sandboxes {
 
   /** Undoes whatever of a set-up is there. Safe at any point of it. */
   async #takeDown(ctx: OpContext, instanceId: string, options: { readonly quiet?: boolean } = {}): Promise<void> {
-    const { records, host, names, paths, addresses, ports, store, events } = this.#parts;
+    const { records, host, names, dhcp, paths, addresses, ports, store, events } = this.#parts;
     const sandbox = records.sandboxes.get(instanceId);
     if (sandbox === undefined) return;
     const attachments = this.#attachments.of(sandbox);
@@ -328,6 +357,7 @@ export class Sandboxes {
     await allEnded([
       host.kernel.apply(ctx, plan),
       ...named.map(({ network }) => names.withdraw(instanceId, network.id)),
+      ...(sandbox.request.dhcp === true ? attachments : []).map(({ network }) => dhcp.withdraw(instanceId, network.id)),
     ]);
     await removeSandboxFiles(paths, instanceId);
     for (const endpoint of sandbox.endpoints) addresses.release(endpoint);

@@ -1,7 +1,7 @@
 /** A network service on the real kernel, and namespaces that play containers. */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -92,6 +92,13 @@ export class TestEngine implements AsyncDisposable {
     container.kill();
     this.#containers = this.#containers.filter((other) => other !== container);
     await this.networks.tearDown(ctx, container.sandbox.instanceId);
+  }
+
+  /** Pid of the server that leases addresses on this network. */
+  dhcpServer(network: string): number | undefined {
+    const { id } = this.networks.resolve(network);
+    const file = join(this.runRoot, "networks", id, "dhcp", "dnsmasq.pid");
+    return existsSync(file) ? Number(readFileSync(file, "utf8")) : undefined;
   }
 
   /** Their processes died with the engine, as at a reboot. */
