@@ -21,6 +21,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 struct interface {
@@ -181,30 +183,88 @@ static void bridge(int socket, struct interface *interface, int tap, size_t nth)
   change_link(socket, tap, NULL, index, 0);
 }
 
+static struct nic join(int socket, const char *name, size_t nth, const char *how, struct bytes *configure) {
+  char tap_name[IFNAMSIZ];
+  snprintf(tap_name, sizeof tap_name, "vmtap%u", (unsigned)nth % 100);
+  struct nic nic = {.tap = open_tap(tap_name), .mac = "52:54:00:00:00:01"};
+  nic.mac[16] = (char)('1' + nth);
+  if (strcmp(name, "-") == 0) return nic;
+  struct interface interface = {.name = name, .index = (int)if_nametoindex(name), .configure = configure};
+  if (interface.index == 0) die(0, "there is no interface %s", name);
+  read_interface(socket, &interface, nth);
+  int tap = (int)if_nametoindex(tap_name);
+  change_link(socket, tap, NULL, 0, interface.mtu);
+  if (how != NULL && strcmp(how, "bridge") == 0) {
+    bridge(socket, &interface, tap, nth);
+  } else {
+    redirect(socket, interface.index, tap);
+    redirect(socket, tap, interface.index);
+  }
+  return nic;
+}
+
 size_t join_network(struct fields spec, struct nic *nics, size_t room, struct bytes *configure) {
   const char *how = field(spec, "net.join");
   size_t count = 0;
   int socket = nl_open();
   if (socket < 0) die(errno, "a netlink socket");
   for (const char *name = NULL; (name = field_next(spec, "net", name)) != NULL; count++) {
-    char tap_name[IFNAMSIZ];
     if (count == room) die(0, "more than %zu networks", room);
-    snprintf(tap_name, sizeof tap_name, "vmtap%u", (unsigned)count % 100);
-    nics[count] = (struct nic){.tap = open_tap(tap_name), .mac = "52:54:00:00:00:01"};
-    nics[count].mac[16] = (char)('1' + count);
-    if (strcmp(name, "-") == 0) continue;
-    struct interface interface = {.name = name, .index = (int)if_nametoindex(name), .configure = configure};
-    if (interface.index == 0) die(0, "there is no interface %s", name);
-    read_interface(socket, &interface, count);
-    int tap = (int)if_nametoindex(tap_name);
-    change_link(socket, tap, NULL, 0, interface.mtu);
-    if (how != NULL && strcmp(how, "bridge") == 0) {
-      bridge(socket, &interface, tap, count);
-    } else {
-      redirect(socket, interface.index, tap);
-      redirect(socket, tap, interface.index);
-    }
+    nics[count] = join(socket, name, count, how, configure);
   }
   close(socket);
   return count;
+}
+
+static void send_fd(int to, int fd) {
+  char byte = 0;
+  struct iovec part = {.iov_base = &byte, .iov_len = 1};
+  union {
+    struct cmsghdr header;
+    char room[CMSG_SPACE(sizeof(int))];
+  } control = {.header = {.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))}};
+  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+  memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
+  if (sendmsg(to, &message, 0) < 0) die(errno, "handing a tap over");
+}
+
+/* -1 when it has ended without sending one. */
+static int receive_fd(int from) {
+  char byte;
+  int fd = -1;
+  struct iovec part = {.iov_base = &byte, .iov_len = 1};
+  union {
+    struct cmsghdr header;
+    char room[CMSG_SPACE(sizeof(int))];
+  } control = {0};
+  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+  if (recvmsg(from, &message, MSG_CMSG_CLOEXEC) == 1 && message.msg_controllen > 0) memcpy(&fd, CMSG_DATA(&control.header), sizeof fd);
+  return fd;
+}
+
+/* In a process of its own: what is fatal to a start must not end a machine that runs. */
+int join_later(const char *name, size_t nth, const char *how, char *problem, size_t room) {
+  int pair[2], words[2], status;
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0 || pipe2(words, O_CLOEXEC) < 0) die(errno, "a pipe");
+  pid_t pid = fork();
+  if (pid < 0) die(errno, "fork");
+  if (pid == 0) {
+    struct bytes unused = {0};
+    int socket = nl_open();
+    dup2(words[1], 2);
+    if (socket < 0) die(errno, "a netlink socket");
+    send_fd(pair[1], join(socket, name, nth, how, &unused).tap);
+    _exit(0);
+  }
+  close(pair[1]);
+  close(words[1]);
+  int tap = receive_fd(pair[0]), length = snprintf(problem, room, "error ");
+  ssize_t got = read(words[0], problem + length, room - 2 - (size_t)length);
+  problem[length + (got > 0 ? (int)got : 0)] = 0;
+  problem[strcspn(problem, "\n")] = 0;
+  strcat(problem, "\n");
+  close(pair[0]);
+  close(words[0]);
+  waitpid(pid, &status, 0);
+  return tap;
 }

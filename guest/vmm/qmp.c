@@ -1,4 +1,4 @@
-/* As much QMP as a template needs. Replies are lines of JSON of QEMU's own making; only their kind matters here. */
+/* As much QMP as berth-vmm needs. Replies are lines of JSON of QEMU's own making; only their kind matters here. */
 #define _GNU_SOURCE
 #include "vmm.h"
 
@@ -35,7 +35,7 @@ static bool await(int qmp, const char *word) {
 }
 
 /* Sends a command, with a file descriptor when it is not -1, and waits for its return. */
-static bool command(int qmp, const char *text, int fd) {
+bool qmp_command(int qmp, const char *text, int fd) {
   struct iovec part = {.iov_base = (void *)text, .iov_len = strlen(text)};
   union {
     struct cmsghdr header;
@@ -51,9 +51,13 @@ static bool command(int qmp, const char *text, int fd) {
   return sendmsg(qmp, &message, MSG_NOSIGNAL) >= 0 && await(qmp, "\"return\"");
 }
 
-static bool begin(int qmp) {
-  return await(qmp, "\"QMP\"") && command(qmp, "{\"execute\":\"qmp_capabilities\"}\n", -1) &&
-         command(qmp,
+void qmp_send(int qmp, const char *text) { (void)!send(qmp, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT); }
+
+bool qmp_begin(int qmp) { return await(qmp, "\"QMP\"") && qmp_command(qmp, "{\"execute\":\"qmp_capabilities\"}\n", -1); }
+
+static bool begin_migration(int qmp) {
+  return qmp_begin(qmp) &&
+         qmp_command(qmp,
                  "{\"execute\":\"migrate-set-capabilities\",\"arguments\":{\"capabilities\":[{\"capability\":\"x-ignore-shared\","
                  "\"state\":true},{\"capability\":\"events\",\"state\":true}]}}\n",
                  -1);
@@ -61,16 +65,16 @@ static bool begin(int qmp) {
 
 bool qmp_restore(int qmp, const char *state) {
   int file = open(state, O_RDONLY | O_CLOEXEC);
-  bool done = file >= 0 && begin(qmp) && command(qmp, "{\"execute\":\"getfd\",\"arguments\":{\"fdname\":\"state\"}}\n", file) &&
-              command(qmp, "{\"execute\":\"migrate-incoming\",\"arguments\":{\"uri\":\"fd:state\"}}\n", -1) && await(qmp, "\"RESUME\"");
+  bool done = file >= 0 && begin_migration(qmp) && qmp_command(qmp, "{\"execute\":\"getfd\",\"arguments\":{\"fdname\":\"state\"}}\n", file) &&
+              qmp_command(qmp, "{\"execute\":\"migrate-incoming\",\"arguments\":{\"uri\":\"fd:state\"}}\n", -1) && await(qmp, "\"RESUME\"");
   if (file >= 0) close(file);
   return done;
 }
 
 bool qmp_save(int qmp, const char *state) {
   int file = open(state, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  bool done = file >= 0 && begin(qmp) && command(qmp, "{\"execute\":\"getfd\",\"arguments\":{\"fdname\":\"state\"}}\n", file) &&
-              command(qmp, "{\"execute\":\"migrate\",\"arguments\":{\"uri\":\"fd:state\"}}\n", -1) && await(qmp, "\"status\": \"completed\"");
+  bool done = file >= 0 && begin_migration(qmp) && qmp_command(qmp, "{\"execute\":\"getfd\",\"arguments\":{\"fdname\":\"state\"}}\n", file) &&
+              qmp_command(qmp, "{\"execute\":\"migrate\",\"arguments\":{\"uri\":\"fd:state\"}}\n", -1) && await(qmp, "\"status\": \"completed\"");
   if (file >= 0) close(file);
   return done;
 }

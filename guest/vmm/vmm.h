@@ -23,6 +23,8 @@ struct nic {
 };
 /* Joins each interface that the specification names with a tap of its own; adds link=, address= and route= to `configure`. */
 size_t join_network(struct fields spec, struct nic *nics, size_t room, struct bytes *configure);
+/* The same for one more interface, of which nothing is read: its tap; or -1, and why not in `problem`. */
+int join_later(const char *name, size_t nth, const char *how, char *problem, size_t room);
 
 /* --- shares.c: files of the host for the guest, by a daemon of its own */
 struct shares {
@@ -52,7 +54,12 @@ struct words {
 void words_read(struct words *words);
 void words_print(const char *whose, const struct words *words);
 
-/* --- qmp.c */
+/* --- qmp.c: each waits for what QEMU answers */
+bool qmp_begin(int qmp);
+/* Sends a command, with a file descriptor when it is not -1. */
+bool qmp_command(int qmp, const char *text, int fd);
+/* Sends one whose answer nobody waits for. */
+void qmp_send(int qmp, const char *text);
 bool qmp_restore(int qmp, const char *state);
 bool qmp_save(int qmp, const char *state);
 
@@ -88,8 +95,9 @@ void switch_frame(const struct frame *frame);
 /* The main process runs (fields NULL), or why it does not. */
 void switch_started(const struct bytes *failure);
 
-/* --- run.c, exec.c */
+/* --- run.c, machine.c, exec.c */
 int run_machine(const char *spec_path);
+int run_whole_machine(const char *spec_path);
 int run_exec(const char *socket_path, const char *spec_path);
 
 #endif

@@ -17,11 +17,14 @@ export interface CommandEntry {
 /** A word that holds other commands. */
 export interface CommandGroup {
   readonly name: string;
+  /** Another word for it. */
+  readonly alias?: string;
   readonly summary: string;
 }
 
 /** Finds the command that `words` begin with, parses the rest and runs it. */
-export async function runProgram(ctx: CliContext, words: readonly string[]): Promise<void> {
+export async function runProgram(ctx: CliContext, given: readonly string[]): Promise<void> {
+  const words = withoutAlias(given);
   const asked = words.filter((word) => word !== "--help" && word !== "help");
   const found = findCommand(words);
   if (found !== undefined) return await runCommand(ctx, found.entry, found.path, found.rest);
@@ -36,6 +39,13 @@ export async function runProgram(ctx: CliContext, words: readonly string[]): Pro
   }
   const described = group === undefined ? asked[0] : `${asked[0]} ${asked[1]}`;
   throw cliErrors.USAGE({ reason: `'${described}' is not a berth command.`, command: group?.name ?? "" });
+}
+
+/** "vm create" is "machine create". */
+function withoutAlias(words: readonly string[]): readonly string[] {
+  const at = words[0] === "help" ? 1 : 0;
+  const group = groups.find(({ alias }) => alias !== undefined && alias === words[at]);
+  return group === undefined ? words : words.with(at, group.name);
 }
 
 function findCommand(

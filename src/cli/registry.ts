@@ -5,6 +5,11 @@ export const groups: readonly CommandGroup[] = [
   { name: "builder", summary: "Manage the build cache" },
   { name: "container", summary: "Manage containers" },
   { name: "image", summary: "Manage images" },
+  {
+    name: "machine",
+    alias: "vm",
+    summary: "Manage virtual machines with an operating system of their own (also: berth vm)",
+  },
   { name: "network", summary: "Manage networks" },
   { name: "system", summary: "Manage the engine" },
   { name: "volume", summary: "Manage volumes" },
@@ -228,6 +233,75 @@ export const commands: readonly CommandEntry[] = [
     async () => (await import("./commands/image/transfer.ts")).save,
   ),
   entry("image tag", "tag", "Give an image another name", async () => (await import("./commands/image/manage.ts")).tag),
+
+  entry(
+    "machine console",
+    "machine attach",
+    "Join a machine's serial console",
+    async () => (await import("./commands/machine/console.ts")).console,
+  ),
+  entry(
+    "machine cp",
+    "",
+    "Copy files between a machine and here",
+    async () => (await import("./commands/machine/inside.ts")).copy,
+  ),
+  entry(
+    "machine create",
+    "",
+    "Make a machine from an image, an installer or a disk",
+    async () => (await import("./commands/machine/create.ts")).create,
+  ),
+  entry(
+    "machine exec",
+    "",
+    "Run a command in a machine, by its guest agent",
+    async () => (await import("./commands/machine/inside.ts")).exec,
+  ),
+  entry(
+    "machine inspect",
+    "",
+    "Show everything about machines",
+    async () => (await import("./commands/machine/list.ts")).inspect,
+  ),
+  entry(
+    "machine ip",
+    "",
+    "Show a machine's network addresses",
+    async () => (await import("./commands/machine/list.ts")).ip,
+  ),
+  entry(
+    "machine logs",
+    "",
+    "Show what a machine wrote to its serial console",
+    async () => (await import("./commands/machine/console.ts")).logs,
+  ),
+  entry(
+    "machine ls",
+    "machine list,machine ps",
+    "List machines",
+    async () => (await import("./commands/machine/list.ts")).list,
+  ),
+  entry("machine rename", "", "Rename a machine", async () => (await import("./commands/machine/power.ts")).rename),
+  entry(
+    "machine reset",
+    "",
+    "Press the reset button of machines",
+    async () => (await import("./commands/machine/power.ts")).reset,
+  ),
+  entry(
+    "machine rm",
+    "machine remove",
+    "Remove machines with their disks",
+    async () => (await import("./commands/machine/power.ts")).remove,
+  ),
+  entry("machine start", "", "Switch machines on", async () => (await import("./commands/machine/power.ts")).start),
+  entry(
+    "machine stop",
+    "",
+    "Switch machines off: power button first",
+    async () => (await import("./commands/machine/power.ts")).stop,
+  ),
 
   entry(
     "network connect",

@@ -11,19 +11,25 @@ import { background, cleanupContext, type OpContext } from "../base/op-context.t
 import { createBuildService } from "../build/builder.ts";
 import type { BuildService } from "../build/build-service.ts";
 import { FileContentStore } from "../content/file-content-store.ts";
+import { QemuImgDisks } from "../disks/qemu-img-disks.ts";
 import { startThreadPool } from "../host/confinement.ts";
 import type { Host } from "../host/host.ts";
 import { createLinuxHost } from "../host/linux-host.ts";
 import { createImageService } from "../images/create-image-service.ts";
 import type { ImageService } from "../images/image-service.ts";
 import type { InstanceService } from "../instances/instance-service.ts";
+import { MachineDriver } from "../instances/machine/machine-driver.ts";
 import { createInstanceService, type InstanceManager } from "../instances/manager.ts";
 import { createOciDriver } from "../instances/oci/oci-driver.ts";
 import { cgroupParent } from "../instances/parts.ts";
 import { BootParts } from "../instances/qemu/boot-parts.ts";
 import { QemuDriver } from "../instances/qemu/qemu-driver.ts";
 import { Ledger } from "../ledger/ledger.ts";
+import { createMachineService } from "../machines/create-machine-service.ts";
+import type { MachineService } from "../machines/machine-service.ts";
 import { policyOf } from "../ledger/policy.ts";
+import { Monitors } from "../qemu/monitors.ts";
+import { GuestAgents } from "../qemu/qga-client.ts";
 import { createNetworkService } from "../network/engine-networks.ts";
 import type { NetworkService } from "../network/network-service.ts";
 import type { CapacityReport } from "../schema/capacity.ts";
@@ -61,6 +67,8 @@ export class Engine implements AsyncDisposable {
   readonly config: EngineConfig;
   readonly images: ImageService;
   readonly instances: InstanceService;
+  /** Whole-OS machines. */
+  readonly machines: MachineService;
   readonly networks: NetworkService;
   readonly volumes: VolumeService;
   readonly builder: BuildService;
@@ -75,6 +83,7 @@ export class Engine implements AsyncDisposable {
     this.backend = backend;
     this.images = backend.images;
     this.instances = backend.instances;
+    this.machines = backend.machines;
     this.networks = backend.networks;
     this.volumes = backend.volumes;
     this.builder = backend.builder;
@@ -173,6 +182,8 @@ async function assemble(
     containers: driver,
     parts: machineParts,
   });
+  const agents = new GuestAgents();
+  const hardware = new MachineDriver({ host, containers: driver, parts: machineParts, dataRoot, agents });
   const instances = closers.adopt(
     createInstanceService({
       store,
@@ -184,7 +195,7 @@ async function assemble(
       networks,
       volumes,
       ledger,
-      drivers: [driver, machines],
+      drivers: [driver, machines, hardware],
       config,
       dataRoot,
       runRoot,
@@ -196,8 +207,22 @@ async function assemble(
   users.instances = instances;
   const builder = createBuildService({ store, images, instances, snapshotter, roots, host, events, dataRoot, log });
 
+  const wholeMachines = createMachineService({
+    host,
+    disks: new QemuImgDisks({ host }),
+    images,
+    snapshotter,
+    instances,
+    networks,
+    monitors: new Monitors(),
+    agents,
+    dataRoot,
+    runRoot,
+  });
+
   await images.recover(ctx);
   await instances.recover(ctx);
+  await wholeMachines.recover();
   await builder.recover(ctx);
 
   const fingerprint = await driver.fingerprint(ctx);
@@ -221,7 +246,8 @@ async function assemble(
     capacity,
     storageDriver: "overlay2",
   });
-  return { tag, backend: { images, instances, networks, volumes, builder, events, registry: images.registry, system } };
+  const rooms = { images, instances, machines: wholeMachines, networks, volumes, builder, events };
+  return { tag, backend: { ...rooms, registry: images.registry, system } };
 }
 
 async function lockRoot(host: Host, dataRoot: string): Promise<Disposable> {

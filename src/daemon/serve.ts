@@ -6,6 +6,7 @@ import type { Logger } from "../base/logger.ts";
 import { background } from "../base/op-context.ts";
 import { createDockerApi } from "../api/docker/api.ts";
 import { listen, type ListenOptions } from "../api/docker/listen.ts";
+import { machineRoutes } from "../api/berth/machines.ts";
 import { berthRoutes } from "../api/berth/routes.ts";
 import { RequestMetrics } from "../api/metrics/request-metrics.ts";
 import { metricsRoutes } from "../api/metrics/routes.ts";
@@ -47,7 +48,7 @@ export async function serve(words: readonly string[]): Promise<number> {
   const api = createDockerApi({
     backend: engine.backend,
     log,
-    routes: [...berthRoutes, ...metricsRoutes(requests)],
+    routes: [...berthRoutes, ...machineRoutes, ...metricsRoutes(requests)],
     observe: (request) => requests.observe(request),
   });
   await using listening = await listen(api, config.hosts, listenOptions(config));

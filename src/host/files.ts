@@ -24,6 +24,12 @@ export async function copyFile(from: string, to: string): Promise<void> {
   await fs.copyFile(from, to);
 }
 
+/** A second name for a file of the same file system. */
+export async function link(file: string, name: string): Promise<void> {
+  if (failpoints.on) await failpoints.before("file.write", name, failureOf("link"));
+  await fs.link(file, name);
+}
+
 export async function mkdir(path: string, options: sync.MakeDirectoryOptions = {}): Promise<void> {
   if (failpoints.on) await failpoints.before("directory.make", path, failureOf("mkdir"));
   await fs.mkdir(path, options);

@@ -74,6 +74,7 @@ export async function createInstance(
   const dir = dataDir(parts, id);
   await mkdir(dir, { recursive: true, mode: 0o700 });
   reverter.add("remove the directory", () => rm(dir, { recursive: true, force: true }));
+  await request.furnish?.(ctx, { id, name, dataDir: dir });
   // Let go before anything is undone: a volume in use is not removed.
   using _reserved = parts.records.reserveVolumes(
     id,
@@ -143,7 +144,9 @@ function platformText({ os, architecture, variant }: Platform): string {
   return [os, architecture, ...(variant === undefined ? [] : [variant])].join("/");
 }
 
-function requireCommand({ process }: InstanceSpec): void {
+function requireCommand({ process, machine }: InstanceSpec): void {
+  // What a machine runs is on its disks.
+  if (machine !== undefined) return;
   const [command] = [...process.entrypoint, ...process.cmd];
   if (command === undefined || command === "") throw invalid("no command specified");
   if (process.workingDir !== "" && !process.workingDir.startsWith("/")) {

@@ -10,6 +10,7 @@
 import type { Readable, Writable } from "node:stream";
 import type { OpContext } from "../base/op-context.ts";
 import type { DriverHandle, InstanceSpec, Isolation } from "../schema/instance.ts";
+import type { EndpointRecord } from "../schema/network.ts";
 import type { ResourceSpec, ResourceUsage } from "../schema/resources.ts";
 import type { Change } from "../snapshots/snapshotter.ts";
 import type { OciSyscallRule } from "./oci/spec/oci-spec.ts";
@@ -17,6 +18,8 @@ import type { OciSyscallRule } from "./oci/spec/oci-spec.ts";
 export interface Driver {
   readonly name: string;
   readonly isolation: Isolation;
+  /** Whether its instances are whole-OS machines, whose specification describes the hardware. */
+  readonly hardware: boolean;
   /** Undefined: root file system and processes are among the host's, where the manager mounts and finds them. */
   readonly inside: DriverInside | undefined;
   /** What is installed and chosen, for `info`, `version` and `doctor`. */
@@ -134,6 +137,8 @@ export interface PrepareRequest {
   };
   /** Interfaces of the network namespace that are the instance's own, "eth0". */
   readonly interfaces: readonly string[];
+  /** The networks that those are on. */
+  readonly endpoints: readonly EndpointRecord[];
   /** Relative to the controllers' roots, "/<parent>/<id>". */
   readonly cgroupPath: string;
   /** Written in conmon's k8s-file format: `<RFC 3339 nano> <stdout|stderr> <F|P> <text>`. "" writes no log. */

@@ -19,6 +19,30 @@ export interface InstanceRequest extends Omit<InstanceSpec, "process" | "healthc
   readonly platform?: Platform;
   /** Root file system of this chain instead of the image's (a build step; `image` is then only a label and may be ""). */
   readonly rootfsChainId?: string;
+  /**
+   * Puts files of its own into the directory of the instance in the making: disks of a machine. When it throws, or anything after it does,
+   * the directory goes with all that is in it.
+   */
+  readonly furnish?: (
+    ctx: OpContext,
+    place: { readonly id: string; readonly name: string; readonly dataDir: string },
+  ) => Promise<void>;
+}
+
+/** An instance whose lock is held: nobody starts, stops, removes or changes it meanwhile. */
+export interface HeldInstance {
+  readonly record: InstanceRecord;
+  /** Its files, which outlive its runs; a machine's disks are in `disks/`. */
+  readonly dataDir: string;
+  /** Its present run's files. */
+  readonly runDir: string;
+  /**
+   * Replaces the specification, on the disk when it returns. Where that takes more of the host than before and it runs, the ledger is
+   * asked first (`CAPACITY_SHORT`).
+   */
+  update(change: (spec: InstanceSpec) => InstanceSpec): InstanceRecord;
+  /** Changes the limits around it while it runs. */
+  applyLimits(ctx: OpContext, resources: ResourceSpec): Promise<void>;
 }
 
 export interface InstanceService {

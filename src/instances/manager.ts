@@ -7,11 +7,12 @@ import { BackgroundWork } from "./background-work.ts";
 import { commitInstance } from "./commit.ts";
 import { createInstance } from "./create.ts";
 import { ExecSessions } from "./exec-sessions.ts";
+import { holdInstance } from "./exclusive.ts";
 import { copyFromInstance, copyToInstance, exportInstance, statInstancePath } from "./files/copy.ts";
 import { insideOf, refuseInside } from "./files/inside.ts";
 import { InstanceRecords } from "./instance-records.ts";
 import { instanceEventPublisher } from "./instance-events.ts";
-import type { InstanceService } from "./instance-service.ts";
+import type { HeldInstance, InstanceService } from "./instance-service.ts";
 import { restartInstance, startInstance } from "./lifecycle.ts";
 import { LiveInstances } from "./live-instances.ts";
 import { instanceLogs } from "./logs/instance-logs.ts";
@@ -37,6 +38,11 @@ import { waitInstance } from "./wait.ts";
 export type { InstanceDependencies } from "./parts.ts";
 
 export interface InstanceManager extends InstanceService {
+  /**
+   * Runs `work` with the instance's lock held: for what changes its specification or its files. It must not wait for the instance to end,
+   * whose record needs the lock.
+   */
+  exclusive<T>(ctx: OpContext, nameOrId: string, work: (held: HeldInstance) => Promise<T>): Promise<T>;
   /** To be called once, before any verb: see `recover.ts`. Recovers the networks too, which need to know what runs. */
   recover(ctx: OpContext): Promise<void>;
   /** What each instance reserves of the machine now, build steps included: for the ledger. */
@@ -61,6 +67,7 @@ export function createInstanceService(dependencies: InstanceDependencies): Insta
     },
 
     create: (ctx, request) => createInstance(parts, ctx, request),
+    exclusive: (ctx, nameOrId, work) => holdInstance(parts, ctx, nameOrId, work),
     resolve,
     list: () => parts.records.newestFirst(),
     start: (ctx, nameOrId) => startInstance(parts, ctx, nameOrId),

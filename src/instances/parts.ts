@@ -60,9 +60,15 @@ export interface Parts extends InstanceDependencies {
 }
 
 /** `NO_DRIVER` when nothing here runs instances of this isolation. */
-export function driverOf(parts: Pick<InstanceDependencies, "drivers">, spec: Pick<InstanceSpec, "isolation">): Driver {
-  const driver = parts.drivers.find((candidate) => candidate.isolation === spec.isolation);
-  if (driver === undefined) throw instanceErrors.NO_DRIVER({ isolation: spec.isolation });
+export function driverOf(
+  parts: Pick<InstanceDependencies, "drivers">,
+  { isolation, machine }: Pick<InstanceSpec, "isolation" | "machine">,
+): Driver {
+  const hardware = machine !== undefined;
+  const driver = parts.drivers.find(
+    (candidate) => candidate.isolation === isolation && candidate.hardware === hardware,
+  );
+  if (driver === undefined) throw instanceErrors.NO_DRIVER({ isolation });
   return driver;
 }
 

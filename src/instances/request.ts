@@ -5,11 +5,12 @@ import { eachResource } from "../ledger/quantities.ts";
 import { type ResourceName, resourceNames } from "../schema/capacity.ts";
 import type { InstanceRecord, InstanceSpec } from "../schema/instance.ts";
 import type { ResourceSpec } from "../schema/resources.ts";
+import { hardwareOverhead, virtualDiskBytes } from "./machine/hardware-size.ts";
 import { machineMemory, memoryOverhead } from "./qemu/machine-size.ts";
 import { isActive } from "./resolve.ts";
 import { invalid } from "./validate/invalid.ts";
 
-type Requesting = Pick<InstanceSpec, "labels" | "resources">;
+type Requesting = Pick<InstanceSpec, "labels" | "resources" | "machine">;
 
 const prefix = "berth.request.";
 /** Label of each resource; its value is written as the flag of the limit is. */
@@ -77,19 +78,20 @@ const examples: Readonly<Record<ResourceName, string>> = {
 };
 
 /** Undefined when neither a request nor a limit is stated. A request of 0 reserves nothing, whatever the limit. */
-function statedRequest({ labels: stated, resources }: Requesting, resource: ResourceName): number | undefined {
+function statedRequest({ labels: stated, resources, machine }: Requesting, resource: ResourceName): number | undefined {
   const label = stated[labels[resource]];
-  return (label === undefined ? undefined : parseRequest(resource, label)) ?? limitOf(resources, resource);
+  const disks = resource === "disk" && machine !== undefined ? virtualDiskBytes(machine) : undefined;
+  return (label === undefined ? undefined : parseRequest(resource, label)) ?? limitOf(resources, resource) ?? disks;
 }
 
 /** A machine has a size also where no limit is stated, and takes more of the host than the guest sees. */
 function withOverhead(
-  { isolation, resources }: Pick<InstanceSpec, "isolation" | "resources">,
+  { isolation, machine, resources }: Pick<InstanceSpec, "isolation" | "machine" | "resources">,
   resource: ResourceName,
   request: number | undefined,
 ): number | undefined {
   if (isolation !== "vm" || resource !== "memory") return request;
-  return (request ?? machineMemory(resources)) + memoryOverhead;
+  return (request ?? machineMemory(resources)) + (machine === undefined ? memoryOverhead : hardwareOverhead);
 }
 
 function parseRequest(resource: ResourceName, text: string): number | undefined {

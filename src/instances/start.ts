@@ -206,6 +206,7 @@ async function prepareRequest(
     mounts: sharedMemory === undefined ? mounts : [sharedMemory, ...mounts],
     hostname: spec.hostname,
     namespaces: { ...resolveNamespaces(parts, record), network: at.network.namespace },
+    endpoints: at.network.endpoints,
     interfaces: at.network.endpoints.flatMap(({ interfaceName }) => (interfaceName === "" ? [] : [interfaceName])),
     cgroupPath: `${cgroupParent(parts)}/${id}`,
     logPath: spec.log.driver === "none" ? "" : logPath(parts, id),

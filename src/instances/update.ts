@@ -70,10 +70,11 @@ function isEmptyList(value: unknown): boolean {
 }
 
 function refuseConflicts(
-  { id, spec, state }: InstanceRecord,
+  record: InstanceRecord,
   stated: Partial<ResourceSpec>,
   policy: RestartPolicy | undefined,
 ): void {
+  const { id, spec, state } = record;
   const refuse = (reason: string) => instanceErrors.UPDATE_REFUSED({ id, reason });
   const present = spec.resources;
   if (state.status === "removing" || state.status === "dead") {
@@ -81,6 +82,15 @@ function refuseConflicts(
   }
   if (spec.autoRemove && policy !== undefined && policy.name !== "no") {
     throw refuse("Restart policy cannot be updated because AutoRemove is enabled for the container");
+  }
+  if (
+    spec.machine !== undefined &&
+    isActive(record) &&
+    (stated.memory !== undefined || stated.nanoCpus !== undefined)
+  ) {
+    throw refuse(
+      "what a machine's guest has of processors and memory is changed by 'berth machine resize', or while it is stopped",
+    );
   }
   const conflicts: readonly (readonly [boolean, string, string])[] = [
     [(stated.nanoCpus ?? 0) > 0 && present.cpuPeriod > 0, "Nano CPUs", "CPU Period has"],

@@ -1,5 +1,6 @@
 import { type Static, Type } from "typebox";
 import { Healthcheck } from "./image.ts";
+import { MachineSpec } from "./machine.ts";
 import { EndpointRecord, EndpointSpec, PortSpec, PublishedPort } from "./network.ts";
 import { ResourceSpec } from "./resources.ts";
 
@@ -145,6 +146,8 @@ export type RestartPolicy = Static<typeof RestartPolicy>;
 /** Everything that is fixed when an instance is created (resources and restart policy can be updated). */
 export const InstanceSpec = Type.Object({
   isolation: Isolation,
+  /** Hardware of a whole-OS machine (isolation "vm"); absent for one that runs an image's process. */
+  machine: Type.Optional(MachineSpec),
   /** Without a leading slash; "" lets the engine choose one. */
   name: Type.String(),
   /** As the user gave it. */

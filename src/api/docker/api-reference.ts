@@ -1,4 +1,5 @@
 /** `docs/api.md`, rendered from the route tables and their schemas. `scripts/generate-docs.ts` writes it. */
+import { machineRoutes } from "../berth/machines.ts";
 import { berthRoutes } from "../berth/routes.ts";
 import { documentedMetricsRoutes } from "../metrics/routes.ts";
 import { maximumApiVersion, minimumApiVersion } from "./api-version.ts";
@@ -6,7 +7,11 @@ import type { Route } from "./route.ts";
 import { routeGroups } from "./routes.ts";
 
 export function renderApiReference(): string {
-  const groups = [...routeGroups, { title: "Berth's own", routes: [...berthRoutes, ...documentedMetricsRoutes] }];
+  const groups = [
+    ...routeGroups,
+    { title: "Machines", routes: machineRoutes },
+    { title: "Berth's own", routes: [...berthRoutes, ...documentedMetricsRoutes] },
+  ];
   return [
     "# API",
     "",

@@ -4,6 +4,7 @@ import type { BuildService } from "../../build/build-service.ts";
 import type { ImageService, RegistryAuth } from "../../images/image-service.ts";
 import type { DriverFingerprint } from "../../instances/driver.ts";
 import type { InstanceService } from "../../instances/instance-service.ts";
+import type { MachineService } from "../../machines/machine-service.ts";
 import type { NetworkService } from "../../network/network-service.ts";
 import type { CapacityReport } from "../../schema/capacity.ts";
 import type { EngineConfig } from "../../schema/config.ts";
@@ -15,6 +16,8 @@ import type { VolumeService } from "../../volumes/volume-service.ts";
 export interface DockerBackend {
   readonly images: ImageService;
   readonly instances: InstanceService;
+  /** Whole-OS machines, which are instances, too. */
+  readonly machines: MachineService;
   readonly networks: NetworkService;
   readonly volumes: VolumeService;
   readonly builder: BuildService;

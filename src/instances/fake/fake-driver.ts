@@ -121,6 +121,7 @@ export class FakeTask {
 export class FakeDriver implements Driver {
   readonly name = "fake";
   readonly isolation: Isolation;
+  readonly hardware: boolean = false;
   readonly inside: DriverInside | undefined;
   readonly machine: FakeMachine;
   /** Names of the methods called, in order, with the instance's id: "prepare 1a2b". */

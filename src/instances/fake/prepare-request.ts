@@ -14,6 +14,7 @@ export function prepareRequest(id: string, spec: InstanceSpec, dir: string): Pre
     hostname: id.slice(0, 12),
     namespaces: { network: "private", pid: "private", ipc: "private", uts: "private", cgroup: "host" },
     interfaces: [],
+    endpoints: [],
     cgroupPath: `/berth-test/${id}`,
     logPath: "",
   };

@@ -68,6 +68,7 @@ const endingLookMs = 5;
 class OciDriver implements Driver {
   readonly name = "oci";
   readonly isolation = "container";
+  readonly hardware = false;
   readonly inside = undefined;
   readonly #options: OciDriverOptions;
   readonly #host: Host;

@@ -45,11 +45,20 @@ export class BootParts {
 
   /** Names of what is not installed; none when machines can be run. */
   missing(): readonly string[] {
+    return this.#missing(["mkfs.ext4"]);
+  }
+
+  /** Likewise for whole-OS machines, which bring their own kernel and file systems. */
+  missingHardware(): readonly string[] {
+    return this.#missing(["qemu-img"]);
+  }
+
+  #missing(tools: readonly string[]): readonly string[] {
     const { host } = this.#options;
-    const programs = [`qemu-system-${host.facts.machine}`, "mkfs.ext4"];
-    const tools = programs.filter((program) => host.processes.which(program) === undefined);
+    const programs = [`qemu-system-${host.facts.machine}`, ...tools];
+    const absent = programs.filter((program) => host.processes.which(program) === undefined);
     return [
-      ...tools.map((program) => `${program} is not installed`),
+      ...absent.map((program) => `${program} is not installed`),
       ...(existsSync(this.vmm) ? [] : [`the guest's agent has not been built (${this.vmm})`]),
       ...(existsSync("/dev/net/tun") ? [] : ["there is no /dev/net/tun"]),
     ];

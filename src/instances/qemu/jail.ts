@@ -6,6 +6,7 @@ import { existsSync, readlinkSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { mkdir, symlinkSync } from "../../host/files.ts";
 import type { DeviceSpec } from "../../schema/instance.ts";
+import type { ResourceSpec } from "../../schema/resources.ts";
 import type { PrepareRequest, ResolvedMount } from "../driver.ts";
 import { jailResources } from "./machine-size.ts";
 import { inJail } from "./machine-spec.ts";
@@ -31,21 +32,44 @@ const linker = ["/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/et
 
 /** What the OCI driver is asked for in the instance's stead. Makes the jail's root, `<dir>/jail`. */
 export async function jailRequest(request: PrepareRequest, parts: JailParts): Promise<PrepareRequest> {
+  return await jailOf(request, {
+    argv: [inJail.vmm, "run", inJail.spec],
+    mounts: [...machineMounts(parts), ...shareMounts(parts.shares)],
+    shares: parts.shares,
+    kvm: parts.kvm,
+    resources: jailResources(request.spec.resources),
+  });
+}
+
+/** What is in a jail beside the host's programs. */
+export interface Jail {
+  readonly argv: readonly string[];
+  readonly mounts: readonly ResolvedMount[];
+  /** What of that virtiofsd serves, which has to have its way with it. */
+  readonly shares?: readonly Share[];
+  /** Whether /dev/kvm is handed through. */
+  readonly kvm: boolean;
+  /** Limits of everything in it. */
+  readonly resources: ResourceSpec;
+}
+
+/** A jail with the namespaces, control group, log and terminal of the instance. Makes its root, `<dir>/jail`. */
+export async function jailOf(request: PrepareRequest, jail: Jail): Promise<PrepareRequest> {
   const { spec } = request;
   const root = join(request.dir, "jail");
   await mkdir(root, { recursive: true, mode: 0o755 });
-  const shares = parts.shares.length > 0;
+  const { shares = [] } = jail;
   return {
     ...request,
     rootfs: root,
-    mounts: [...hostPrograms(root), ...machineMounts(parts), ...shareMounts(parts.shares)],
-    ...(shares ? { syscalls: shareSyscalls } : {}),
+    mounts: [...hostPrograms(root), ...jail.mounts],
+    ...(shares.length > 0 ? { syscalls: shareSyscalls } : {}),
     namespaces: { ...request.namespaces, pid: "private", ipc: "private", uts: "private" },
     spec: {
       ...spec,
       process: {
         ...spec.process,
-        entrypoint: [inJail.vmm, "run", inJail.spec],
+        entrypoint: [...jail.argv],
         cmd: [],
         env: [],
         user: "",
@@ -54,11 +78,11 @@ export async function jailRequest(request: PrepareRequest, parts: JailParts): Pr
         init: false,
       },
       mounts: [],
-      devices: parts.kvm ? [device("/dev/net/tun"), device("/dev/kvm")] : [device("/dev/net/tun")],
+      devices: jail.kvm ? [device("/dev/net/tun"), device("/dev/kvm")] : [device("/dev/net/tun")],
       deviceCgroupRules: [],
       security: {
         privileged: false,
-        capAdd: ["NET_ADMIN", ...(shares ? shareCapabilities : [])],
+        capAdd: ["NET_ADMIN", ...(shares.length > 0 ? shareCapabilities : [])],
         capDrop: ["ALL"],
         noNewPrivileges: true,
         seccomp: "default",
@@ -72,7 +96,7 @@ export async function jailRequest(request: PrepareRequest, parts: JailParts): Pr
       shmSize: 0,
       ulimits: [],
       oomScoreAdj: Math.max(0, spec.oomScoreAdj),
-      resources: jailResources(spec.resources),
+      resources: jail.resources,
       domainname: "",
       annotations: {},
     },
@@ -118,9 +142,9 @@ function linkTarget(path: string): string | undefined {
   }
 }
 
-const readOnly = (source: string, target: string) => bind(source, target, "ro");
+export const readOnly = (source: string, target: string) => bind(source, target, "ro");
 
-function bind(source: string, target: string, access: "ro" | "rw"): ResolvedMount {
+export function bind(source: string, target: string, access: "ro" | "rw"): ResolvedMount {
   const recursive = statSync(source).isDirectory() ? "rbind" : "bind";
   return { type: "bind", source, target, options: [recursive, access, "rprivate"] };
 }

@@ -39,6 +39,7 @@ class Jails {
     return {
       name: "oci",
       isolation: "container",
+      hardware: false,
       inside: undefined,
       refuse: () => {},
       expectStart: () => {},

@@ -13,17 +13,7 @@ import { makeSmallDirectory, writeFile } from "../../host/files.ts";
 import type { Host } from "../../host/host.ts";
 import type { DriverHandle, InstanceSpec } from "../../schema/instance.ts";
 import type { ResourceSpec, ResourceUsage } from "../../schema/resources.ts";
-import type {
-  Driver,
-  DriverFingerprint,
-  ExecRequest,
-  ExecTask,
-  PrepareRequest,
-  Recovered,
-  TaskExit,
-  TaskIo,
-  TerminalSize,
-} from "../driver.ts";
+import type { Driver, DriverFingerprint, ExecRequest, ExecTask, PrepareRequest } from "../driver.ts";
 import { driverErrors } from "../driver-errors.ts";
 import { AgentChannel, AgentError } from "./agent-channel.ts";
 import { connectToAgent, isNobodyThere } from "./agent-socket.ts";
@@ -33,6 +23,7 @@ import { machineErrors } from "./errors.ts";
 import { execMachine } from "./exec.ts";
 import { handleOf, type Machine, machineOf } from "./handle.ts";
 import { jailRequest } from "./jail.ts";
+import { JailedDriver } from "./jailed-driver.ts";
 import { withGuestFigures } from "./guest-usage.ts";
 import { machineInside } from "./machine-inside.ts";
 import { jailResources, machineMemory } from "./machine-size.ts";
@@ -66,17 +57,17 @@ const lookMs = 5;
 /** For a boot on a busy machine under emulation, some fifty times what it takes. */
 const startMs = 120_000;
 
-export class QemuDriver implements Driver {
+export class QemuDriver extends JailedDriver implements Driver {
   readonly name = "qemu";
   readonly isolation = "vm";
+  readonly hardware = false;
   readonly inside = machineInside;
   readonly #host: Host;
-  readonly #containers: Driver;
   readonly #parts: DriverParts;
 
   constructor({ host, containers, parts }: QemuDriverOptions) {
+    super(containers, (handle) => machineOf(handle).jail);
     this.#host = host;
-    this.#containers = containers;
     this.#parts = parts;
   }
 
@@ -102,10 +93,6 @@ export class QemuDriver implements Driver {
     if (missing.length > 0) throw machineErrors.MACHINES_UNAVAILABLE({ reasons: missing });
     const wantsShares = spec.mounts.some(({ type }) => type !== "tmpfs");
     if (wantsShares && this.#parts.fileDaemonProgram() === undefined) throw machineErrors.FILE_DAEMON_MISSING({});
-  }
-
-  expectStart(): void {
-    this.#containers.expectStart();
   }
 
   async prepare(ctx: OpContext, request: PrepareRequest): Promise<{ handle: DriverHandle; pid: number }> {
@@ -139,7 +126,7 @@ export class QemuDriver implements Driver {
       kvm: acceleration.kind === "kvm",
       shares,
     });
-    const { handle, pid } = await this.#containers.prepare(ctx, jail);
+    const { handle, pid } = await this.containers.prepare(ctx, jail);
     const { entrypoint, cmd } = request.spec.process;
     const command = [...entrypoint, ...cmd][0] ?? "";
     const memory = machineMemory(request.spec.resources);
@@ -150,7 +137,7 @@ export class QemuDriver implements Driver {
   /** Resolves when the main process runs in the guest; what kept it from that is the error. */
   async start(ctx: OpContext, handle: DriverHandle): Promise<void> {
     const machine = machineOf(handle);
-    await this.#containers.start(ctx, machine.jail);
+    await this.containers.start(ctx, machine.jail);
     try {
       await this.#untilStarted(ctx, machine);
     } catch (error) {
@@ -159,37 +146,9 @@ export class QemuDriver implements Driver {
     }
   }
 
-  async recover(ctx: OpContext, handle: DriverHandle): Promise<Recovered> {
-    return await this.#containers.recover(ctx, machineOf(handle).jail);
-  }
-
-  async wait(ctx: OpContext, handle: DriverHandle): Promise<TaskExit> {
-    return await this.#containers.wait(ctx, machineOf(handle).jail);
-  }
-
-  async signal(ctx: OpContext, handle: DriverHandle, signal: number): Promise<void> {
-    await this.#containers.signal(ctx, machineOf(handle).jail, signal);
-  }
-
-  async pause(ctx: OpContext, handle: DriverHandle): Promise<void> {
-    await this.#containers.pause(ctx, machineOf(handle).jail);
-  }
-
-  async resume(ctx: OpContext, handle: DriverHandle): Promise<void> {
-    await this.#containers.resume(ctx, machineOf(handle).jail);
-  }
-
-  async attach(ctx: OpContext, handle: DriverHandle): Promise<TaskIo> {
-    return await this.#containers.attach(ctx, machineOf(handle).jail);
-  }
-
-  async resize(ctx: OpContext, handle: DriverHandle, size: TerminalSize): Promise<void> {
-    await this.#containers.resize(ctx, machineOf(handle).jail, size);
-  }
-
   async exec(ctx: OpContext, handle: DriverHandle, request: ExecRequest): Promise<ExecTask> {
     const machine = machineOf(handle);
-    const state = await this.#containers.recover(ctx, machine.jail);
+    const state = await this.containers.recover(ctx, machine.jail);
     if (state.status === "paused") throw driverErrors.TASK_PAUSED({ id: machine.id });
     if (state.status !== "running") throw driverErrors.TASK_NOT_RUNNING({ id: machine.id });
     return await execMachine(ctx, machine, request);
@@ -198,13 +157,9 @@ export class QemuDriver implements Driver {
   /** Time and disk as the host counts them; memory and processes as the guest does, while it can be asked. */
   async usage(ctx: OpContext, handle: DriverHandle): Promise<ResourceUsage> {
     const machine = machineOf(handle);
-    const usage = await this.#containers.usage(ctx, machine.jail);
-    const { status } = await this.#containers.recover(ctx, machine.jail);
+    const usage = await this.containers.usage(ctx, machine.jail);
+    const { status } = await this.containers.recover(ctx, machine.jail);
     return await withGuestFigures(ctx, machine, usage, status === "running");
-  }
-
-  async processes(ctx: OpContext, handle: DriverHandle): Promise<readonly number[]> {
-    return await this.#containers.processes(ctx, machineOf(handle).jail);
   }
 
   async update(ctx: OpContext, handle: DriverHandle, resources: ResourceSpec): Promise<void> {
@@ -213,21 +168,13 @@ export class QemuDriver implements Driver {
       const why = "the guest's memory is fixed when it starts; stop it first";
       throw machineErrors.MACHINE_UNSUPPORTED({ what: "another size of memory while it runs", why });
     }
-    await this.#containers.update(ctx, machine.jail, jailResources(resources));
-  }
-
-  async reopenLog(ctx: OpContext, handle: DriverHandle): Promise<void> {
-    await this.#containers.reopenLog(ctx, machineOf(handle).jail);
-  }
-
-  async destroy(ctx: OpContext, handle: DriverHandle): Promise<void> {
-    await this.#containers.destroy(ctx, machineOf(handle).jail);
+    await this.containers.update(ctx, machine.jail, jailResources(resources));
   }
 
   /** Jails are containers. */
   async collect(ctx: OpContext, keep: ReadonlySet<string>): Promise<readonly string[]> {
     await this.#parts.collect();
-    return await this.#containers.collect(ctx, keep);
+    return await this.containers.collect(ctx, keep);
   }
 
   async #shareDaemon(ctx: OpContext): Promise<readonly string[]> {
@@ -254,7 +201,7 @@ export class QemuDriver implements Driver {
         const isLost = error instanceof AgentError && error.kind === "lost";
         if (!isLost && !isNobodyThere(error)) throw error;
       }
-      const { status } = await this.#containers.recover(ctx, machine.jail);
+      const { status } = await this.containers.recover(ctx, machine.jail);
       if (status === "exited" || status === "lost") return await requireSuccess(machine);
       await delay(lookMs);
     }

@@ -2,6 +2,7 @@
 import { Value } from "typebox/value";
 import type { OpContext } from "../../../base/op-context.ts";
 import type { BuildRequest, BuildService } from "../../../build/build-service.ts";
+import type { MachineService } from "../../../machines/machine-service.ts";
 import type { NetworkService } from "../../../network/network-service.ts";
 import type { NetworkRecord } from "../../../schema/network.ts";
 import type { VolumeRecord } from "../../../schema/volume.ts";
@@ -27,6 +28,7 @@ export function fakeBackend(): FakeBackend {
   return {
     images,
     instances: new FakeInstances(images, events),
+    machines: fakeMachines(),
     networks: fakeNetworks(),
     volumes: fakeVolumes(),
     builder: fakeBuilder(images, builds),
@@ -39,6 +41,21 @@ export function fakeBackend(): FakeBackend {
 
 function unused(what: string): never {
   throw new Error(`the fake back end has no ${what}`);
+}
+
+function fakeMachines(): MachineService {
+  return {
+    create: () => unused("machines"),
+    list: () => [],
+    resolve: () => unused("machines"),
+    view: () => unused("machines"),
+    start: () => unused("machines"),
+    stop: () => unused("machines"),
+    reset: () => unused("machines"),
+    rename: () => unused("machines"),
+    remove: () => unused("machines"),
+    addresses: () => unused("machines"),
+  };
 }
 
 function fakeNetworks(): NetworkService {

@@ -1,0 +1,38 @@
+import { createMachine } from "./create.ts";
+import { machineAddresses } from "./addresses.ts";
+import { Bases } from "./bases.ts";
+import type { MachineService } from "./machine-service.ts";
+import { isMachine, type MachineDependencies, type MachineParts, resolveMachine } from "./parts.ts";
+import { resetMachine, stopMachine } from "./power.ts";
+import { machineView } from "./view.ts";
+
+export interface MachineRoom extends MachineService {
+  /** To be called once, when the instances have been recovered: removes what belongs to no machine. */
+  recover(): Promise<void>;
+}
+
+/** The face of this room: each verb is in the file of its name. */
+export function createMachineService(dependencies: MachineDependencies): MachineRoom {
+  const { instances } = dependencies;
+  const parts: MachineParts = {
+    ...dependencies,
+    bases: new Bases({ ...dependencies, instances: () => instances.list() }),
+  };
+  const resolve = (nameOrId: string) => resolveMachine(parts, nameOrId);
+  return {
+    recover: () => parts.bases.collect(),
+    create: (ctx, request, progress) => createMachine(parts, ctx, request, progress),
+    list: () => instances.list().filter(isMachine),
+    resolve,
+    view: (record) => machineView(parts, isMachine(record) ? record : resolve(record.id)),
+    start: (ctx, nameOrId) => instances.start(ctx, resolve(nameOrId).id),
+    stop: (ctx, nameOrId, how) => stopMachine(parts, ctx, nameOrId, how),
+    reset: (ctx, nameOrId) => resetMachine(parts, ctx, nameOrId),
+    rename: (ctx, nameOrId, newName) => instances.rename(ctx, resolve(nameOrId).id, newName),
+    remove: async (ctx, nameOrId, { force }) => {
+      await instances.remove(ctx, resolve(nameOrId).id, { force, volumes: true });
+      await parts.bases.collect();
+    },
+    addresses: (ctx, nameOrId) => machineAddresses(parts, ctx, nameOrId),
+  };
+}

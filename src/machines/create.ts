@@ -1,0 +1,154 @@
+import { basename, join } from "node:path";
+import { sizeText } from "../base/byte-size.ts";
+import { isBerthError } from "../base/errors.ts";
+import type { OpContext } from "../base/op-context.ts";
+import type { ProgressSink } from "../base/progress.ts";
+import { nocloudSeed } from "../disks/nocloud/seed.ts";
+import { mkdir, writeFile } from "../host/files.ts";
+import { baseFromDisks, disksDir, files, tpmDir } from "../instances/machine/layout.ts";
+import { hasUefi, uefiFiles } from "../instances/machine/uefi.ts";
+import type { CloudInit } from "../schema/cloud-init.ts";
+import type { ImageRecord } from "../schema/image.ts";
+import type { InstanceRecord } from "../schema/instance.ts";
+import type { MachineFirmware } from "../schema/machine.ts";
+import type { CreateMachineBody } from "../schema/machine-api.ts";
+import type { HeldBase } from "./bases.ts";
+import { machineRoomErrors } from "./errors.ts";
+import { type HostFacts, machinePreset, machineRequest, type RootDisk, type Sources } from "./hardware.ts";
+import { requireBootable } from "./iso.ts";
+import { takeReadOnly } from "./media.ts";
+import type { MachineParts } from "./parts.ts";
+import { defaultDiskBytes } from "./presets.ts";
+
+const isoFile = "cd0.iso";
+
+/** See `MachineService.create`. What can be wrong with what it is made from is found out first; disks are made with the instance. */
+export async function createMachine(
+  parts: MachineParts,
+  ctx: OpContext,
+  given: CreateMachineBody,
+  progress: ProgressSink,
+): Promise<InstanceRecord> {
+  const host = hostFacts(parts);
+  const body = { ...given, ...(given.nics && { nics: given.nics.map((nic) => withNetworkName(parts, nic)) }) };
+  requireOneSource(body);
+  const firmware = body.firmware ?? machinePreset(body, host).firmware;
+  if (body.iso !== undefined) await requireBootable(body.iso, firmware);
+  using base = body.image === undefined ? undefined : await baseOfImage(parts, ctx, body.image, progress);
+  const root = await rootDisk(parts, ctx, body, base);
+  const sources: Sources = {
+    source: body.image ?? basename(body.diskFile ?? body.iso ?? ""),
+    root,
+    iso: body.iso === undefined ? undefined : { file: isoFile, source: body.iso },
+  };
+  const request = machineRequest(body, sources, host);
+  const tpm = request.machine?.tpm === true;
+  const macs = Object.values(request.network.endpoints).flatMap(({ macAddress }) => macAddress ?? []);
+  const { record } = await parts.instances.create(ctx, {
+    ...request,
+    furnish: (ctx, place) => furnish(parts, ctx, { ...place, body, root, base, tpm, firmware, macs }),
+  });
+  return record;
+}
+
+function hostFacts({ host }: MachineParts): HostFacts {
+  const { cpus, memoryBytes } = host.facts;
+  return { cpus, memoryBytes, uefi: hasUefi(), tpm: host.processes.which("swtpm") !== undefined };
+}
+
+/** As the network calls itself: a card finds its endpoint by it. */
+function withNetworkName<T extends { readonly network: string }>({ networks }: MachineParts, nic: T): T {
+  return { ...nic, network: networks.resolve(nic.network).spec.name };
+}
+
+/** An ISO goes with a disk's file; an image and a file can't both be the one disk. */
+function requireOneSource({ image, iso, diskFile }: CreateMachineBody): void {
+  const given = [...(image === undefined ? [] : ["--image"]), ...(diskFile === undefined ? [] : ["--disk-file"])];
+  if (given.length > 1 || (given.length === 0 && iso === undefined)) {
+    throw machineRoomErrors.MACHINE_SOURCE_UNCLEAR({ given });
+  }
+}
+
+/** `machine/NAME`, where disk images are kept beside the images of the same name that they are made of; else NAME. */
+async function baseOfImage(
+  parts: MachineParts,
+  ctx: OpContext,
+  name: string,
+  progress: ProgressSink,
+): Promise<HeldBase> {
+  const image = find(parts, `machine/${name}`) ?? parts.images.resolve(name);
+  return await parts.bases.ofImage(ctx, image, name, progress);
+}
+
+function find({ images }: MachineParts, reference: string): ImageRecord | undefined {
+  try {
+    return images.resolve(reference);
+  } catch (error) {
+    if (isBerthError(error, "IMAGE_NOT_FOUND", "REFERENCE_INVALID")) return undefined;
+    throw error;
+  }
+}
+
+async function rootDisk(
+  { disks }: MachineParts,
+  ctx: OpContext,
+  { disk, diskFile }: CreateMachineBody,
+  base: HeldBase | undefined,
+): Promise<RootDisk> {
+  const source = diskFile ?? "the image's disk";
+  const least = base?.virtualSize ?? (diskFile === undefined ? 0 : (await disks.inspect(ctx, diskFile)).virtualSize);
+  if (disk !== undefined && disk < least) {
+    throw machineRoomErrors.DISK_TOO_SMALL({ wanted: sizeText(disk), source, has: sizeText(least) });
+  }
+  // A whole number of sectors; a file's own size is left as it is.
+  const size = sectors(disk ?? (diskFile === undefined ? Math.max(least, defaultDiskBytes) : least));
+  return { size, file: "root.qcow2", format: "qcow2", base: base?.file ?? "" };
+}
+
+const sectors = (bytes: number) => Math.ceil(bytes / 512) * 512;
+
+interface Furnishing {
+  readonly body: CreateMachineBody;
+  readonly root: RootDisk;
+  readonly base: HeldBase | undefined;
+  readonly tpm: boolean;
+  readonly firmware: MachineFirmware;
+  readonly macs: readonly string[];
+  readonly id: string;
+  readonly name: string;
+  readonly dataDir: string;
+}
+
+/** Makes the machine's files: disks, ISO, seed, UEFI variables, the TPM's directory. */
+async function furnish({ disks }: MachineParts, ctx: OpContext, what: Furnishing): Promise<void> {
+  const { body, root, base, dataDir } = what;
+  const directory = disksDir(dataDir);
+  const file = join(directory, root.file);
+  await mkdir(directory, { mode: 0o700 });
+  if (what.tpm) await mkdir(tpmDir(dataDir), { mode: 0o700 });
+  if (what.firmware === "uefi") {
+    const source = { file: uefiFiles().variables, format: "raw" } as const;
+    await disks.convert(ctx, { source, target: join(directory, files.uefiVariables), format: "qcow2" });
+  }
+  if (body.iso !== undefined) await takeReadOnly(ctx, disks, body.iso, join(directory, isoFile));
+  if (body.cloudInit !== undefined)
+    await writeFile(join(directory, files.seed), seedOf(what, body.cloudInit), { mode: 0o600 });
+  if (base !== undefined) {
+    return await disks.overlay(ctx, file, {
+      backing: base.image,
+      recordedPath: baseFromDisks(base.file),
+      size: root.size,
+    });
+  }
+  if (body.diskFile === undefined) return await disks.create(ctx, file, { size: root.size });
+  const { format } = await disks.inspect(ctx, body.diskFile);
+  const source = { file: body.diskFile, format };
+  await disks.convert(ctx, { source, target: file, format: "qcow2", name: body.diskFile });
+  await disks.resize(ctx, { file, format: "qcow2" }, root.size);
+}
+
+/** Its cards are found by their MAC addresses, and get theirs from their networks. */
+function seedOf({ id, name, macs }: Furnishing, cloudInit: CloudInit): Buffer {
+  const nics = macs.map((mac) => ({ mac }));
+  return nocloudSeed({ instanceId: id, hostname: name, cloudInit, nics, date: new Date() });
+}

@@ -1,0 +1,37 @@
+/**
+ * Whole-OS machines: instances that are made from a disk, an installer or a disk image, and the verbs that only a machine has. What every
+ * instance can do (logs, exec, cp, pause, networks) is the instance room's.
+ */
+import type { OpContext } from "../base/op-context.ts";
+import type { ProgressSink } from "../base/progress.ts";
+import type { InstanceRecord } from "../schema/instance.ts";
+import type {
+  CreateMachineBody,
+  GuestAddresses,
+  MachineView,
+  StopMachineAnswer,
+  StopMachineBody,
+} from "../schema/machine-api.ts";
+
+export interface MachineService {
+  /**
+   * Everything that it stands on is made before it is there; nothing is left when it fails. `MACHINE_SOURCE_UNCLEAR`, `IMAGE_NOT_FOUND`,
+   * `IMAGE_HAS_NO_DISK`, `ISO_INVALID`, `ISO_NOT_BOOTABLE`, what is wrong with a disk's file, and what a creation is refused for.
+   */
+  create(ctx: OpContext, request: CreateMachineBody, progress: ProgressSink): Promise<InstanceRecord>;
+  /** Newest first. */
+  list(): readonly InstanceRecord[];
+  /** By name or id. `MACHINE_NOT_FOUND`, also for an instance that is no machine. */
+  resolve(nameOrId: string): InstanceRecord;
+  view(record: InstanceRecord): MachineView;
+  start(ctx: OpContext, nameOrId: string): Promise<{ readonly started: boolean }>;
+  /** The power button, and after the timeout the plug; `GUEST_IGNORES_ACPI` where the plug is not to be pulled. */
+  stop(ctx: OpContext, nameOrId: string, how: StopMachineBody): Promise<StopMachineAnswer>;
+  /** As the reset button does: at once, whatever the guest is doing. `MACHINE_NOT_RUNNING`. */
+  reset(ctx: OpContext, nameOrId: string): Promise<void>;
+  rename(ctx: OpContext, nameOrId: string, newName: string): Promise<void>;
+  /** With its disks. */
+  remove(ctx: OpContext, nameOrId: string, options: { readonly force: boolean }): Promise<void>;
+  /** As the agent in the guest says; as the networks assign them where it does not answer. */
+  addresses(ctx: OpContext, nameOrId: string): Promise<GuestAddresses>;
+}
