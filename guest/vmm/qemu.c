@@ -55,10 +55,10 @@ static const char *value_or(struct fields spec, const char *name, const char *ot
   return value == NULL ? otherwise : value;
 }
 
-static void add_machine(struct line *line, struct fields spec) {
+static void add_machine(struct line *line, struct fields spec, bool restored) {
   bool kvm = strcmp(value_or(spec, "accel", "tcg"), "kvm") == 0;
   long long memory = field_number(spec, "memory", 256);
-  const char *ram = field(spec, "ram");
+  const char *ram = restored || field(spec, "save") != NULL ? field(spec, "ram") : NULL;
   bool shared = field_flag(spec, "ram.share") || field(spec, "shares") != NULL;
   OPTION(line, "-M", "%s,memory-backend=ram0,accel=%s", machine.machine, kvm ? "kvm" : "tcg");
   OPTION(line, "-cpu", "%s", kvm ? "host" : machine.cpu_tcg);
@@ -72,8 +72,8 @@ static void add_machine(struct line *line, struct fields spec) {
            field_flag(spec, "ram.share") ? "on" : "off");
 }
 
-static void add_kernel(struct line *line, struct fields spec) {
-  if (field(spec, "restore") != NULL) {
+static void add_kernel(struct line *line, struct fields spec, bool restored) {
+  if (restored) {
     OPTION(line, "-incoming", "defer");
     return;
   }
@@ -128,7 +128,7 @@ static void add_extra(struct line *line, struct fields spec) {
 }
 
 /* The rest of its life is QEMU's: without capabilities, and dead with its parent. */
-_Noreturn static void become_qemu(const struct line *line, int errors) {
+_Noreturn static void become_qemu(const struct line *line, int errors, int guard) {
   sigset_t none;
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   setsid();
@@ -140,14 +140,15 @@ _Noreturn static void become_qemu(const struct line *line, int errors) {
   dup2(errors, 1);
   dup2(errors, 2);
   prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  if (guard >= 0) guard_enter(guard);
   if (keep_capabilities(NULL, 0)) execvp(line->words[0], (char **)line->words);
   fprintf(stderr, "%s: %s\n", line->words[0], strerror(errno));
   _exit(127);
 }
 
-struct qemu start_qemu(struct fields spec, const struct nic *nics, size_t nic_count, int shares) {
+struct qemu start_qemu(struct fields spec, bool restored, const struct nic *nics, size_t nic_count, int shares) {
   struct line line = {0};
-  int ours[3], theirs[3], errors[2];
+  int ours[3], theirs[3], errors[2], guard[2] = {-1, -1};
   for (int i = 0; i < 3; i++) {
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) die(errno, "a socket pair");
@@ -158,22 +159,28 @@ struct qemu start_qemu(struct fields spec, const struct nic *nics, size_t nic_co
   for (size_t i = 0; i < nic_count; i++) fcntl(nics[i].tap, F_SETFD, 0);
   if (shares >= 0) fcntl(shares, F_SETFD, 0);
   if (pipe2(errors, O_CLOEXEC) < 0) die(errno, "a pipe");
+  if (restored && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, guard) < 0) die(errno, "a socket pair");
   add(&line, "%s", value_or(spec, "qemu", machine.program));
   for (const char *const *word = (const char *const[]){"-nodefaults", "-no-user-config", "-no-reboot", NULL}; *word != NULL; word++)
     add(&line, "%s", *word);
   OPTION(&line, "-display", "none");
   OPTION(&line, "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
-  add_machine(&line, spec);
-  add_kernel(&line, spec);
+  add_machine(&line, spec, restored);
+  add_kernel(&line, spec, restored);
   add_channels(&line, spec, theirs);
   add_devices(&line, spec, nics, nic_count, shares);
   add_extra(&line, spec);
   pid_t pid = fork();
   if (pid < 0) die(errno, "fork");
-  if (pid == 0) become_qemu(&line, errors[1]);
+  if (pid == 0) become_qemu(&line, errors[1], guard[1]);
   for (int i = 0; i < 3; i++) close(theirs[i]);
-  for (size_t i = 0; i < nic_count; i++) close(nics[i].tap);
+  for (size_t i = 0; i < nic_count; i++) fcntl(nics[i].tap, F_SETFD, FD_CLOEXEC);
   if (shares >= 0) close(shares);
   close(errors[1]);
+  if (restored) {
+    close(guard[1]);
+    guard_begin(guard[0], field(spec, "ram"));
+    close(guard[0]);
+  }
   return (struct qemu){.pid = pid, .agent = ours[0], .console = ours[1], .qmp = ours[2], .errors = errors[0]};
 }

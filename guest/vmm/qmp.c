@@ -2,16 +2,33 @@
 #define _GNU_SOURCE
 #include "vmm.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <fcntl.h>
 #include <unistd.h>
 
-/* Reads a line; false at the end. */
+/* For one answer: a QEMU that starts on a busy machine takes a second or two. */
+#define ANSWER_MS 20000
+
+/* Waits for input, and answers QEMU's own question meanwhile. */
+static bool wait_readable(int qmp) {
+  for (;;) {
+    struct pollfd fds[2] = {{.fd = qmp, .events = POLLIN}, {.fd = guard_fd(), .events = POLLIN}};
+    int count = poll(fds, 2, ANSWER_MS);
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) return false;
+    if (fds[1].revents & POLLIN) guard_serve();
+    else if (fds[1].revents) guard_end();
+    if (fds[0].revents) return true;
+  }
+}
+
+/* Reads a line; false at the end, or when none comes. */
 static bool read_line(int qmp, char *line, size_t room) {
   size_t length = 0;
-  for (char c; length + 1 < room && read(qmp, &c, 1) == 1;) {
+  for (char c; length + 1 < room && wait_readable(qmp) && read(qmp, &c, 1) == 1;) {
     if (c == '\n') {
       line[length] = 0;
       return true;

@@ -16,16 +16,24 @@
 
 #define ROOM 600
 #define NICS 8
-/* Of what is polled: signals, the agent, and what three say. */
-#define OWN 5
+/* Descriptors that a turn polls for the machine itself: signals, the agent, what three say, and QEMU's question. */
+#define OWN 6
 /* Frames to the agent beyond this make everybody who sends wait. */
 #define LINK_BACKLOG (2u * 1024u * 1024u)
 /* Ours on the port; clients' begin above. */
 enum { MAIN = 1, SETUP = 0x7fffff00 };
 
+/* For a restored machine's first word, fifty times what it takes: then it is booted. */
+#define RESTORED_MS 20000
+
 struct machine {
   struct fields spec;
+  struct nic nics[NICS];
+  size_t nic_count;
+  struct bytes network;
   struct qemu qemu;
+  bool restored, answered; /* from a template; the agent has said something */
+  long long restored_at;   /* ms */
   struct shares shares;
   struct relay main;
   struct bytes in, link;
@@ -35,8 +43,6 @@ struct machine {
   bool maintenance, stop, saved;
   char run[80];
 };
-
-static void read_agent(struct machine *machine);
 
 /* --- failures */
 
@@ -108,8 +114,8 @@ static void request(struct machine *machine, uint32_t channel, struct bytes *fie
 }
 
 /* All at once: the agent does them in their order, and one that fails makes the next fail. */
-static void send_requests(struct machine *machine, struct bytes *network) {
-  if (field(machine->spec, "restore") == NULL) {
+static void send_requests(struct machine *machine) {
+  if (!machine->restored) {
     struct bytes mount = request_of(machine->spec, "mount.", "mount");
     if (field(machine->spec, "image") != NULL) fields_add(&mount, "image", "image");
     if (field(machine->spec, "scratch") != NULL) fields_add(&mount, "scratch", "scratch");
@@ -117,17 +123,18 @@ static void send_requests(struct machine *machine, struct bytes *network) {
   }
   if (field(machine->spec, "save") != NULL) return;
   struct bytes configure = request_of(machine->spec, "configure.", "configure");
-  bytes_append(&configure, bytes_front(network), network->length);
+  bytes_append(&configure, bytes_front(&machine->network), machine->network.length);
   add_identity(&configure);
   request(machine, SETUP + machine->pending++, &configure);
   if (machine->maintenance) return;
   struct bytes run = request_of(machine->spec, "run.", "run");
-  relay_begin(&machine->main, MAIN, (struct fields){(char *)bytes_front(&run), run.length});
+  if (machine->main.channel == 0) relay_begin(&machine->main, MAIN, (struct fields){(char *)bytes_front(&run), run.length});
   request(machine, MAIN, &run);
   relay_resize(&machine->main, &machine->link);
 }
 
 static void take_frame(struct machine *machine, const struct frame *frame) {
+  machine->answered = true;
   if (frame->channel >= SETUP) {
     if (frame->type == FRAME_ERROR) fail_setup(machine, frame);
     if (frame->type == FRAME_CLOSED && --machine->pending == 0 && machine->maintenance) switch_started(NULL);
@@ -142,6 +149,69 @@ static void take_frame(struct machine *machine, const struct frame *frame) {
     bytes_free(&failure);
   }
   if (!machine->stop) relay_frame(&machine->main, &machine->link, frame);
+}
+
+/* --- QEMU */
+
+static long long now_ms(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * 1000ll + now.tv_nsec / 1000000;
+}
+
+static void start(struct machine *machine, bool restored) {
+  machine->restored = restored;
+  machine->answered = false;
+  machine->restored_at = now_ms();
+  machine->pending = 0;
+  machine->qemu = start_qemu(machine->spec, restored, machine->nics, machine->nic_count, machine->shares.connection);
+  machine->console.fd = machine->qemu.console;
+  machine->errors.fd = machine->qemu.errors;
+  fcntl(machine->qemu.agent, F_SETFL, O_NONBLOCK);
+}
+
+/* The scratch disk belongs to the template's memory: without it, what was there before that. */
+static void reset_scratch(const char *pristine, const char *scratch) {
+  char buffer[65536];
+  ssize_t got = 0;
+  int from = open(pristine, O_RDONLY | O_CLOEXEC), to = open(scratch, O_WRONLY | O_TRUNC | O_CLOEXEC);
+  if (from < 0 || to < 0) die(errno, "%s anew from %s", scratch, pristine);
+  while ((got = read(from, buffer, sizeof buffer)) > 0) {
+    if (write(to, buffer, (size_t)got) != got) die(errno, "%s", scratch);
+  }
+  if (got < 0) die(errno, "%s", pristine);
+  close(from);
+  close(to);
+}
+
+/* A template that can't be used costs time, not the start: nothing has been said to the guest that counts yet. */
+static void boot_instead(struct machine *machine, const char *why) {
+  char path[128];
+  if (field(machine->spec, "pristine") == NULL) die(0, "the template can't be restored: %s", why);
+  if (machine->qemu.pid > 0) {
+    kill(machine->qemu.pid, SIGKILL);
+    waitpid(machine->qemu.pid, NULL, 0);
+  }
+  snprintf(path, sizeof path, "%s/template-failed", machine->run);
+  int note = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  while (machine->errors.fd >= 0) words_read(&machine->errors);
+  if (note < 0 || dprintf(note, "%s%s%.*s", why, machine->errors.length > 0 ? ": " : "", (int)machine->errors.length, machine->errors.text) < 0)
+    fprintf(stderr, "berth-vmm: %s: %s\n", path, strerror(errno));
+  if (note >= 0) close(note);
+  int ends[] = {machine->qemu.agent, machine->qemu.qmp, machine->console.fd};
+  for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+    if (ends[i] >= 0) close(ends[i]);
+  }
+  guard_end();
+  machine->errors.length = machine->console.length = 0;
+  bytes_free(&machine->in);
+  bytes_free(&machine->link);
+  reset_scratch(field(machine->spec, "pristine"), field(machine->spec, "scratch"));
+  /* The socket of the one that has gone. */
+  snprintf(path, sizeof path, "%s/qmp.sock", machine->run);
+  unlink(path);
+  start(machine, false);
+  send_requests(machine);
 }
 
 /* --- the loop */
@@ -178,22 +248,29 @@ static void take_signals(struct machine *machine) {
   while (read(machine->signals, &info, sizeof info) > 0) machine->stop |= info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT;
 }
 
+/* Until a restored machine has answered, nobody's input and no signal is taken: it may yet be booted, and they would be lost. */
+static bool is_unsure(const struct machine *machine) { return machine->restored && !machine->answered; }
+
 static void turn(struct machine *machine) {
   static struct pollfd fds[ROOM];
-  bool may_send = machine->link.length < LINK_BACKLOG;
-  fds[0] = (struct pollfd){.fd = machine->signals, .events = POLLIN};
+  bool unsure = is_unsure(machine), may_send = !unsure && machine->link.length < LINK_BACKLOG;
+  fds[0] = (struct pollfd){.fd = unsure ? -1 : machine->signals, .events = POLLIN};
   fds[1] = (struct pollfd){.fd = machine->qemu.agent, .events = (short)(POLLIN | (machine->link.length > 0 ? POLLOUT : 0))};
   fds[2] = (struct pollfd){.fd = machine->console.fd, .events = POLLIN};
   fds[3] = (struct pollfd){.fd = machine->errors.fd, .events = POLLIN};
   fds[4] = (struct pollfd){.fd = machine->share_errors.fd, .events = POLLIN};
+  fds[5] = (struct pollfd){.fd = guard_fd(), .events = POLLIN};
   size_t relayed = relay_poll(&machine->main, fds + OWN, may_send);
   size_t count = OWN + relayed + switch_poll(fds + OWN + relayed, ROOM - OWN - relayed, may_send);
-  if (poll(fds, count, -1) < 0 && errno != EINTR) die(errno, "poll");
+  long long left = machine->restored_at + RESTORED_MS - now_ms();
+  if (poll(fds, count, unsure ? (left > 0 ? (int)left : 0) : -1) < 0 && errno != EINTR) die(errno, "poll");
   if (fds[0].revents) take_signals(machine);
   if (fds[1].revents & (POLLIN | POLLHUP)) read_agent(machine);
   if (fds[2].revents) words_read(&machine->console);
   if (fds[3].revents) words_read(&machine->errors);
   if (fds[4].revents) words_read(&machine->share_errors);
+  if (fds[5].revents & POLLIN) guard_serve();
+  else if (fds[5].revents) guard_end();
   relay_polled(&machine->main, &machine->link, fds + OWN, relayed);
   switch_polled(&machine->link, fds + OWN + relayed, count - OWN - relayed);
   write_agent(machine);
@@ -227,9 +304,13 @@ static int run_until_end(struct machine *machine) {
   int status;
   while (!is_done(machine)) {
     turn(machine);
+    if (is_unsure(machine) && now_ms() >= machine->restored_at + RESTORED_MS) boot_instead(machine, "its agent did not answer");
     if (is_done(machine)) break;
-    if (waitpid(machine->qemu.pid, &status, WNOHANG) == machine->qemu.pid) return mourn(machine, "QEMU", status);
     if (machine->shares.pid > 0 && waitpid(machine->shares.pid, &status, WNOHANG) == machine->shares.pid) return lose_shares(machine, status);
+    if (waitpid(machine->qemu.pid, &status, WNOHANG) != machine->qemu.pid) continue;
+    if (!is_unsure(machine)) return mourn(machine, "QEMU", status);
+    machine->qemu.pid = 0;
+    boot_instead(machine, "QEMU ended");
   }
   if (field(machine->spec, "save") != NULL && !machine->stop) {
     bool saved = qmp_save(machine->qemu.qmp, field(machine->spec, "save"));
@@ -241,31 +322,21 @@ static int run_until_end(struct machine *machine) {
 }
 
 int run_machine(const char *spec_path) {
-  struct nic nics[NICS];
-  struct bytes network = {0};
   struct machine machine = {.spec = read_spec(spec_path), .signals = relay_signals(), .main = {.fds = {-1, -1, -1}}};
-  const char *run = field(machine.spec, "run"), *state = field(machine.spec, "restore");
+  const char *run = field(machine.spec, "run");
   char socket_path[108];
   machine.maintenance = field_flag(machine.spec, "maintenance");
   if (snprintf(machine.run, sizeof machine.run, "%s", run == NULL ? "/berth/run" : run) >= (int)sizeof machine.run)
     die(0, "%s is too long for the directory of sockets", run);
   snprintf(socket_path, sizeof socket_path, "%s/agent.sock", machine.run);
-  size_t nic_count = join_network(machine.spec, nics, NICS, &network);
+  machine.nic_count = join_network(machine.spec, machine.nics, NICS, &machine.network);
   machine.shares = start_shares(machine.spec, machine.run);
   machine.share_errors.fd = machine.shares.errors;
-  machine.qemu = start_qemu(machine.spec, nics, nic_count, machine.shares.connection);
+  start(&machine, field(machine.spec, "restore") != NULL);
   if (!keep_capabilities(NULL, 0)) die(errno, "giving up capabilities");
-  machine.console.fd = machine.qemu.console;
-  machine.errors.fd = machine.qemu.errors;
-  fcntl(machine.qemu.agent, F_SETFL, O_NONBLOCK);
   switch_listen(socket_path);
-  if (state != NULL && !qmp_restore(machine.qemu.qmp, state)) {
-    int status = 0;
-    kill(machine.qemu.pid, SIGKILL);
-    waitpid(machine.qemu.pid, &status, 0);
-    return mourn(&machine, "QEMU", status);
-  }
-  send_requests(&machine, &network);
+  if (machine.restored && !qmp_restore(machine.qemu.qmp, field(machine.spec, "restore"))) boot_instead(&machine, "QEMU did not take its state");
+  else send_requests(&machine);
   write_agent(&machine);
   int code = run_until_end(&machine);
   unlink(socket_path);

@@ -14,7 +14,8 @@
  *   device=          one more QEMU -device/-chardev/... as "-flag\nvalue"; repeats
  *   ram=             file of the guest's memory; with ram.share=1 it is written to (a template's), else changes are private
  *   save=            boots, mounts, saves the machine's state to this file, ends: a template with ram=
- *   restore=         a template's state: no kernel is booted and nothing mounted
+ *   restore=         a template's state: no kernel is booted and nothing mounted; where that fails, the machine is booted after all, with
+ *   pristine=        the scratch disk as it was before the template's, and "template-failed" in run= says why
  *   maintenance=1    no main process: serves its socket until SIGTERM
  *   mount.* configure.* run.*   fields of the agent's verbs, with that prefix
  */

@@ -42,8 +42,19 @@ struct qemu {
   pid_t pid;
   int agent, console, qmp, errors; /* our ends */
 };
-/* Takes the taps, and the end of the shares. */
-struct qemu start_qemu(struct fields spec, const struct nic *nics, size_t nic_count, int shares);
+/* With `restored`, to take a template's state; else to boot a kernel. Takes the end of the shares. */
+struct qemu start_qemu(struct fields spec, bool restored, const struct nic *nics, size_t nic_count, int shares);
+
+/* --- guard.c: QEMU opens the file of a template's memory for writing, and gets it for reading only */
+/* In the child, before exec: hands the kernel's notifications over on `road`. */
+void guard_enter(int road);
+/* In the parent: takes them from `road`, for the file `path`. */
+void guard_begin(int road, const char *path);
+/* To be polled for input; -1 when there is no guard. */
+int guard_fd(void);
+/* Answers one. */
+void guard_serve(void);
+void guard_end(void);
 
 /* --- words.c: the last of what the console and QEMU itself said */
 struct words {

@@ -33,6 +33,8 @@ export interface CapacityParts {
   readonly instances: InstanceManager;
   readonly snapshotter: Snapshotter;
   readonly volumes: VolumeService;
+  /** What virtual machines are booted from. */
+  readonly machines: { diskUsage(): Promise<number> };
 }
 
 export interface CapacityOptions {
@@ -148,14 +150,15 @@ async function diskUse(parts: CapacityParts, ctx: OpContext, verbose: boolean): 
   const { blocks, bfree, bsize } = await statfs(parts.dataRoot);
   const machine = (blocks - bfree) * bsize;
   if (!verbose) return { machine, engine: null, byInstance: new Map() };
-  const [images, byInstance, volumes] = await Promise.all([
+  const [images, byInstance, machines, volumes] = await Promise.all([
     parts.images.diskUsage(ctx),
     parts.instances.diskUsage(ctx),
+    parts.machines.diskUsage(),
     parts.volumes.diskUsage(
       ctx,
       parts.volumes.list().map(({ name }) => name),
     ),
   ]);
   const sum = (values: Iterable<number>) => [...values].reduce((total, value) => total + value, 0);
-  return { machine, engine: images.total + sum(byInstance.values()) + sum(volumes), byInstance };
+  return { machine, engine: images.total + sum(byInstance.values()) + machines + sum(volumes), byInstance };
 }

@@ -5,6 +5,7 @@
 import { join } from "node:path";
 import type { DockerBackend } from "../api/docker/backend.ts";
 import { ThreadConfinedRoots } from "../archive/thread-confined-roots.ts";
+import { parseSize } from "../base/byte-size.ts";
 import { isBerthError } from "../base/errors.ts";
 import { type Logger, silentLogger } from "../base/logger.ts";
 import { background, cleanupContext, type OpContext } from "../base/op-context.ts";
@@ -145,6 +146,8 @@ async function assemble(
     root: join(dataRoot, "machines"),
     binaries: guestBinaries(),
     kernelPackage: config.guestKernel,
+    templateBytes: parseSize(config.machineTemplates) ?? 0,
+    log,
   });
   const images = closers.use(
     createImageService({
@@ -177,11 +180,7 @@ async function assemble(
   );
   const parent = cgroupParent({ config, tag });
   const driver = await createOciDriver({ host, config, runRoot, cgroupParent: parent, log });
-  const machines = new QemuDriver({
-    host,
-    containers: driver,
-    parts: machineParts,
-  });
+  const machines = new QemuDriver({ host, containers: driver, parts: machineParts, log });
   const agents = new GuestAgents();
   const hardware = new MachineDriver({ host, containers: driver, parts: machineParts, dataRoot, agents });
   const instances = closers.adopt(
@@ -235,6 +234,7 @@ async function assemble(
     instances,
     snapshotter,
     volumes,
+    machines: machineParts,
   };
   const system = new System({
     config,
@@ -243,6 +243,7 @@ async function assemble(
     networks,
     fingerprint,
     machines: (ctx) => machines.fingerprint(ctx),
+    machineTemplates: machineParts.templates,
     capacity,
     storageDriver: "overlay2",
   });

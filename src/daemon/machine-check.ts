@@ -1,17 +1,27 @@
 /** What `berth doctor` says of virtual machines: not a word more than a warning, as containers need none of it. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { silentLogger } from "../base/logger.ts";
 import type { OpContext } from "../base/op-context.ts";
 import type { HostCheck } from "../host/checks.ts";
 import type { Host } from "../host/host.ts";
 import { BootParts } from "../instances/qemu/boot-parts.ts";
 import { guestBinaries } from "./guest-binaries.ts";
 
+const noTemplates = { templateBytes: 0, log: silentLogger } as const;
+
 /** Leaves nothing on a data root that is not there yet. */
 export async function checkMachines(ctx: OpContext, host: Host, dataRoot: string): Promise<HostCheck> {
   const root = existsSync(dataRoot) ? join(dataRoot, "machines") : "";
   const snapshotter = { view: noLayers, hasLayer: noLayers };
-  const parts = new BootParts({ host, snapshotter, root, binaries: guestBinaries(), kernelPackage: "" });
+  const parts = new BootParts({
+    host,
+    snapshotter,
+    root,
+    binaries: guestBinaries(),
+    kernelPackage: "",
+    ...noTemplates,
+  });
   const about = { id: "virtual-machines", title: "Virtual machines" };
   const missing = parts.missing();
   if (missing.length > 0) {

@@ -6,6 +6,7 @@ import type {
   CpuClock,
   EngineInfo,
   InstancePaths,
+  MachineTemplates,
   SupportedLimits,
   SystemBackend,
   SystemFacts,
@@ -32,6 +33,7 @@ export interface SystemParts {
   readonly fingerprint: DriverFingerprint;
   /** Of the driver of virtual machines: asked when somebody wants to know, as it takes up to 300 ms once a boot of the host. */
   readonly machines: (ctx: OpContext) => Promise<DriverFingerprint>;
+  readonly machineTemplates: MachineTemplates;
   readonly capacity: CapacityParts;
   /** Of the root file systems, in Docker's words. */
   readonly storageDriver: string;
@@ -39,11 +41,13 @@ export interface SystemParts {
 
 export class System implements SystemBackend {
   readonly facts: SystemFacts;
+  readonly machineTemplates: MachineTemplates;
   readonly #parts: SystemParts;
 
   constructor(parts: SystemParts) {
     this.#parts = parts;
     this.facts = systemFacts(parts);
+    this.machineTemplates = parts.machineTemplates;
   }
 
   async info(_ctx: OpContext): Promise<SystemInfo> {

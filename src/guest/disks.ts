@@ -20,17 +20,15 @@ const overhead = { share: 1.1, bytes: 32 * MiB, perFile: 512 };
 const sparseInodes = 4096;
 const makeMs = 600_000;
 
-/** Zeros are not written, tables not initialised: what is not used takes no room. */
-const formatOptions = [
-  "-q",
-  "-F",
-  "-b",
-  "4096",
-  "-m",
-  "0",
-  "-E",
-  "lazy_itable_init=1,lazy_journal_init=1,nodiscard",
-] as const;
+const formatOptions = ["-q", "-F", "-b", "4096", "-m", "0"] as const;
+/** Zeros are not written, tables not initialised: what is not used takes no room. (Of several -E, mke2fs takes the last.) */
+const extended = "lazy_itable_init=1,lazy_journal_init=1,nodiscard";
+/**
+ * The same bytes whenever it is made: overlays, and the memory of machines that have one mounted, outlive the blank disk. With metadata
+ * checksums, which its UUID is part of, another one would be a damaged one.
+ */
+const blankId = "b1a4c0de-0000-4000-8000-626572746821";
+const blankTime = "1700000000";
 
 export interface MachineDisksOptions {
   readonly host: Pick<Host, "processes">;
@@ -61,7 +59,7 @@ export class MachineDisks {
       const { bytes, files } = await this.#measure(ctx, tree.directory);
       const size = Math.ceil((bytes * overhead.share + files * overhead.perFile + overhead.bytes) / MiB);
       // Never written to: no journal. One inode for each file, and lost+found.
-      const options = ["-O", "^has_journal", "-N", String(files + sparseInodes), "-d", tree.directory];
+      const options = ["-E", extended, "-O", "^has_journal", "-N", String(files + sparseInodes), "-d", tree.directory];
       await this.#format(ctx, draft, options, size);
       progress({ id: tree.digest.slice(0, 12), status: "Disk complete" });
     });
@@ -74,7 +72,8 @@ export class MachineDisks {
   /** Path of the blank disk of this virtual size, MiB. */
   async blank(ctx: OpContext, sizeMiB: number): Promise<string> {
     const path = join(this.#options.root, "blank", `${sizeMiB}.ext4`);
-    return await this.#once(path, async (draft) => await this.#format(ctx, draft, ["-J", "size=8"], sizeMiB));
+    const options = ["-E", `${extended},hash_seed=${blankId}`, "-U", blankId, "-J", "size=8"];
+    return await this.#once(path, async (draft) => await this.#format(ctx, draft, options, sizeMiB));
   }
 
   /** A new scratch disk at `path`: all of it is the blank disk's, which QEMU will see at `backing`. */
@@ -123,7 +122,8 @@ export class MachineDisks {
 
   async #format(ctx: OpContext, draft: string, options: readonly string[], sizeMiB: number): Promise<void> {
     const argv = [this.#tool("mkfs.ext4"), ...formatOptions, ...options, draft, `${sizeMiB}M`] as const;
-    const { code, stderr } = await this.#options.host.processes.run(ctx, { argv, timeoutMs: makeMs });
+    const env = { LC_ALL: "C", E2FSPROGS_FAKE_TIME: blankTime };
+    const { code, stderr } = await this.#options.host.processes.run(ctx, { argv, env, timeoutMs: makeMs });
     if (code !== 0)
       throw guestErrors.GUEST_DISK_FAILED({
         disk: draft,

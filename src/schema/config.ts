@@ -65,6 +65,11 @@ export const EngineConfig = Type.Object(
       description:
         "Debian package (.deb) of the cloud kernel that virtual machines boot; empty: set-up's, else downloaded with apt",
     }),
+    machineTemplates: Type.String({
+      default: "2g",
+      pattern: sizePattern,
+      description: "Disk space for templates, which virtual machines start from instead of booting; 0: none are made",
+    }),
     cgroupParent: Type.String({ default: "", description: "Parent control group; empty: made from the engine's id" }),
     overcommitCpu: Type.Number({
       default: 16,

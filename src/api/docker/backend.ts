@@ -52,6 +52,22 @@ export interface SystemBackend {
   capacity(ctx: OpContext, options: { readonly verbose: boolean }): Promise<CapacityReport>;
   /** What Docker's `info` has no place for: `GET /berth/info`. */
   engineInfo(ctx: OpContext): Promise<EngineInfo>;
+  /** What machines are started from, and can be made again. */
+  readonly machineTemplates: MachineTemplates;
+}
+
+export interface MachineTemplates {
+  list(): readonly MachineTemplate[];
+  /** Removes them all, and says which. */
+  prune(): Promise<readonly MachineTemplate[]>;
+}
+
+export interface MachineTemplate {
+  readonly key: string;
+  /** Hexadecimal digits of the image's topmost layer. */
+  readonly image: string;
+  readonly bytes: number;
+  readonly usedMs: number;
 }
 
 export interface EngineInfo {

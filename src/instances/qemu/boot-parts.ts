@@ -1,12 +1,15 @@
 /** What machines are booted from, made when it is first needed: kernel and initrd, image disks, the blank disk; and whether KVM works. */
 import { existsSync } from "node:fs";
+import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
+import type { Logger } from "../../base/logger.ts";
 import type { OpContext } from "../../base/op-context.ts";
 import type { ProgressSink } from "../../base/progress.ts";
 import { MachineDisks } from "../../guest/disks.ts";
 import { askFileDaemon, type FileDaemon, fileDaemonProgram } from "../../guest/file-daemon.ts";
 import { type GuestKit, GuestKits } from "../../guest/guest-kit.ts";
 import { type Acceleration, probeKvm } from "../../guest/kvm-probe.ts";
+import { Templates } from "../../guest/templates.ts";
 import type { Host } from "../../host/host.ts";
 import type { Snapshotter } from "../../snapshots/snapshotter.ts";
 
@@ -19,6 +22,9 @@ export interface BootPartsOptions {
   readonly binaries: string;
   /** A .deb of a Debian cloud kernel; "" downloads it. */
   readonly kernelPackage: string;
+  /** Bytes that templates may take together. */
+  readonly templateBytes: number;
+  readonly log: Logger;
 }
 
 /** Virtual size of what an instance can write, MiB. Nothing of it is taken before it is written. */
@@ -26,6 +32,7 @@ const scratchMiB = 64 * 1024;
 
 export class BootParts {
   readonly disks: MachineDisks;
+  readonly templates: Templates;
   readonly #options: BootPartsOptions;
   readonly #kits: GuestKits;
   #fileDaemon: FileDaemon | undefined;
@@ -34,8 +41,9 @@ export class BootParts {
 
   constructor(options: BootPartsOptions) {
     this.#options = options;
-    const { host, root, binaries, kernelPackage } = options;
+    const { host, root, binaries, kernelPackage, templateBytes, log } = options;
     this.disks = new MachineDisks({ host, root });
+    this.templates = new Templates({ root, maxBytes: templateBytes, log });
     this.#kits = new GuestKits({ host, root, agent: join(binaries, "agent"), kernelPackage });
   }
 
@@ -66,12 +74,30 @@ export class BootParts {
 
   /** At the engine's start: what no layer stands for any more, and what was half made. */
   async collect(): Promise<void> {
-    await this.disks.collect((digest) => this.#options.snapshotter.hasLayer(`sha256:${digest}`));
+    const isNeeded = (digest: string) => this.#options.snapshotter.hasLayer(`sha256:${digest}`);
+    await this.disks.collect(isNeeded);
+    await this.templates.collect(async (image) => image === "nothing" || (await isNeeded(image)));
   }
 
   /** The layer has gone, and all images that end with it. */
   async forgetLayer(chainId: string): Promise<void> {
     await this.disks.removeImage(digestOf(chainId));
+    await this.templates.removeImage(digestOf(chainId));
+  }
+
+  /** Bytes on the disk of all that machines are booted from: kernels, disks of images, templates. */
+  async diskUsage(): Promise<number> {
+    const entries = await readdir(this.#options.root, { recursive: true }).catch(() => []);
+    const sizes = await Promise.all(
+      // What goes meanwhile takes nothing.
+      entries.map((name) =>
+        stat(join(this.#options.root, name)).then(
+          ({ blocks }) => blocks * 512,
+          () => 0,
+        ),
+      ),
+    );
+    return sizes.reduce((sum, bytes) => sum + bytes, 0);
   }
 
   async kit(ctx: OpContext): Promise<GuestKit> {
@@ -114,11 +140,13 @@ export class BootParts {
     return await this.disks.image(ctx, { digest, directory: view.root }, logged(ctx));
   }
 
-  /** The blank disk, and an overlay of it at `path` unless there is one: what the instance wrote in its last run is there again. */
-  async scratchDisk(ctx: OpContext, path: string, backing: string): Promise<{ readonly blank: string }> {
-    const blank = await this.disks.blank(ctx, scratchMiB);
-    if (!existsSync(path)) await this.disks.scratch(path, backing, scratchMiB);
-    return { blank };
+  async blankDisk(ctx: OpContext): Promise<string> {
+    return await this.disks.blank(ctx, scratchMiB);
+  }
+
+  /** A scratch disk at `path` on which nothing was written yet. QEMU will see the blank disk at `backing`. */
+  async scratchDisk(path: string, backing: string): Promise<void> {
+    await this.disks.scratch(path, backing, scratchMiB);
   }
 }
 

@@ -13,6 +13,8 @@ const Machine = Type.Object({
   command: Type.String(),
   /** Bytes of the guest's memory: fixed while it runs. */
   memory: Type.Integer(),
+  /** Key of the template that it was restored from. */
+  template: Type.Optional(Type.String()),
   jail: DriverHandle,
 });
 export type Machine = Static<typeof Machine>;

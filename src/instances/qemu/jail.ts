@@ -24,6 +24,8 @@ export interface JailParts {
   readonly runDir: string;
   readonly kvm: boolean;
   readonly shares: readonly Share[];
+  /** The directory of the template that the machine is restored from; writable for the one that makes it. */
+  readonly template?: { readonly directory: string; readonly access: "ro" | "rw" };
 }
 
 /** Of the host's root, beside /usr: programs and libraries, as directories or as links into it. */
@@ -126,6 +128,7 @@ function machineMounts(parts: JailParts): readonly ResolvedMount[] {
     readOnly(parts.blank, inJail.blank),
     bind(parts.scratch, inJail.scratch, "rw"),
     bind(parts.runDir, inJail.run, "rw"),
+    ...(parts.template === undefined ? [] : [bind(parts.template.directory, inJail.template, parts.template.access)]),
   ];
 }
 

@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 import type { Acceleration } from "../../guest/kvm-probe.ts";
 import type { Field } from "../../guest/frames.ts";
+import { templateFiles } from "../../guest/templates.ts";
 import type { PrepareRequest } from "../driver.ts";
 import { tmpfsOptions } from "../oci/spec/mounts.ts";
 import { machineCpus, machineMemory } from "./machine-size.ts";
@@ -21,6 +22,7 @@ export const inJail = {
   blank: "/berth/blank",
   scratch: "/berth/scratch",
   run: "/berth/run",
+  template: "/berth/template",
 } as const;
 
 export interface MachineParts {
@@ -53,6 +55,13 @@ export async function machineSpec(request: PrepareRequest, parts: MachineParts):
     ...run.map(([name, value]): Field => [`run.${name}`, value]),
   ];
 }
+
+/** What makes a machine a clone of the template in its jail, rather than one that boots. */
+export const cloneFields: readonly Field[] = [
+  ["ram", `${inJail.template}/${templateFiles.ram}`],
+  ["restore", `${inJail.template}/${templateFiles.state}`],
+  ["pristine", `${inJail.template}/${templateFiles.pristine}`],
+];
 
 /** Who the guest is. */
 async function configureFields(request: PrepareRequest): Promise<readonly Field[]> {

@@ -2,8 +2,10 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { silentLogger } from "../../base/logger.ts";
 import { background } from "../../base/op-context.ts";
 import { encodeFields, type Field, frameType } from "../../guest/frames.ts";
+import { Templates } from "../../guest/templates.ts";
 import { FakeHost } from "../../host/fake/fake-host.ts";
 import type { DriverHandle } from "../../schema/instance.ts";
 import { unlimited } from "../../schema/resources.ts";
@@ -79,12 +81,14 @@ beforeEach(() => {
     kit: unused,
     acceleration: async () => ({ kind: "tcg", reason: "there is no /dev/kvm" }),
     imageDisk: unused,
+    blankDisk: unused,
     scratchDisk: unused,
     fileDaemon: async () => ({ program: "/usr/libexec/virtiofsd", kind: "rust" }),
     fileDaemonProgram: () => "/usr/libexec/virtiofsd",
+    templates: new Templates({ root: dir, maxBytes: 0, log: silentLogger }),
     collect: async () => {},
   };
-  driver = new QemuDriver({ host: new FakeHost(), containers: jails.driver(), parts });
+  driver = new QemuDriver({ host: new FakeHost(), containers: jails.driver(), parts, log: silentLogger });
 });
 afterEach(() => rmSync(dir, { recursive: true }));
 

@@ -2,14 +2,15 @@
  * Instances with a kernel of their own. A machine is what a container's process is: the driver of containers runs berth-vmm in a jail,
  * which keeps streams, log, exit code and limits; what is inside the guest goes through its agent.
  */
-import { readFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import type { Logger } from "../../base/logger.ts";
 import type { OpContext } from "../../base/op-context.ts";
 import { fileDaemonWords } from "../../guest/file-daemon.ts";
-import { decodeFields, encodeFields } from "../../guest/frames.ts";
-import { errnoOf } from "../../host/errors.ts";
-import { makeSmallDirectory, writeFile } from "../../host/files.ts";
+import { encodeFields } from "../../guest/frames.ts";
+import { templateFiles } from "../../guest/templates.ts";
+import { chmod, copyFile, makeSmallDirectory, rename, writeFile } from "../../host/files.ts";
 import type { Host } from "../../host/host.ts";
 import type { DriverHandle, InstanceSpec } from "../../schema/instance.ts";
 import type { ResourceSpec, ResourceUsage } from "../../schema/resources.ts";
@@ -22,14 +23,16 @@ import { commandFailure } from "./command-failure.ts";
 import { machineErrors } from "./errors.ts";
 import { execMachine } from "./exec.ts";
 import { handleOf, type Machine, machineOf } from "./handle.ts";
-import { jailRequest } from "./jail.ts";
+import { jailRequest, type JailParts } from "./jail.ts";
 import { JailedDriver } from "./jailed-driver.ts";
 import { withGuestFigures } from "./guest-usage.ts";
 import { machineInside } from "./machine-inside.ts";
 import { jailResources, machineMemory } from "./machine-size.ts";
-import { inJail, machineSpec } from "./machine-spec.ts";
+import { failureOf, templateFailureOf } from "./machine-failure.ts";
+import { cloneFields, inJail, machineSpec } from "./machine-spec.ts";
 import { inheritedFields } from "./process-fields.ts";
 import { requireFiles, sharesOf, sharesRoot } from "./shares.ts";
+import { TemplateMaker, type TemplateRequest } from "./template-maker.ts";
 import { refuseUnsupported } from "./unsupported.ts";
 
 export interface QemuDriverOptions {
@@ -37,6 +40,7 @@ export interface QemuDriverOptions {
   /** The driver of containers, which the jails are. */
   readonly containers: Driver;
   readonly parts: DriverParts;
+  readonly log: Logger;
 }
 
 /** What machines are booted from. */
@@ -47,9 +51,11 @@ export type DriverParts = Pick<
   | "kit"
   | "acceleration"
   | "imageDisk"
+  | "blankDisk"
   | "scratchDisk"
   | "fileDaemon"
   | "fileDaemonProgram"
+  | "templates"
   | "collect"
 >;
 
@@ -64,11 +70,25 @@ export class QemuDriver extends JailedDriver implements Driver {
   readonly inside = machineInside;
   readonly #host: Host;
   readonly #parts: DriverParts;
+  readonly #maker: TemplateMaker;
+  /** Machines that are being booted, and would be templates: by id, from their preparation to their start. */
+  readonly #coldStarts = new Map<string, TemplateRequest>();
 
-  constructor({ host, containers, parts }: QemuDriverOptions) {
+  constructor({ host, containers, parts, log }: QemuDriverOptions) {
     super(containers, (handle) => machineOf(handle).jail);
     this.#host = host;
     this.#parts = parts;
+    this.#maker = new TemplateMaker({ host, containers, templates: parts.templates, log });
+  }
+
+  /** Resolves when nothing is being made in the background. */
+  async settled(): Promise<void> {
+    await this.#maker.settled();
+  }
+
+  /** Gives up what is being made in the background. */
+  async close(): Promise<void> {
+    await this.#maker.close();
   }
 
   async fingerprint(ctx: OpContext): Promise<DriverFingerprint> {
@@ -102,19 +122,18 @@ export class QemuDriver extends JailedDriver implements Driver {
     const scratch = join(dataDir, "scratch.qcow2");
     const shares = sharesOf(request);
     requireFiles(shares);
-    const [kit, acceleration, image, { blank }, shareDaemon] = await Promise.all([
+    const [kit, acceleration, image, blank, shareDaemon] = await Promise.all([
       this.#parts.kit(ctx),
       this.#parts.acceleration(ctx),
       this.#parts.imageDisk(ctx, request.chainId),
-      this.#parts.scratchDisk(ctx, scratch, inJail.blank),
+      this.#parts.blankDisk(ctx),
       shares.length === 0 ? [] : this.#shareDaemon(ctx),
     ]);
     const runDir = join(dir, "run");
     const spec = join(dir, "machine");
     await makeSmallDirectory(runDir, 0o700);
     const fields = await machineSpec(request, { acceleration, hostCpus: this.#host.facts.cpus, shareDaemon });
-    await writeFile(spec, encodeFields(fields), { mode: 0o600 });
-    const jail = await jailRequest(request, {
+    const booting: JailParts = {
       vmm: this.#parts.vmm,
       spec,
       kernel: kit.kernel,
@@ -125,24 +144,45 @@ export class QemuDriver extends JailedDriver implements Driver {
       runDir,
       kvm: acceleration.kind === "kvm",
       shares,
-    });
+    };
+    // What the instance wrote in its last run belongs to no template's memory.
+    const key = existsSync(scratch) ? undefined : this.#maker.keyOf(fields, { kit: kit.digest, parts: booting });
+    const template = key === undefined ? undefined : this.#maker.find(key);
+    if (template !== undefined) await copyScratch(join(template.directory, templateFiles.scratch), scratch);
+    else if (!existsSync(scratch)) await this.#parts.scratchDisk(scratch, inJail.blank);
+    await writeFile(spec, encodeFields(template === undefined ? fields : [...fields, ...cloneFields]), { mode: 0o600 });
+    const jail = await jailRequest(
+      request,
+      template === undefined ? booting : { ...booting, template: { directory: template.directory, access: "ro" } },
+    );
     const { handle, pid } = await this.containers.prepare(ctx, jail);
     const { entrypoint, cmd } = request.spec.process;
     const command = [...entrypoint, ...cmd][0] ?? "";
     const memory = machineMemory(request.spec.resources);
-    const machine: Machine = { id, runDir, process: inheritedFields(request), command, memory, jail: handle };
+    const process = inheritedFields(request);
+    const from = template === undefined ? {} : { template: template.key };
+    const machine: Machine = { id, runDir, process, command, memory, ...from, jail: handle };
+    if (key !== undefined && template === undefined) {
+      const scratchDisk = (path: string) => this.#parts.scratchDisk(path, inJail.blank);
+      this.#coldStarts.set(id, { request, fields, parts: booting, key, scratch: scratchDisk });
+    }
     return { handle: handleOf(machine), pid };
   }
 
   /** Resolves when the main process runs in the guest; what kept it from that is the error. */
   async start(ctx: OpContext, handle: DriverHandle): Promise<void> {
     const machine = machineOf(handle);
+    const booted = this.#coldStarts.get(machine.id);
+    this.#coldStarts.delete(machine.id);
     await this.containers.start(ctx, machine.jail);
     try {
       await this.#untilStarted(ctx, machine);
+      if (booted !== undefined) this.#maker.want(booted);
     } catch (error) {
       if (!(error instanceof AgentError)) throw error;
       throw startFailure(machine, error);
+    } finally {
+      if (machine.template !== undefined) await this.#checkTemplate(machine.runDir, machine.template);
     }
   }
 
@@ -171,6 +211,11 @@ export class QemuDriver extends JailedDriver implements Driver {
     await this.containers.update(ctx, machine.jail, jailResources(resources));
   }
 
+  override async destroy(ctx: OpContext, handle: DriverHandle): Promise<void> {
+    this.#coldStarts.delete(machineOf(handle).id);
+    await super.destroy(ctx, handle);
+  }
+
   /** Jails are containers. */
   async collect(ctx: OpContext, keep: ReadonlySet<string>): Promise<readonly string[]> {
     await this.#parts.collect();
@@ -181,6 +226,12 @@ export class QemuDriver extends JailedDriver implements Driver {
     const daemon = await this.#parts.fileDaemon(ctx);
     if (daemon === undefined) throw machineErrors.FILE_DAEMON_MISSING({});
     return fileDaemonWords(daemon, sharesRoot);
+  }
+
+  /** berth-vmm boots a machine that can't be restored, and leaves a note. */
+  async #checkTemplate(runDir: string, key: string): Promise<void> {
+    const reason = await templateFailureOf(runDir);
+    if (reason !== undefined) await this.#maker.reject(key, reason);
   }
 
   async #untilStarted(ctx: OpContext, machine: Machine): Promise<void> {
@@ -208,21 +259,18 @@ export class QemuDriver extends JailedDriver implements Driver {
   }
 }
 
-/** The machine has ended before it was asked: well, unless berth-vmm has noted why not. */
-async function requireSuccess(machine: Machine): Promise<void> {
-  const failure = await failureOf(machine);
-  if (failure !== undefined) throw failure;
+/** Published by rename: half a disk would be taken for the instance's own at its next start. */
+async function copyScratch(from: string, to: string): Promise<void> {
+  const draft = `${to}.draft`;
+  await copyFile(from, draft);
+  await chmod(draft, 0o600);
+  await rename(draft, to);
 }
 
-async function failureOf({ runDir }: Machine): Promise<AgentError | undefined> {
-  try {
-    const fields = new Map(decodeFields(await readFile(join(runDir, "failure"))));
-    const words = [fields.get("message") ?? "", ...["qemu", "shares", "console"].map((name) => fields.get(name) ?? "")];
-    return new AgentError(fields.get("kind") ?? "machine", words.filter((word) => word.trim() !== "").join("\n"));
-  } catch (error) {
-    if (errnoOf(error) === "ENOENT") return undefined;
-    throw error;
-  }
+/** The machine has ended before it was asked: well, unless berth-vmm has noted why not. */
+async function requireSuccess(machine: Machine): Promise<void> {
+  const failure = await failureOf(machine.runDir);
+  if (failure !== undefined) throw failure;
 }
 
 function startFailure({ id, command }: Machine, error: AgentError) {

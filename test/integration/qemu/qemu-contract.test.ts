@@ -1,4 +1,4 @@
-/** What every driver has to do, done by machines under emulation (or KVM, where that works). */
+/** What every driver has to do, done by machines under emulation (or KVM, where that works): the first is booted, the others restored. */
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -9,7 +9,12 @@ import { guestKernelPackage } from "../../support/guest-kernel.ts";
 import { QemuWorld } from "./qemu-world.ts";
 
 const root = mkdtempSync(join(tmpdir(), "berth-qemu-"));
-const options = { root, binaries: join(root, "bin"), kernelPackage: guestKernelPackage() };
+const options = {
+  root,
+  binaries: join(root, "bin"),
+  kernelPackage: guestKernelPackage(),
+  templateBytes: 1024 ** 3,
+};
 
 beforeAll(() => {
   execFileSync("sh", ["guest/build.sh", options.binaries]);

@@ -1,5 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { silentLogger } from "../../../src/base/logger.ts";
 import type { Driver, PrepareRequest } from "../../../src/instances/driver.ts";
 import type { DriverWorld } from "../../../src/instances/driver.contract.ts";
 import { BootParts } from "../../../src/instances/qemu/boot-parts.ts";
@@ -12,13 +13,16 @@ export interface QemuWorldOptions {
   readonly root: string;
   readonly binaries: string;
   readonly kernelPackage: string;
+  /** 0 boots all machines. */
+  readonly templateBytes: number;
 }
 
 /** Machines for one test, in jails of a world of containers. */
 export class QemuWorld implements DriverWorld {
-  readonly driver: Driver;
+  readonly driver: QemuDriver;
   readonly #containers: OciWorld;
   readonly #options: QemuWorldOptions;
+  readonly #drivers: QemuDriver[] = [];
 
   private constructor(containers: OciWorld, options: QemuWorldOptions) {
     this.#containers = containers;
@@ -45,14 +49,19 @@ export class QemuWorld implements DriverWorld {
     return await this.#containers.remains(id);
   }
 
+  /** A template of the first machine is made to its end: the next world's machines are restored from it. */
   async [Symbol.asyncDispose](): Promise<void> {
+    for (const driver of this.#drivers) await driver.settled();
     await this.#containers[Symbol.asyncDispose]();
   }
 
-  #driver(containers: Driver): Driver {
+  #driver(containers: Driver): QemuDriver {
     const view = async () => ({ root: join(this.#containers.dir, "rootfs"), [Symbol.asyncDispose]: async () => {} });
     const { host } = this.#containers;
-    const parts = new BootParts({ host, snapshotter: { view, hasLayer: async () => true }, ...this.#options });
-    return new QemuDriver({ host, containers, parts });
+    const snapshotter = { view, hasLayer: async () => true };
+    const parts = new BootParts({ host, snapshotter, log: silentLogger, ...this.#options });
+    const driver = new QemuDriver({ host, containers, parts, log: silentLogger });
+    this.#drivers.push(driver);
+    return driver;
   }
 }

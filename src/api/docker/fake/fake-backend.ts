@@ -251,5 +251,6 @@ function fakeSystem(): SystemBackend {
         cgroupMode: "hybrid",
         config: Value.Create(EngineConfig),
       }),
+    machineTemplates: { list: () => [], prune: () => Promise.resolve([]) },
   };
 }

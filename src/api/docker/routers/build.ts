@@ -41,7 +41,11 @@ export const buildRoutes: readonly Route[] = [
         all: query.all,
         filters: query.filters,
       });
-      return ok({ CachesDeleted: deleted.length === 0 ? null : deleted, SpaceReclaimed: reclaimedBytes });
+      // Those of machines are a cache as well, of which no filter says anything.
+      const templates = Object.keys(query.filters).length === 0 ? await backend.system.machineTemplates.prune() : [];
+      const gone = [...deleted, ...templates.map(({ key }) => key)];
+      const SpaceReclaimed = templates.reduce((sum, { bytes }) => sum + bytes, reclaimedBytes);
+      return ok({ CachesDeleted: gone.length === 0 ? null : gone, SpaceReclaimed });
     },
   }),
   route({

@@ -3,7 +3,9 @@
  * the sums that it has since 1.52 (`ImageUsage`, …), of which "Reclaimable" is what a prune would give back.
  */
 import type { Static } from "typebox";
+import { shortId } from "../../../base/ids.ts";
 import { DiskUsageQuery } from "../../../schema/docker/system.ts";
+import type { MachineTemplate } from "../backend.ts";
 import { imageNameNow, imageSummary } from "../codecs/image-json.ts";
 import { containerSummary } from "../codecs/list-container.ts";
 import { volumeJson } from "../codecs/volume-json.ts";
@@ -45,7 +47,8 @@ async function imageUsage({ backend, ctx, version }: Call, wants: (type: string)
     return { ...imageSummary(image, version, { containers, sharedSize: shared }), Size: size };
   });
   const all = new Map(backend.images.list({ intermediate: true }).map((image) => [image.id, image]));
-  const BuildCache = usage.cache.map(({ imageId, size, shared, inUse }) => {
+  const templates = backend.system.machineTemplates.list();
+  const steps = usage.cache.map(({ imageId, size, shared, inUse }) => {
     const image = all.get(imageId);
     const CreatedAt = image?.config.created ?? null;
     return {
@@ -61,6 +64,8 @@ async function imageUsage({ backend, ctx, version }: Call, wants: (type: string)
       UsageCount: 0,
     };
   });
+  const BuildCache = [...steps, ...templates.map(templateUsage)];
+  const templateBytes = sum(templates.map(({ bytes }) => bytes));
   return {
     ...(wants("image")
       ? {
@@ -77,15 +82,32 @@ async function imageUsage({ backend, ctx, version }: Call, wants: (type: string)
     ...(wants("build-cache")
       ? {
           BuildCache,
-          BuilderSize: usage.cacheSize,
+          BuilderSize: usage.cacheSize + templateBytes,
           BuildCacheUsage: {
             TotalCount: BuildCache.length,
             ActiveCount: usage.cache.filter(({ inUse }) => inUse).length,
-            TotalSize: usage.cacheSize,
-            Reclaimable: usage.cacheReclaimable,
+            TotalSize: usage.cacheSize + templateBytes,
+            Reclaimable: usage.cacheReclaimable + templateBytes,
           },
         }
       : {}),
+  };
+}
+
+/** A cache beside the builder's, which the same prune clears. */
+function templateUsage({ key, image, bytes, usedMs }: MachineTemplate) {
+  const used = new Date(usedMs).toISOString();
+  return {
+    ID: key,
+    Parent: "",
+    Type: "berth.machine-template",
+    Description: `template of virtual machines on layer ${shortId(image)}`,
+    InUse: false,
+    Shared: false,
+    Size: bytes,
+    CreatedAt: used,
+    LastUsedAt: used,
+    UsageCount: 0,
   };
 }
 

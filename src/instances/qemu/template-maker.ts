@@ -1,0 +1,222 @@
+/** Makes templates, one at a time, each in a jail like those of machines; and says which one fits a machine. */
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync, statSync } from "node:fs";
+import { cpus } from "node:os";
+import { basename, dirname, join } from "node:path";
+import { messageOf } from "../../base/errors.ts";
+import { newId } from "../../base/ids.ts";
+import type { Logger } from "../../base/logger.ts";
+import { type OpContext, withTimeout } from "../../base/op-context.ts";
+import { Reverter } from "../../base/reverter.ts";
+import { encodeFields, type Field } from "../../guest/frames.ts";
+import { type Template, type Templates, templateFiles } from "../../guest/templates.ts";
+import { makeSmallDirectory, rm, writeFile } from "../../host/files.ts";
+import type { Host } from "../../host/host.ts";
+import type { Driver, PrepareRequest } from "../driver.ts";
+import { machineErrors } from "./errors.ts";
+import { jailRequest, type JailParts } from "./jail.ts";
+import { failureOf } from "./machine-failure.ts";
+import { inJail } from "./machine-spec.ts";
+import { type TemplateGround, templateKey, templateShape } from "./template-key.ts";
+
+export interface TemplateMakerOptions {
+  readonly host: Host;
+  readonly containers: Driver;
+  readonly templates: Templates;
+  readonly log: Logger;
+}
+
+/** A machine that could have come from a template. */
+export interface TemplateRequest {
+  readonly request: PrepareRequest;
+  readonly fields: readonly Field[];
+  readonly parts: JailParts;
+  readonly key: string;
+  /** Makes a scratch disk as that of a new machine. */
+  readonly scratch: (path: string) => Promise<void>;
+}
+
+/** Of processor time beside others: nobody waits for it. */
+const idleShares = 64;
+const makeMs = 300_000;
+
+export class TemplateMaker {
+  readonly #options: TemplateMakerOptions;
+  readonly #closing = new AbortController();
+  readonly #digests = new Map<string, { readonly seen: string; readonly digest: string }>();
+  readonly #wanted = new Map<string, TemplateRequest>();
+  /** Failed once in this engine's life: it would fail again. */
+  readonly #failed = new Set<string>();
+  #working: Promise<void> | undefined;
+
+  constructor(options: TemplateMakerOptions) {
+    this.#options = options;
+  }
+
+  /** Undefined when no template can be had for it. */
+  keyOf(fields: readonly Field[], facts: { readonly kit: string; readonly parts: JailParts }): string | undefined {
+    const { host } = this.#options;
+    const qemu = host.processes.which(`qemu-system-${host.facts.machine}`);
+    if (qemu === undefined) return undefined;
+    const ground: TemplateGround = {
+      owner: String(process.getuid?.() ?? 0),
+      qemu: this.#digest(qemu),
+      vmm: this.#digest(facts.parts.vmm),
+      kit: facts.kit,
+      image: `${basename(facts.parts.image)} ${seen(facts.parts.image)}`,
+      processor: facts.parts.kvm ? `${cpus()[0]?.model ?? ""} ${host.facts.kernelRelease}` : "",
+    };
+    const key = templateKey(fields, ground);
+    return key !== undefined && this.#options.templates.allows(key) ? key : undefined;
+  }
+
+  find(key: string): Template | undefined {
+    return this.#options.templates.find(key);
+  }
+
+  /** A restored machine did not come up: the template is no good. */
+  async reject(key: string, reason: string): Promise<void> {
+    this.#options.log.warn(
+      { template: key, reason },
+      "a machine could not be restored from its template, and was booted",
+    );
+    this.#failed.add(key);
+    await this.#options.templates.drop(key);
+  }
+
+  /** Makes it in the background, after those that were wanted before. */
+  want(wanted: TemplateRequest): void {
+    if (this.#closing.signal.aborted || this.#failed.has(wanted.key) || this.#wanted.has(wanted.key)) return;
+    this.#wanted.set(wanted.key, wanted);
+    this.#working ??= this.#work().finally(() => {
+      this.#working = undefined;
+    });
+  }
+
+  /** Resolves when none is being made. */
+  async settled(): Promise<void> {
+    while (this.#working !== undefined) await this.#working;
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort(new Error("the engine is closing"));
+    await this.settled();
+  }
+
+  async #work(): Promise<void> {
+    const ctx: OpContext = { signal: this.#closing.signal, log: this.#options.log };
+    for (const [key, wanted] of this.#wanted) {
+      if (this.#closing.signal.aborted) break;
+      const started = performance.now();
+      try {
+        await this.#options.templates.make(
+          key,
+          imageOf(wanted.parts),
+          (draft) => this.#save(ctx, wanted, draft),
+          () => existsSync(wanted.parts.image),
+        );
+        ctx.log.info({ template: key, ms: Math.round(performance.now() - started) }, "made a template of machines");
+      } catch (error) {
+        if (this.#closing.signal.aborted) break;
+        this.#failed.add(key);
+        ctx.log.warn(
+          { template: key, error: messageOf(error) },
+          "a template of machines can't be made: they are booted",
+        );
+      } finally {
+        this.#wanted.delete(key);
+      }
+    }
+  }
+
+  /** Boots a machine like the wanted one, that is nobody, in a jail that belongs to no instance: a killed engine's is collected as such. */
+  async #save(
+    closing: OpContext,
+    { request: like, fields, parts, scratch }: TemplateRequest,
+    draft: string,
+  ): Promise<void> {
+    const { containers } = this.#options;
+    const ctx = withTimeout(closing, makeMs);
+    const id = newId();
+    const dir = join(dirname(like.dir), id);
+    const runDir = join(dir, "run");
+    const spec = join(dir, "machine");
+    const scratchPath = join(draft, templateFiles.scratch);
+    await using reverter = new Reverter(ctx);
+    await makeSmallDirectory(runDir, 0o700);
+    reverter.add("remove the template's directory", () => rm(dir, { recursive: true, force: true }));
+    await scratch(scratchPath);
+    await scratch(join(draft, templateFiles.pristine));
+    await writeFile(spec, encodeFields(savingFields(fields)), { mode: 0o600 });
+    const jail = await jailRequest(nobody(like, id, dir), {
+      ...parts,
+      spec,
+      scratch: scratchPath,
+      runDir,
+      template: { directory: draft, access: "rw" },
+    });
+    const { handle } = await containers.prepare(ctx, jail);
+    reverter.add("destroy the template's jail", (undo) => containers.destroy(undo, handle));
+    await containers.start(ctx, handle);
+    const { exitCode } = await containers.wait(ctx, handle);
+    const failure = await failureOf(runDir);
+    if (exitCode !== 0) {
+      throw machineErrors.MACHINE_FAILED({
+        id,
+        reason: failure?.message ?? `berth-vmm ended with exit code ${exitCode}`,
+      });
+    }
+  }
+
+  /** Of a program, read again when the file is another. */
+  #digest(path: string): string {
+    const now = seen(path);
+    const known = this.#digests.get(path);
+    if (known?.seen === now) return known.digest;
+    const digest = createHash("sha256").update(readFileSync(path)).digest("hex");
+    this.#digests.set(path, { seen: now, digest });
+    return digest;
+  }
+}
+
+/** Tells a file from one that took its place. */
+function seen(path: string): string {
+  const { ino, size, mtimeMs } = statSync(path);
+  return `${ino} ${size} ${mtimeMs}`;
+}
+
+function imageOf({ image }: JailParts): string {
+  return basename(image, ".ext4");
+}
+
+function savingFields(fields: readonly Field[]): readonly Field[] {
+  const common = fields.filter(([name]) => ["kernel", "initrd", "image", "scratch", "run"].includes(name));
+  return [
+    ...common,
+    ...(templateShape(fields) ?? []),
+    ["scratch.cache", "unsafe"],
+    ["ram", `${inJail.template}/${templateFiles.ram}`],
+    ["ram.share", "1"],
+    ["save", `${inJail.template}/${templateFiles.state}`],
+  ];
+}
+
+/** The request of a machine without streams, names, networks and limits of its own. */
+function nobody(like: PrepareRequest, id: string, dir: string): PrepareRequest {
+  const { process, resources } = like.spec;
+  return {
+    ...like,
+    id,
+    dir,
+    logPath: "",
+    interfaces: [],
+    hostname: "template",
+    namespaces: { ...like.namespaces, network: "private" },
+    cgroupPath: join(dirname(like.cgroupPath), id),
+    spec: {
+      ...like.spec,
+      process: { ...process, tty: false, openStdin: false },
+      resources: { ...resources, cpuShares: idleShares, nanoCpus: 0, cpuQuota: 0, cpuPeriod: 0 },
+    },
+  };
+}
