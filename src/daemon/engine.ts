@@ -204,6 +204,8 @@ async function assemble(
     (service) => service.close(),
   );
   users.instances = instances;
+  // Before the instances, whose control group its jails are in.
+  closers.defer(() => machines.close());
   const builder = createBuildService({ store, images, instances, snapshotter, roots, host, events, dataRoot, log });
 
   const wholeMachines = createMachineService({
