@@ -119,7 +119,8 @@ describe("virtual machines", () => {
     await vm("-d", "--name", "vm-web", "--network", "vm-net", "-p", "127.0.0.1::80", image, ...serve("machine"));
     await engine.docker("run", "-d", "--name", "ct-web", "--network", "vm-net", image, ...serve("container"));
     // Its server may not listen yet.
-    const patient = (name: string) => `for i in $(seq 50); do wget -qO- http://${name}/ && exit; sleep 0.1; done; exit 1`;
+    const patient = (name: string) =>
+      `for i in $(seq 50); do wget -qO- http://${name}/ && exit; sleep 0.1; done; exit 1`;
     const get = (from: string, name: string) => engine.docker("exec", from, "sh", "-c", patient(name));
     expect(await get("vm-web", "ct-web")).toMatchObject({ stdout: "container\n" });
     expect(await get("ct-web", "vm-web")).toMatchObject({ stdout: "machine\n" });
