@@ -16,12 +16,13 @@ const rooms = {
   disks: ["base", "schema", "host"],
   images: ["base", "schema", "host", "state", "archive", "dockerfile", "content", "snapshots"],
   instances: ["base", "schema", "host", "state", "archive", "dockerfile", "snapshots", "network", "volumes", "images", "ledger", "guest", "qemu", "disks"],
+  osimages: ["base", "schema", "host", "archive", "snapshots", "images", "guest", "disks"],
   build: ["base", "schema", "host", "state", "archive", "dockerfile", "content", "snapshots", "network", "volumes", "images", "instances"],
-  api: ["base", "schema", "host", "state", "snapshots", "network", "volumes", "images", "instances", "build", "machines"],
-  machines: ["base", "schema", "host", "state", "content", "disks", "qemu", "snapshots", "network", "images", "ledger", "instances"],
+  api: ["base", "schema", "host", "state", "snapshots", "network", "volumes", "images", "instances", "build", "osimages", "machines"],
+  machines: ["base", "schema", "host", "state", "content", "disks", "qemu", "snapshots", "network", "images", "ledger", "instances", "osimages"],
   client: ["base", "schema"],
   cli: ["base", "schema", "client"],
-  daemon: ["base", "schema", "host", "state", "archive", "content", "snapshots", "network", "volumes", "images", "ledger", "guest", "qemu", "disks", "instances", "machines", "build", "api"],
+  daemon: ["base", "schema", "host", "state", "archive", "content", "snapshots", "network", "volumes", "images", "ledger", "guest", "qemu", "disks", "instances", "osimages", "machines", "build", "api"],
 };
 
 const only = Object.entries(rooms).map(([room, allowed]) => ({

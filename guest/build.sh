@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds the agent (static, for the guest) and berth-vmm (static, for the jail) into a directory: guest/build.sh [DIRECTORY]
+# Builds the agent (static, for the guest), berth-vmm (static, for the jail) and osinit (static, for machines' disks) into a directory: guest/build.sh [DIRECTORY]
 # musl-gcc where it is installed: a small agent is a small initrd; else the C library's own static archive.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -23,8 +23,11 @@ mkdir -p "$out"
 "$cc" $flags -o "$out/agent.new" "$here"/common/*.c "$here"/agent/*.c
 # shellcheck disable=SC2086
 "$cc" $flags -o "$out/berth-vmm.new" "$here"/common/*.c "$here"/vmm/*.c
+# shellcheck disable=SC2086
+"$cc" $flags -o "$out/osinit.new" "$here"/common/netlink.c "$here"/osinit/*.c
 mv "$out/agent.new" "$out/agent"
 mv "$out/berth-vmm.new" "$out/berth-vmm"
+mv "$out/osinit.new" "$out/osinit"
 # The probe of /dev/kvm: a flat image, on the only machine that has one.
 if [ "$(uname -m)" = x86_64 ]; then
   gcc -c -o "$out/kvm-probe.o" "$here/probe/kvm-probe.S"

@@ -11,12 +11,18 @@ command -v npm >/dev/null || fail "npm is missing" "install Node.js 18 or newer 
 wanted="runc:runc crun:crun conmon:conmon nft:nftables dnsmasq:dnsmasq-base mmdebstrap:mmdebstrap ps:procps xz:xz-utils"
 # Virtual machines: QEMU, their disks, and a compiler for the guest's agent.
 wanted="$wanted qemu-system-$(uname -m):qemu-system-$(uname -m | sed s/_64// | sed s/aarch64/arm/) qemu-img:qemu-utils mkfs.ext4:e2fsprogs gcc:gcc musl-gcc:musl-tools"
+# Their disk images: GRUB for both firmwares, and FAT.
+wanted="$wanted grub-mkimage:grub-common mformat:mtools"
 wanted="$wanted ${BERTH_SETUP_EXTRA:-}"
 missing=
 for pair in $wanted; do
   PATH=$PATH:/usr/sbin:/sbin command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
 done
 [ -e /usr/include/stdio.h ] || missing="$missing libc6-dev"
+if [ "$(uname -m)" = x86_64 ]; then
+  [ -e /usr/lib/grub/i386-pc/boot.img ] || missing="$missing grub-pc-bin"
+  [ -e /usr/lib/grub/x86_64-efi/kernel.img ] || missing="$missing grub-efi-amd64-bin"
+fi
 [ -e /usr/bin/tini-static ] || missing="$missing tini"
 [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || missing="$missing debian-archive-keyring"
 [ -e /etc/ssl/certs/ca-certificates.crt ] || missing="$missing ca-certificates"
@@ -49,7 +55,7 @@ if [ ! -e dist/.built ] || [ -n "$(find src scripts/build.ts tsconfig*.json pack
   pinned_node scripts/build.ts
   : > dist/.built
 fi
-if [ ! -e dist/guest/berth-vmm ] || [ -n "$(find guest -newer dist/guest/berth-vmm -type f -print 2>/dev/null | head -1)" ]; then
+if [ ! -e dist/guest/osinit ] || [ ! -e dist/guest/berth-vmm ] || [ -n "$(find guest -newer dist/guest/berth-vmm -type f -print 2>/dev/null | head -1)" ]; then
   say "Building the guest's agent"
   sh guest/build.sh dist/guest
 fi

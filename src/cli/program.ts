@@ -52,7 +52,7 @@ function findCommand(
   words: readonly string[],
 ): { entry: CommandEntry; path: string; rest: readonly string[] } | undefined {
   const start = words[0] === "help" ? 1 : 0;
-  for (const count of [2, 1]) {
+  for (const count of [3, 2, 1]) {
     const path = words.slice(start, start + count).join(" ");
     const entry = commands.find((candidate) => candidate.path === path || candidate.aliases.includes(path));
     if (entry !== undefined && path.split(" ").length === count) {

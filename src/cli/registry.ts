@@ -235,6 +235,12 @@ export const commands: readonly CommandEntry[] = [
   entry("image tag", "tag", "Give an image another name", async () => (await import("./commands/image/manage.ts")).tag),
 
   entry(
+    "machine image build",
+    "",
+    "Make a bootable disk image of a distribution, an image, a Dockerfile or a disk",
+    async () => (await import("./commands/machine/image-build.ts")).build,
+  ),
+  entry(
     "machine console",
     "machine attach",
     "Join a machine's serial console",

@@ -31,6 +31,7 @@ import type { MachineService } from "../machines/machine-service.ts";
 import { policyOf } from "../ledger/policy.ts";
 import { Monitors } from "../qemu/monitors.ts";
 import { GuestAgents } from "../qemu/qga-client.ts";
+import { MachineImages } from "../osimages/machine-images.ts";
 import { createNetworkService } from "../network/engine-networks.ts";
 import type { NetworkService } from "../network/network-service.ts";
 import type { CapacityReport } from "../schema/capacity.ts";
@@ -208,10 +209,21 @@ async function assemble(
   closers.defer(() => machines.close());
   const builder = createBuildService({ store, images, instances, snapshotter, roots, host, events, dataRoot, log });
 
+  const disks = new QemuImgDisks({ host });
+  const machineImages = new MachineImages({
+    host,
+    images,
+    snapshotter,
+    roots,
+    disks,
+    root: join(dataRoot, "machines", "images-in-work"),
+    osinit: join(guestBinaries(), "osinit"),
+  });
   const wholeMachines = createMachineService({
     host,
-    disks: new QemuImgDisks({ host }),
+    disks,
     images,
+    machineImages,
     snapshotter,
     instances,
     networks,
@@ -222,6 +234,7 @@ async function assemble(
   });
 
   await images.recover(ctx);
+  await machineImages.recover(ctx);
   await instances.recover(ctx);
   await wholeMachines.recover();
   await builder.recover(ctx);
@@ -249,7 +262,7 @@ async function assemble(
     capacity,
     storageDriver: "overlay2",
   });
-  const rooms = { images, instances, machines: wholeMachines, networks, volumes, builder, events };
+  const rooms = { images, instances, machines: wholeMachines, networks, volumes, builder, machineImages, events };
   return { tag, backend: { ...rooms, registry: images.registry, system } };
 }
 

@@ -1,6 +1,5 @@
 import { basename, join } from "node:path";
 import { sizeText } from "../base/byte-size.ts";
-import { isBerthError } from "../base/errors.ts";
 import type { OpContext } from "../base/op-context.ts";
 import type { ProgressSink } from "../base/progress.ts";
 import { nocloudSeed } from "../disks/nocloud/seed.ts";
@@ -8,7 +7,6 @@ import { mkdir, writeFile } from "../host/files.ts";
 import { baseFromDisks, disksDir, files, tpmDir } from "../instances/machine/layout.ts";
 import { hasUefi, uefiFiles } from "../instances/machine/uefi.ts";
 import type { CloudInit } from "../schema/cloud-init.ts";
-import type { ImageRecord } from "../schema/image.ts";
 import type { InstanceRecord } from "../schema/instance.ts";
 import type { MachineFirmware } from "../schema/machine.ts";
 import type { CreateMachineBody } from "../schema/machine-api.ts";
@@ -69,24 +67,15 @@ function requireOneSource({ image, iso, diskFile }: CreateMachineBody): void {
   }
 }
 
-/** `machine/NAME`, where disk images are kept beside the images of the same name that they are made of; else NAME. */
+/** `machine/NAME`, where disk images are kept beside the images of the same name that they are made of; else NAME, or a disk made of it. */
 async function baseOfImage(
   parts: MachineParts,
   ctx: OpContext,
   name: string,
   progress: ProgressSink,
 ): Promise<HeldBase> {
-  const image = find(parts, `machine/${name}`) ?? parts.images.resolve(name);
+  const image = await parts.machineImages.ensure(ctx, name, progress);
   return await parts.bases.ofImage(ctx, image, name, progress);
-}
-
-function find({ images }: MachineParts, reference: string): ImageRecord | undefined {
-  try {
-    return images.resolve(reference);
-  } catch (error) {
-    if (isBerthError(error, "IMAGE_NOT_FOUND", "REFERENCE_INVALID")) return undefined;
-    throw error;
-  }
 }
 
 async function rootDisk(

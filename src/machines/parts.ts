@@ -5,6 +5,7 @@ import type { ImageService } from "../images/image-service.ts";
 import { disksDir, socketsDir } from "../instances/machine/layout.ts";
 import type { InstanceManager } from "../instances/manager.ts";
 import type { NetworkService } from "../network/network-service.ts";
+import type { MachineImages } from "../osimages/machine-images.ts";
 import type { Monitors } from "../qemu/monitors.ts";
 import type { GuestAgents } from "../qemu/qga-client.ts";
 import type { InstanceRecord } from "../schema/instance.ts";
@@ -18,6 +19,8 @@ export interface MachineDependencies {
   readonly host: Host;
   readonly disks: VirtualDisks;
   readonly images: ImageService;
+  /** Makes the disk of a distribution or an image that has none yet. */
+  readonly machineImages: Pick<MachineImages, "ensure">;
   readonly snapshotter: Snapshotter;
   readonly instances: InstanceManager;
   readonly networks: NetworkService;

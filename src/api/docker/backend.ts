@@ -5,6 +5,7 @@ import type { ImageService, RegistryAuth } from "../../images/image-service.ts";
 import type { DriverFingerprint } from "../../instances/driver.ts";
 import type { InstanceService } from "../../instances/instance-service.ts";
 import type { MachineService } from "../../machines/machine-service.ts";
+import type { MachineImages } from "../../osimages/machine-images.ts";
 import type { NetworkService } from "../../network/network-service.ts";
 import type { CapacityReport } from "../../schema/capacity.ts";
 import type { EngineConfig } from "../../schema/config.ts";
@@ -21,6 +22,7 @@ export interface DockerBackend {
   readonly networks: NetworkService;
   readonly volumes: VolumeService;
   readonly builder: BuildService;
+  readonly machineImages: Pick<MachineImages, "build" | "fromDisk">;
   readonly events: EventBus;
   readonly registry: RegistryBackend;
   readonly system: SystemBackend;

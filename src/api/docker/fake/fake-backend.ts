@@ -33,6 +33,7 @@ export function fakeBackend(): FakeBackend {
     volumes: fakeVolumes(),
     builder: fakeBuilder(images, builds),
     builds,
+    machineImages: { build: () => unused("machine images"), fromDisk: () => unused("machine images") },
     events,
     registry: fakeRegistry(),
     system: fakeSystem(),
