@@ -277,6 +277,12 @@ export const commands: readonly CommandEntry[] = [
     async () => (await import("./commands/machine/list.ts")).ip,
   ),
   entry(
+    "machine keys",
+    "",
+    "Press keys of a machine's keyboard",
+    async () => (await import("./commands/machine/screen.ts")).keys,
+  ),
+  entry(
     "machine logs",
     "",
     "Show what a machine wrote to its serial console",
@@ -300,6 +306,42 @@ export const commands: readonly CommandEntry[] = [
     "machine remove",
     "Remove machines with their disks",
     async () => (await import("./commands/machine/power.ts")).remove,
+  ),
+  entry(
+    "machine save",
+    "",
+    "Switch machines off with their memory kept",
+    async () => (await import("./commands/machine/snapshot.ts")).save,
+  ),
+  entry(
+    "machine screenshot",
+    "",
+    "Write what is on a machine's screen as a PNG",
+    async () => (await import("./commands/machine/screen.ts")).screenshot,
+  ),
+  entry(
+    "machine snapshot create",
+    "",
+    "Keep a machine's disks, and its memory where it runs",
+    async () => (await import("./commands/machine/snapshot.ts")).create,
+  ),
+  entry(
+    "machine snapshot ls",
+    "machine snapshot list",
+    "Show a machine's snapshots as a tree",
+    async () => (await import("./commands/machine/snapshot.ts")).list,
+  ),
+  entry(
+    "machine snapshot revert",
+    "",
+    "Put a machine back to a snapshot",
+    async () => (await import("./commands/machine/snapshot.ts")).revert,
+  ),
+  entry(
+    "machine snapshot rm",
+    "machine snapshot remove",
+    "Remove snapshots of a machine",
+    async () => (await import("./commands/machine/snapshot.ts")).remove,
   ),
   entry("machine start", "", "Switch machines on", async () => (await import("./commands/machine/power.ts")).start),
   entry(

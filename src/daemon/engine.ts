@@ -183,7 +183,8 @@ async function assemble(
   const driver = await createOciDriver({ host, config, runRoot, cgroupParent: parent, log });
   const machines = new QemuDriver({ host, containers: driver, parts: machineParts, log });
   const agents = new GuestAgents();
-  const hardware = new MachineDriver({ host, containers: driver, parts: machineParts, dataRoot, agents });
+  const monitors = new Monitors();
+  const hardware = new MachineDriver({ host, containers: driver, parts: machineParts, dataRoot, agents, monitors });
   const instances = closers.adopt(
     createInstanceService({
       store,
@@ -227,7 +228,7 @@ async function assemble(
     snapshotter,
     instances,
     networks,
-    monitors: new Monitors(),
+    monitors,
     agents,
     dataRoot,
     runRoot,
@@ -236,7 +237,7 @@ async function assemble(
   await images.recover(ctx);
   await machineImages.recover(ctx);
   await instances.recover(ctx);
-  await wholeMachines.recover();
+  await wholeMachines.recover(ctx);
   await builder.recover(ctx);
 
   const fingerprint = await driver.fingerprint(ctx);

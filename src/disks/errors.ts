@@ -59,6 +59,10 @@ export const diskErrors = defineErrors({
     message: (p: { file: string }) => `the disk ${p.file} is in use`,
     hint: () => "stop the machine that uses it first",
   },
+  DISK_SNAPSHOT_MISSING: {
+    status: 409,
+    message: (p: { file: string; tag: string }) => `the disk ${p.file} has no snapshot ${p.tag}`,
+  },
   CLOUD_INIT_INVALID: {
     status: 400,
     message: (p: { reason: string }) => `the user-data can't be used: ${p.reason}`,

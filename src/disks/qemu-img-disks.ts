@@ -21,6 +21,7 @@ import type {
   DiskInfo,
   InspectOptions,
   OverlayOptions,
+  SnapshotAction,
   VirtualDisks,
 } from "./virtual-disks.ts";
 import { renameExtent } from "./vmdk-descriptor.ts";
@@ -128,6 +129,18 @@ export class QemuImgDisks implements VirtualDisks {
     await using chain = await OpenChain.open(disk, "write");
     const words = ["resize", "-q", chain.word, String(size)];
     await this.#run(ctx, { words, files: chain.files, verb: "resize", name });
+  }
+
+  async snapshot(ctx: OpContext, disk: DiskImage, action: SnapshotAction, tag: string): Promise<void> {
+    const { snapshots, virtualSize } = await this.#info(ctx, disk, disk.file);
+    if (action !== "create" && !snapshots.includes(tag)) {
+      if (action === "delete") return;
+      throw diskErrors.DISK_SNAPSHOT_MISSING({ file: disk.file, tag });
+    }
+    await using chain = await OpenChain.open({ file: disk.file, format: disk.format }, "write");
+    const words = ["snapshot", "-q", { create: "-c", apply: "-a", delete: "-d" }[action], tag, chain.word];
+    const timeoutMs = timeFor(virtualSize);
+    await this.#run(ctx, { words, files: chain.files, verb: `${action} a snapshot of`, name: disk.file, timeoutMs });
   }
 
   async check(ctx: OpContext, disk: DiskImage, { repair = false } = {}): Promise<CheckResult> {

@@ -97,6 +97,20 @@ export function virtualDisksContract(name: string, create: () => Promise<Virtual
       expect(await disks.digest(ctx, path("whole.raw"))).toBe(await disks.digest(ctx, backing.file));
     });
 
+    it("keeps snapshots in a qcow2, also one whose base is elsewhere, and removes them", async () => {
+      const disk = { file: path("a.qcow2"), format: "qcow2" } as const;
+      await disks.overlay(ctx, disk.file, { backing: await written("base.raw"), recordedPath: "/nowhere" });
+      await disks.snapshot(ctx, disk, "create", "one");
+      const inspect = async () => (await disks.inspect(ctx, disk.file, { backing: disk })).snapshots;
+      expect(await inspect()).toEqual(["one"]);
+      await disks.snapshot(ctx, disk, "apply", "one");
+      await disks.snapshot(ctx, disk, "delete", "one");
+      await disks.snapshot(ctx, disk, "delete", "one");
+      expect(await inspect()).toEqual([]);
+      const refused = disks.snapshot(ctx, disk, "apply", "one");
+      await expect(refused).rejects.toMatchObject({ code: "DISK_SNAPSHOT_MISSING" });
+    });
+
     it("grows a disk and never shrinks it", async () => {
       const disk = { file: path("a.qcow2"), format: "qcow2" } as const;
       await disks.create(ctx, disk.file, { size: 8 * MiB });

@@ -82,6 +82,8 @@ export interface ConvertOptions {
   readonly progress?: (done: number) => void;
 }
 
+export type SnapshotAction = "create" | "apply" | "delete";
+
 export interface CheckResult {
   /** Clusters whose contents are wrong; anything but 0 loses data. */
   readonly corruptions: number;
@@ -105,6 +107,11 @@ export interface VirtualDisks {
   convert(ctx: OpContext, options: ConvertOptions): Promise<void>;
   /** Grows it to `size` bytes. `DISK_SHRINK_REFUSED`, `DISK_IN_USE`. */
   resize(ctx: OpContext, disk: DiskImage, size: number): Promise<void>;
+  /**
+   * Makes, removes, or goes back to a snapshot inside a qcow2 that no machine uses. Removing one that is not there is no error;
+   * going back to one is `DISK_SNAPSHOT_MISSING`. `DISK_IN_USE`.
+   */
+  snapshot(ctx: OpContext, disk: DiskImage, action: SnapshotAction, tag: string): Promise<void>;
   /** Looks for damage, and mends it where asked to. A format that has nothing to check (raw, vpc) has no damage. */
   check(ctx: OpContext, disk: DiskImage, options?: { readonly repair?: boolean }): Promise<CheckResult>;
   /** "sha256:…" of the file's bytes. */

@@ -1,6 +1,8 @@
+import type { OpContext } from "../base/op-context.ts";
 import { createMachine } from "./create.ts";
 import { machineAddresses } from "./addresses.ts";
 import { Bases } from "./bases.ts";
+import { createLiveMachines } from "./live/live-machines.ts";
 import type { MachineService } from "./machine-service.ts";
 import { isMachine, type MachineDependencies, type MachineParts, resolveMachine } from "./parts.ts";
 import { resetMachine, stopMachine } from "./power.ts";
@@ -8,7 +10,7 @@ import { machineView } from "./view.ts";
 
 export interface MachineRoom extends MachineService {
   /** To be called once, when the instances have been recovered: removes what belongs to no machine. */
-  recover(): Promise<void>;
+  recover(ctx: OpContext): Promise<void>;
 }
 
 /** The face of this room: each verb is in the file of its name. */
@@ -18,9 +20,14 @@ export function createMachineService(dependencies: MachineDependencies): Machine
     ...dependencies,
     bases: new Bases({ ...dependencies, instances: () => instances.list() }),
   };
+  const live = createLiveMachines(parts);
   const resolve = (nameOrId: string) => resolveMachine(parts, nameOrId);
   return {
-    recover: () => parts.bases.collect(),
+    recover: async (ctx) => {
+      await parts.bases.collect();
+      await live.recover(ctx);
+    },
+    live,
     create: (ctx, request, progress) => createMachine(parts, ctx, request, progress),
     list: () => instances.list().filter(isMachine),
     resolve,

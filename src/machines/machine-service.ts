@@ -4,6 +4,7 @@
  */
 import type { OpContext } from "../base/op-context.ts";
 import type { ProgressSink } from "../base/progress.ts";
+import type { LiveMachines } from "./live/live-machines.ts";
 import type { InstanceRecord } from "../schema/instance.ts";
 import type {
   CreateMachineBody,
@@ -32,6 +33,8 @@ export interface MachineService {
   rename(ctx: OpContext, nameOrId: string, newName: string): Promise<void>;
   /** With its disks. */
   remove(ctx: OpContext, nameOrId: string, options: { readonly force: boolean }): Promise<void>;
+  /** The verbs on machines that run, and what is kept of them. */
+  readonly live: LiveMachines;
   /** As the agent in the guest says; as the networks assign them where it does not answer. */
   addresses(ctx: OpContext, nameOrId: string): Promise<GuestAddresses>;
 }

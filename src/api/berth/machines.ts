@@ -10,6 +10,7 @@ import {
   StopMachineBody,
 } from "../../schema/machine-api.ts";
 import { noContent, notModified, ok, type Route, route, streamed } from "../docker/route.ts";
+import { liveMachineRoutes } from "./machine-live.ts";
 import { streamProgress } from "../docker/streams/json-stream.ts";
 
 const machine = "/berth/v1/machines/{id}";
@@ -100,4 +101,5 @@ export const machineRoutes: readonly Route[] = [
     answer: GuestAddresses,
     handle: async ({ backend, ctx, name }) => ok(await backend.machines.addresses(ctx, name)),
   }),
+  ...liveMachineRoutes,
 ];

@@ -14,6 +14,7 @@ import type {
   DiskInfo,
   InspectOptions,
   OverlayOptions,
+  SnapshotAction,
   VirtualDisks,
 } from "../virtual-disks.ts";
 
@@ -26,6 +27,8 @@ interface Faked {
   readonly backing?: string;
   /** Base64; its zeros at the end may be missing. */
   readonly contents: string;
+  /** Contents by tag. */
+  readonly snapshots?: Readonly<Record<string, string>>;
 }
 
 /** Small files that say what a disk would be. Raw ones are what they are. For tests only, with disks of a few MiB. */
@@ -47,7 +50,7 @@ export class FakeDisks implements VirtualDisks {
       virtualSize: header.virtualSize ?? bytes.length,
       actualSize: (await stat(file)).blocks * 512,
       ...(header.backing === undefined ? {} : { backing: header.backing }),
-      snapshots: [],
+      snapshots: Object.keys(faked?.snapshots ?? {}),
       dirty: false,
     };
   }
@@ -81,6 +84,22 @@ export class FakeDisks implements VirtualDisks {
     const bytes = await readDisk(disk.file);
     const faked = parse(bytes) ?? { format: disk.format, contents: bytes.toString("base64") };
     await writeFile(disk.file, encode({ ...faked, virtualSize: size }));
+  }
+
+  async snapshot(_ctx: OpContext, { file }: DiskImage, action: SnapshotAction, tag: string): Promise<void> {
+    const faked = parse(await readDisk(file));
+    if (faked === undefined) throw diskErrors.DISK_TOOL_FAILED({ file, verb: "snapshot", reason: "it is raw" });
+    const { [tag]: kept, ...others } = faked.snapshots ?? {};
+    if (action === "apply" && kept === undefined) throw diskErrors.DISK_SNAPSHOT_MISSING({ file, tag });
+    const { contents } = faked;
+    switch (action) {
+      case "create":
+        return await writeFile(file, encode({ ...faked, snapshots: { ...others, [tag]: contents } }));
+      case "apply":
+        return await writeFile(file, encode({ ...faked, contents: kept ?? contents }));
+      case "delete":
+        return await writeFile(file, encode({ ...faked, snapshots: others }));
+    }
   }
 
   async check(_ctx: OpContext, disk: DiskImage, { repair = false } = {}): Promise<CheckResult> {

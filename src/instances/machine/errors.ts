@@ -19,6 +19,17 @@ export const hardwareErrors = defineErrors({
       `failed to start the machine ${p.id.slice(0, 12)}: another process uses one of its disks: ${p.reason}`,
     hint: () => "a machine's disk is for one machine at a time: stop what has it open (qemu-img or another QEMU)",
   },
+  RESUME_POINT_INVALID: {
+    status: 500,
+    message: (p: { readonly file: string }) => `what the machine is to go on from can't be read: ${p.file}`,
+    hint: () => "remove that file to boot it from its disks",
+  },
+  RESUME_FAILED: {
+    status: 500,
+    message: (p: { readonly id: string; readonly what: string; readonly reason: string }) =>
+      `the machine ${p.id.slice(0, 12)} can't go on from ${p.what}: ${p.reason}`,
+    hint: () => "boot it from its disks instead: berth machine save --discard MACHINE, then start it",
+  },
   HARDWARE_SILENT: {
     status: 504,
     message: (p: { readonly id: string; readonly seconds: number }) =>

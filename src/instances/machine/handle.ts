@@ -8,6 +8,8 @@ const HardwareHandle = Type.Object({
   id: Type.String(),
   /** On the run root: qmp.sock, qga.sock, vnc.sock, vmm.sock, failure. */
   runDir: Type.String(),
+  /** On the data root: the disks, and what a start is to go on from. */
+  dataDir: Type.String(),
   jail: DriverHandle,
 });
 export type HardwareHandle = Static<typeof HardwareHandle>;

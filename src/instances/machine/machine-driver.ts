@@ -6,6 +6,7 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { messageOf } from "../../base/errors.ts";
 import type { OpContext } from "../../base/op-context.ts";
 import { decodeFields, encodeFields, type Field } from "../../guest/frames.ts";
 import { errnoOf } from "../../host/errors.ts";
@@ -29,6 +30,7 @@ import { machineErrors } from "../qemu/errors.ts";
 import { bind, jailOf, readOnly } from "../qemu/jail.ts";
 import { JailedDriver } from "../qemu/jailed-driver.ts";
 import { machineCpus, machineMemory } from "../qemu/machine-size.ts";
+import type { Monitors } from "../../qemu/monitors.ts";
 import type { GuestAgents } from "../../qemu/qga-client.ts";
 import { execByAgent } from "./agent-exec.ts";
 import { agentInside } from "./agent-files.ts";
@@ -38,6 +40,7 @@ import { hardwareResources } from "./hardware-size.ts";
 import { basesDir, disksDir, inJail, socketsDir, tpmDir } from "./layout.ts";
 import { qemuLine } from "./qemu-line.ts";
 import { refuseHardware } from "./refuse.ts";
+import { hasResumePoint, readResumePoint, resumeFrom } from "./resume-point.ts";
 import { uefiFiles } from "./uefi.ts";
 
 export interface MachineDriverOptions {
@@ -48,6 +51,7 @@ export interface MachineDriverOptions {
   readonly dataRoot: string;
   /** Shared with whoever else asks the guests. */
   readonly agents: GuestAgents;
+  readonly monitors: Monitors;
 }
 
 const lookMs = 5;
@@ -63,13 +67,15 @@ export class MachineDriver extends JailedDriver implements Driver {
   readonly #parts: MachineDriverOptions["parts"];
   readonly #dataRoot: string;
   readonly #agents: GuestAgents;
+  readonly #monitors: Monitors;
 
-  constructor({ host, containers, parts, dataRoot, agents }: MachineDriverOptions) {
+  constructor({ host, containers, parts, dataRoot, agents, monitors }: MachineDriverOptions) {
     super(containers, (handle) => hardwareOf(handle).jail);
     this.#host = host;
     this.#parts = parts;
     this.#dataRoot = dataRoot;
     this.#agents = agents;
+    this.#monitors = monitors;
     this.inside = agentInside((handle) => agents.at(agentSocket(hardwareOf(handle))));
   }
 
@@ -89,7 +95,7 @@ export class MachineDriver extends JailedDriver implements Driver {
   async prepare(ctx: OpContext, request: PrepareRequest): Promise<{ handle: DriverHandle; pid: number }> {
     const missing = this.#parts.missingHardware();
     if (missing.length > 0) throw machineErrors.MACHINES_UNAVAILABLE({ reasons: missing });
-    const { id, dir } = request;
+    const { id, dir, dataDir } = request;
     const machine = requireHardware(request.spec);
     const { kind } = await this.#parts.acceleration(ctx);
     const runDir = socketsDir(dir);
@@ -105,7 +111,7 @@ export class MachineDriver extends JailedDriver implements Driver {
       resources: hardwareResources(request.spec.resources),
     });
     const { handle, pid } = await this.containers.prepare(ctx, jail);
-    return { handle: handleOf({ id, runDir, jail: handle }), pid };
+    return { handle: handleOf({ id, runDir, dataDir, jail: handle }), pid };
   }
 
   /** Resolves when QEMU runs the machine: what the guest makes of it is on its console. */
@@ -121,6 +127,7 @@ export class MachineDriver extends JailedDriver implements Driver {
       if (status === "exited" || status === "lost") throw await startFailure(machine);
       await delay(lookMs);
     }
+    await this.#resume(ctx, machine);
   }
 
   async exec(ctx: OpContext, handle: DriverHandle, request: ExecRequest): Promise<ExecTask> {
@@ -146,6 +153,19 @@ export class MachineDriver extends JailedDriver implements Driver {
     return [];
   }
 
+  /** What was saved goes on where it was; see `resume-point.ts`. */
+  async #resume(ctx: OpContext, { id, runDir, dataDir }: HardwareHandle): Promise<void> {
+    const point = await readResumePoint(dataDir);
+    if (point === undefined) return;
+    try {
+      using monitor = await this.#monitors.open(ctx, join(runDir, "qmp.sock"));
+      await resumeFrom(ctx, monitor.qmp, dataDir, point);
+    } catch (error) {
+      ctx.signal.throwIfAborted();
+      throw hardwareErrors.RESUME_FAILED({ id, what: point.name, reason: messageOf(error) }, { cause: error });
+    }
+  }
+
   #fields(request: PrepareRequest, machine: MachineSpec, acceleration: "kvm" | "tcg"): readonly Field[] {
     const { id, endpoints, spec } = request;
     const nics = machine.nics.map(({ network }) => endpoints.find(({ networkName }) => networkName === network));
@@ -166,6 +186,8 @@ export class MachineDriver extends JailedDriver implements Driver {
       ...nics.map((endpoint): Field => ["net", endpoint?.interfaceName || "-"]),
       ...(machine.tpm ? swtpm : []),
       ...line.map((word): Field => ["arg", word]),
+      // What it goes on from is put in its place before the guest runs.
+      ...(hasResumePoint(request.dataDir) ? [["arg", "-S"] as const] : []),
     ];
   }
 

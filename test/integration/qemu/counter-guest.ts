@@ -6,7 +6,7 @@ import { setTimeout as delay } from "node:timers/promises";
 
 /**
  * The smallest guest that has memory and a disk to lose: a boot sector that keeps a count in memory and, when told to, in the disk's
- * second sector. It takes orders on the serial port: + counts, ? tells the count, w writes it to the disk, r tells what the disk has.
+ * second sector. It takes orders on the serial port or, where the firmware has taken that one over, by the firmware's keyboard: + counts, ? tells the count, w writes it to the disk, r tells what the disk has.
  */
 const source = `
 .code16
@@ -25,9 +25,17 @@ next:
   mov $0x3fd, %dx
   in %dx, %al
   test $1, %al
-  jz next
+  jz keyboard
   mov $0x3f8, %dx
   in %dx, %al
+  jmp obey
+keyboard:
+  mov $1, %ah
+  int $0x16
+  jz next
+  xor %ah, %ah
+  int $0x16
+obey:
   cmp $'+', %al
   je add_one
   cmp $'?', %al

@@ -56,6 +56,17 @@ function fakeMachines(): MachineService {
     rename: () => unused("machines"),
     remove: () => unused("machines"),
     addresses: () => unused("machines"),
+    live: {
+      recover: () => unused("machines"),
+      createSnapshot: () => unused("machines"),
+      listSnapshots: () => unused("machines"),
+      revertToSnapshot: () => unused("machines"),
+      removeSnapshot: () => unused("machines"),
+      save: () => unused("machines"),
+      discardSaved: () => unused("machines"),
+      screenshot: () => unused("machines"),
+      typeKeys: () => unused("machines"),
+    },
   };
 }
 

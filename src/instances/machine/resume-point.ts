@@ -1,0 +1,59 @@
+/**
+ * What the next start of a machine begins with instead of its firmware: memory that is kept in its disks. A file in the instance's
+ * directory says so until the machine has it; a guest never runs while that file is there, so that memory and disks stay those of one
+ * moment.
+ */
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { type Static, Type } from "typebox";
+import { Check } from "typebox/value";
+import type { OpContext } from "../../base/op-context.ts";
+import { rename, rm, writeFile } from "../../host/files.ts";
+import type { QmpClient } from "../../qemu/qmp-client.ts";
+import { deleteSnapshot, loadMachine } from "../../qemu/snapshots.ts";
+import { hardwareErrors } from "./errors.ts";
+
+const ResumePoint = Type.Object({
+  /** Of the snapshot in the disks. */
+  tag: Type.String(),
+  /** For messages. */
+  name: Type.String(),
+  /** Nodes of the disks that have it; the first has the memory. */
+  nodes: Type.Array(Type.String()),
+  /** A snapshot of the user's stays; what was saved to be resumed once does not. */
+  keep: Type.Boolean(),
+});
+export type ResumePoint = Static<typeof ResumePoint>;
+
+const fileIn = (dataDir: string) => join(dataDir, "resume.json");
+
+export function hasResumePoint(dataDir: string): boolean {
+  return existsSync(fileIn(dataDir));
+}
+
+/** Undefined when it starts from its firmware. `RESUME_POINT_INVALID`. */
+export async function readResumePoint(dataDir: string): Promise<ResumePoint | undefined> {
+  if (!hasResumePoint(dataDir)) return undefined;
+  const point: unknown = JSON.parse(await readFile(fileIn(dataDir), "utf8"));
+  if (!Check(ResumePoint, point)) throw hardwareErrors.RESUME_POINT_INVALID({ file: fileIn(dataDir) });
+  return point;
+}
+
+export async function writeResumePoint(dataDir: string, point: ResumePoint): Promise<void> {
+  const draft = `${fileIn(dataDir)}.draft`;
+  await writeFile(draft, JSON.stringify(point), { mode: 0o600 });
+  await rename(draft, fileIn(dataDir));
+}
+
+export async function forgetResumePoint(dataDir: string): Promise<void> {
+  await rm(fileIn(dataDir), { force: true });
+}
+
+/** Gives a QEMU that was started without running its guest (`-S`) what it is to go on from, and lets it go on. */
+export async function resumeFrom(ctx: OpContext, qmp: QmpClient, dataDir: string, point: ResumePoint): Promise<void> {
+  await loadMachine(ctx, qmp, point);
+  await forgetResumePoint(dataDir);
+  await qmp.execute(ctx, "cont");
+  if (!point.keep) await deleteSnapshot(ctx, qmp, point);
+}

@@ -1,0 +1,120 @@
+/**
+ * What can be done to a machine that runs, by Berth's command line. The guest is a boot sector with a count in memory and one on its disk:
+ * it boots in a second under emulation and tells whether both are those of one moment.
+ */
+import { execFileSync, spawn } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { makeCounterDisk } from "../integration/qemu/counter-guest.ts";
+import { entry, EngineProcess } from "../support/engine-process.ts";
+import { assertNothingLeft } from "../support/leaks.ts";
+
+describe("a machine that runs", () => {
+  let engine: EngineProcess;
+  let dir: string;
+  const berth = (...words: readonly string[]) => engine.berth("machine", ...words);
+  const ok = (stdout: unknown = expect.any(String)) => ({ code: 0, stderr: "", stdout });
+  const refused = (message: string) => ({ code: 1, stderr: expect.stringContaining(message) });
+
+  beforeAll(async () => {
+    dir = mkdtempSync(join(tmpdir(), "berth-live-"));
+    makeCounterDisk(dir);
+    if (!existsSync("dist/guest/berth-vmm")) execFileSync("sh", ["guest/build.sh"]);
+    engine = await EngineProcess.start();
+  });
+  afterAll(async () => {
+    rmSync(dir, { recursive: true });
+    await engine.remove();
+    await assertNothingLeft(engine);
+  });
+
+  async function create(name: string, ...words: readonly string[]): Promise<void> {
+    const words_ = ["--disk-file", join(dir, "disk.qcow2"), "--memory", "32MiB", "--cpus", "1", "--start", ...words];
+    expect(await berth("create", name, ...words_)).toEqual(ok());
+  }
+
+  /** The digits that the guest answers with, one for each order. */
+  async function ask(name: string, orders: string): Promise<string> {
+    const words = ["--disable-warning=ExperimentalWarning", entry, "-H", engine.host, "machine", "console", name];
+    const client = spawn(process.execPath, words, { stdio: ["pipe", "pipe", "inherit"] });
+    const exited = new Promise((resolve) => client.once("close", resolve));
+    let seen = "";
+    client.stdout.on("data", (bytes: Buffer) => (seen += bytes.toString()));
+    const digits = () => seen.replaceAll(/\D/g, "");
+    // Until it has booted it answers nothing.
+    for (let n = 0; n < 100 && digits() === ""; n++) {
+      client.stdin.write("?");
+      for (let m = 0; m < 10 && digits() === ""; m++) await delay(50);
+    }
+    await delay(500);
+    const before = digits().length;
+    for (const [nth, order] of Array.from(orders).entries()) {
+      client.stdin.write(order);
+      for (let m = 0; m < 200 && digits().length < before + nth + 1; m++) await delay(50);
+    }
+    client.kill();
+    await exited;
+    return digits().slice(before);
+  }
+
+  it("goes back to snapshots, with memory in place, with disks alone from the firmware, and on from what was saved", async () => {
+    await create("live");
+    expect(await ask("live", "+w")).toBe("11");
+    expect(await berth("snapshot", "create", "live", "one", "--description", "the first")).toEqual(ok("one\n"));
+    expect(await berth("snapshot", "create", "live", "one")).toEqual({ ...refused("already"), stdout: "" });
+    expect(await ask("live", "+w")).toBe("22");
+    await berth("snapshot", "create", "live", "two");
+    expect(await berth("snapshot", "revert", "live", "one")).toEqual(ok(""));
+    expect(await ask("live", "?r")).toBe("11");
+    await berth("snapshot", "create", "live", "disks", "--disks-only");
+    const { stdout } = await berth("snapshot", "ls", "live", "--format", "{{.Name}}|{{.Memory}}|{{.Description}}");
+    expect(stdout).toBe("one|yes|the first\n  two|yes|\n  disks *|no|\n");
+
+    expect(await berth("save", "live")).toEqual(ok("live\n"));
+    expect((await berth("ls", "--format", "{{.Status}}")).stdout).toContain("off");
+    expect(await berth("snapshot", "rm", "live", "one")).toEqual({ ...refused("was saved"), stdout: "" });
+    await berth("start", "live");
+    expect(await ask("live", "?+")).toBe("12");
+
+    expect(await berth("snapshot", "revert", "live", "two", "--disks-only")).toEqual(ok(""));
+    expect(await ask("live", "?r")).toBe("02");
+    await berth("stop", "--force", "live");
+    expect(await berth("snapshot", "revert", "live", "two")).toEqual(ok(""));
+    expect(await ask("live", "?r")).toBe("22");
+
+    expect(await berth("snapshot", "rm", "live", "one", "none")).toEqual({
+      ...refused("no snapshot none"),
+      stdout: "one\n",
+    });
+    const { stdout: left } = await berth("snapshot", "ls", "live", "--format", "{{.Name}}");
+    expect(left).toBe("two *\ndisks\n");
+    const disk = join(engine.dataRoot, "instances", await id("live"), "disks/root.qcow2");
+    const info: { readonly snapshots: readonly object[] } = JSON.parse(
+      execFileSync("qemu-img", ["info", "-U", "--output=json", disk], { encoding: "utf8" }),
+    );
+    expect(info.snapshots).toHaveLength(2);
+  });
+
+  it("shows its screen, takes keys, and is refused by name where it can't", async () => {
+    const file = join(dir, "screen.png");
+    expect(await berth("screenshot", "live", file)).toEqual(ok(`${file}\n`));
+    expect(readFileSync(file).subarray(1, 4).toString()).toBe("PNG");
+    expect(await berth("keys", "live", "--text", "Hi!", "ret", "ctrl-alt-f2")).toEqual(ok(""));
+    expect(await berth("keys", "live", "nokey")).toEqual({ ...refused("no key"), stdout: "" });
+    await engine.docker("pause", "live");
+    expect(await berth("screenshot", "live", file)).toEqual({ ...refused("is paused"), stdout: "" });
+    await engine.docker("unpause", "live");
+    expect(await berth("save", "--discard", "live")).toMatchObject(refused("was not saved"));
+    await berth("stop", "--force", "live");
+    expect(await berth("screenshot", "live", file)).toEqual({ ...refused("does not run"), stdout: "" });
+    expect(await berth("snapshot", "revert", "live", "nosuch")).toEqual({
+      ...refused("no snapshot nosuch"),
+      stdout: "",
+    });
+  });
+
+  const id = async (name: string) => (await berth("inspect", name, "--format", "{{.id}}")).stdout.trim();
+});
