@@ -6,6 +6,7 @@ import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { Socket } from "node:net";
 import { finished } from "node:stream/promises";
+import { messageOf } from "../base/errors.ts";
 import { type OpContext, withTimeout } from "../base/op-context.ts";
 import type { ChildFd, Processes } from "../host/host.ts";
 import { withSystemDirectories } from "../host/process/program-path.ts";
@@ -57,7 +58,7 @@ export async function runConfined(
     fds[firstFd + index] = { kind: "fd", fd: file.fd };
   });
   const timed = withTimeout(ctx, tool.timeoutMs);
-  const argv = confinedArgv(processes, tool);
+  const argv = confinedArgv(processes, tool, await userFor(tool.files));
   const env = { PATH: withSystemDirectories(undefined), LC_ALL: "C" };
   const child = await processes.spawn(timed, { argv, env, cwd: "/", fds });
   const kill = () => processes.signal(child.identity, SIGKILL);
@@ -118,7 +119,9 @@ export class OpenChain implements AsyncDisposable {
         reason: `more than ${maxChain} files in a chain`,
       });
     }
-    this.files.push(await openDisk(disk.file, access));
+    const file = await openDisk(disk.file, access);
+    this.files.push(file);
+    await admitTool(file, disk.file, access);
     const backing = disk.backing === undefined ? null : await this.#node(disk.backing, "read");
     return {
       driver: disk.format,
@@ -128,7 +131,7 @@ export class OpenChain implements AsyncDisposable {
   }
 }
 
-/** An open disk file that the tool may open again. `DISK_NOT_FOUND`, `DISK_FORMAT_UNSUPPORTED` when it is no file. */
+/** An open disk file. `DISK_NOT_FOUND`, `DISK_FORMAT_UNSUPPORTED` when it is no file. */
 export async function openDisk(path: string, access: "read" | "write"): Promise<FileHandle> {
   const flags = access === "read" ? constants.O_RDONLY : constants.O_RDWR;
   let file: FileHandle;
@@ -143,7 +146,6 @@ export async function openDisk(path: string, access: "read" | "write"): Promise<
   }
   try {
     if (!(await file.stat()).isFile()) throw notAFile(path);
-    await admitTool(file, access);
     return file;
   } catch (error) {
     await file.close();
@@ -151,14 +153,32 @@ export async function openDisk(path: string, access: "read" | "write"): Promise<
   }
 }
 
-/** Lets the tool's group open the file: also one that QEMU has made for a machine. Others still can't reach it in its directory. */
-export async function admitTool(file: FileHandle, access: "read" | "write"): Promise<void> {
+/**
+ * Sees to it that the tool can open the file, which it does by its own rights: see {@link userFor}. A file of root's gets the tool's group,
+ * also one that QEMU has made for a machine. Others still can't reach it in its directory. `DISK_UNREADABLE`.
+ */
+export async function admitTool(file: FileHandle, path: string, access: "read" | "write"): Promise<void> {
   if (process.geteuid?.() !== 0) return;
   const { gid, uid, mode } = await file.stat();
   const needed = access === "read" ? 0o040 : 0o060;
-  if (gid !== diskToolId) await file.chown(uid, diskToolId);
-  // A change of owner may have cleared nothing here: these files are not executable.
-  if ((mode & needed) !== needed) await file.chmod((mode & 0o777) | needed);
+  if (gid === diskToolId && (mode & needed) === needed) return;
+  if (access === "read" && ((mode & 0o004) !== 0 || (uid !== 0 && (mode & 0o400) !== 0))) return;
+  try {
+    if (gid !== diskToolId) await file.chown(uid, diskToolId);
+    await file.chmod((mode & 0o777) | needed);
+  } catch (error) {
+    throw diskErrors.DISK_UNREADABLE({ file: path, reason: messageOf(error) }, { cause: error });
+  }
+}
+
+/** Whom the tool runs as: itself, or whoever owns a file that is nobody else's to read (107 in images of KubeVirt's, say). Never root. */
+async function userFor(files: readonly FileHandle[]): Promise<number> {
+  for (const file of files) {
+    const { uid, gid, mode } = await file.stat();
+    const isOpen = (mode & 0o004) !== 0 || (gid === diskToolId && (mode & 0o040) !== 0);
+    if (!isOpen && uid !== 0 && (mode & 0o400) !== 0) return uid;
+  }
+  return diskToolId;
 }
 
 function notAFile(file: string) {
@@ -172,6 +192,7 @@ function hasBacking(format: DiskFormat): boolean {
 function confinedArgv(
   processes: Pick<Processes, "which">,
   { words, timeoutMs, maxFileBytes }: Tool,
+  uid: number,
 ): readonly [string, ...string[]] {
   const program = (name: string) => {
     const path = processes.which(name);
@@ -186,7 +207,7 @@ function confinedArgv(
     ...(maxFileBytes === undefined ? [] : [`--fsize=${maxFileBytes}`]),
   ];
   const user = [
-    `--reuid=${diskToolId}`,
+    `--reuid=${uid}`,
     `--regid=${diskToolId}`,
     "--clear-groups",
     "--no-new-privs",

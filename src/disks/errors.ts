@@ -7,6 +7,11 @@ export const diskErrors = defineErrors({
     status: 404,
     message: (p: { file: string }) => `there is no disk file ${p.file}`,
   },
+  DISK_UNREADABLE: {
+    status: 403,
+    message: (p: { file: string; reason: string }) => `the disk file ${p.file} can't be opened: ${p.reason}`,
+    hint: () => "let others read it (chmod o+r), or copy it to where it can be changed",
+  },
   DISK_EXISTS: {
     status: 409,
     message: (p: { file: string }) => `the disk file ${p.file} is there already`,

@@ -213,7 +213,7 @@ export class QemuImgDisks implements VirtualDisks {
     try {
       if (failpoints.on) await failpoints.before("file.write", draft);
       await using file = await open(draft, "wx+", 0o600);
-      await admitTool(file, "write");
+      await admitTool(file, draft, "write");
       await fill(file);
       await file.datasync();
       await rename(draft, path);

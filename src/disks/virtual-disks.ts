@@ -15,7 +15,7 @@ export const diskFormats = ["qcow2", "raw", "vmdk", "vdi", "vhdx", "vpc"] as con
 /** QEMU's names; "vpc" is Microsoft's vhd. */
 export type DiskFormat = (typeof diskFormats)[number];
 
-/** A file of ours and what it is made of. The engine's own files only, in directories that others can't enter. */
+/** A disk's file and what it is made of. One that is written to is the engine's own, in a directory that others can't enter. */
 export interface DiskImage {
   readonly file: string;
   readonly format: DiskFormat;

@@ -155,6 +155,8 @@ async function setUpNetwork(
     dnsOptions: network.dnsOptions,
     extraHosts: network.extraHosts,
     sysctls: Object.fromEntries(Object.entries(spec.sysctls).filter(([key]) => key.startsWith("net."))),
+    // An operating system asks for its addresses.
+    ...(spec.machine === undefined ? {} : { dhcp: true }),
   });
   reverter.add("tear down the network", (ctx) => parts.networks.tearDown(ctx, id));
   return {

@@ -2,6 +2,8 @@ import { execFileSync, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import {
+  chmodSync,
+  chownSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -189,6 +191,26 @@ describe("hostile images", () => {
     expect(await disks.check(ctx, disk)).toMatchObject({ leaks: 1 });
     expect(await disks.check(ctx, disk, { repair: true })).toMatchObject({ leaks: 0, repaired: 1 });
     expect(await disks.check(ctx, disk)).toEqual({ corruptions: 0, leaks: 0, repaired: 0 });
+  });
+
+  test.each([
+    ["everybody's", 0o644, 0],
+    ["another user's", 0o400, 107],
+  ])("a file that is %s is read, and left as it is", async (_, mode, uid) => {
+    const file = fresh("qcow2");
+    qemuImg("create", "-q", "-f", "qcow2", file, "1M");
+    chmodSync(file, mode);
+    chownSync(file, uid, uid);
+    const before = statSync(file);
+    expect(await disks.inspect(ctx, file)).toMatchObject({ virtualSize: 1024 * 1024 });
+    await disks.convert(ctx, { source: { file, format: "qcow2" }, target: fresh("raw"), format: "raw" });
+    const { uid: owner, gid, mode: after, ctimeMs } = statSync(file);
+    expect({ owner, gid, after, ctimeMs }).toEqual({
+      owner: before.uid,
+      gid: before.gid,
+      after: before.mode,
+      ctimeMs: before.ctimeMs,
+    });
   });
 
   test("the tool has no rights and no way to other files", async () => {
