@@ -112,7 +112,9 @@ enum frame_type {
  * pack       a tar stream of path= on stdout (followlink=1: of what the path's last component links to); names start with name=
  *            (default: the last component); bare=1: the root alone, without what is mounted over it. Streams, STARTED and EXIT as of a
  *            process; EXIT code=0, or 1 with the reason on stderr.
- * unpack     a tar stream on stdin into the directory path=; EXIT likewise. keepowner=1 gives files the numbers in the archive.
+ * unpack     a tar stream on stdin into the directory path=; EXIT likewise. keepowner=1 gives files the numbers in the archive,
+ *            owner=<user> makes them all that user's; replace=1: a directory takes the place of another file, and the other way round, which
+ *            else is refused. Without a main process all is on the disk at CLOSED.
  * layer      what the workload has changed in its root, as an OCI layer's tar on stdout; like pack. freeze=1: all its processes are
  *            stopped until the channel is over, whoever's end that is.
  * changes    the same as a list: strings on stdout, each ended by a NUL byte: "A", "C" or "D" (added, changed, deleted) and the path.

@@ -2,9 +2,11 @@
 #define _GNU_SOURCE
 #include "agent.h"
 #include "tar.h"
+#include "user.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -116,11 +118,23 @@ static void make_parents(char *path) {
   }
 }
 
-/* Docker's rule: neither is replaced by the other. */
+/* Of all files, unless they keep their own; and whether directories and other files may take each other's place. */
+static bool keep_owner, has_owner, replace;
+static struct user owner;
+
+static int remove_one(const char *path, const struct stat *file, int type, struct FTW *at) {
+  (void)file, (void)type, (void)at;
+  return remove(path);
+}
+
 static void make_way(const char *path, bool directory) {
   struct stat there;
   if (lstat(path, &there) < 0) return;
   bool is_directory = S_ISDIR(there.st_mode);
+  if (replace && directory != is_directory) {
+    if (nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) != 0) give_up(path, NULL);
+    return;
+  }
   if (directory && !is_directory) give_up(path, "cannot overwrite non-directory with directory");
   if (!directory && is_directory) give_up(path, "cannot overwrite directory with non-directory");
   if (!directory && unlink(path) < 0) give_up(path, NULL);
@@ -152,11 +166,12 @@ static void write_content(const char *path, long long size, mode_t mode) {
   close(file);
 }
 
-static void set_attributes(const char *path, const struct tar_header *header, const struct extra *extra, bool keep_owner) {
+static void set_attributes(const char *path, const struct tar_header *header, const struct extra *extra) {
   mode_t mode = (mode_t)number(header->mode, sizeof header->mode) & 07777;
   long long uid = extra->uid >= 0 ? extra->uid : number(header->uid, sizeof header->uid);
   long long gid = extra->gid >= 0 ? extra->gid : number(header->gid, sizeof header->gid);
-  if (keep_owner && lchown(path, (uid_t)uid, (gid_t)gid) < 0) give_up(path, NULL);
+  if (has_owner) uid = owner.uid, gid = owner.gid;
+  if ((keep_owner || has_owner) && lchown(path, (uid_t)uid, (gid_t)gid) < 0) give_up(path, NULL);
   if (header->type != '2' && chmod(path, mode) < 0) give_up(path, NULL);
   const uint8_t *at = extra->xattrs.data, *end = at + extra->xattrs.length;
   while (at < end) {
@@ -170,7 +185,7 @@ static void set_attributes(const char *path, const struct tar_header *header, co
   utimensat(AT_FDCWD, path, times, AT_SYMLINK_NOFOLLOW);
 }
 
-static void unpack_entry(char *path, const struct tar_header *header, const struct extra *extra, long long size, bool keep_owner) {
+static void unpack_entry(char *path, const struct tar_header *header, const struct extra *extra, long long size) {
   char link[4096];
   snprintf(link, sizeof link, "%.*s", (int)sizeof header->link, header->link);
   const char *target = extra->link != NULL ? extra->link : link;
@@ -202,13 +217,19 @@ static void unpack_entry(char *path, const struct tar_header *header, const stru
     default:
       give_up(path, "an entry of a kind that is not known");
   }
-  set_attributes(path, header, extra, keep_owner);
+  set_attributes(path, header, extra);
   skip(size);
 }
 
 int unpack_job(struct fields fields) {
   struct tar_header header;
   struct extra extra = {.size = -1, .uid = -1, .gid = -1, .time = {.tv_nsec = -1}};
+  const char *user = field(fields, "owner");
+  char unknown[128];
+  keep_owner = field_flag(fields, "keepowner");
+  replace = field_flag(fields, "replace");
+  has_owner = user != NULL;
+  if (has_owner && !find_user(user, "/etc/passwd", "/etc/group", &owner, unknown)) give_up(unknown, "no matching entries in the image's files");
   if (chdir(field(fields, "path")) < 0) give_up(field(fields, "path"), NULL);
   umask(0);
   while (read_whole(&header, sizeof header)) {
@@ -229,7 +250,7 @@ int unpack_job(struct fields fields) {
       for (size_t end = strlen(path); end > 2 && path[end - 1] == '/'; end--) path[end - 1] = 0;
       bool itself = strcmp(path, "./.") == 0 || strcmp(path, "./") == 0;
       if (itself) skip(size);
-      else unpack_entry(path, &header, &extra, size, field_flag(fields, "keepowner"));
+      else unpack_entry(path, &header, &extra, size);
       free(extra.path);
       free(extra.link);
       bytes_free(&extra.xattrs);

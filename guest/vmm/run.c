@@ -20,6 +20,8 @@
 #define OWN 6
 /* Frames to the agent beyond this make everybody who sends wait. */
 #define LINK_BACKLOG (2u * 1024u * 1024u)
+/* How long a machine in maintenance waits for somebody to ask it: who made it may be no more. */
+#define LINGER_MS 15000
 /* Ours on the port; clients' begin above. */
 enum { MAIN = 1, SETUP = 0x7fffff00 };
 
@@ -133,6 +135,17 @@ static void send_requests(struct machine *machine) {
   relay_resize(&machine->main, &machine->link);
 }
 
+/* The guest's kernel has killed for memory: the driver's to tell. */
+static void note_oom(const struct machine *machine, const struct frame *frame) {
+  struct fields fields = frame_fields(frame);
+  char path[128];
+  if (!fields_check(fields) || !field_flag(fields, "oom")) return;
+  snprintf(path, sizeof path, "%s/oom", machine->run);
+  int file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  if (file < 0) fprintf(stderr, "berth-vmm: %s: %s\n", path, strerror(errno));
+  else close(file);
+}
+
 static void take_frame(struct machine *machine, const struct frame *frame) {
   machine->answered = true;
   if (frame->channel >= SETUP) {
@@ -142,6 +155,7 @@ static void take_frame(struct machine *machine, const struct frame *frame) {
   }
   if (frame->channel != MAIN) return switch_frame(frame);
   if (frame->type == FRAME_STARTED) switch_started(NULL);
+  if (frame->type == FRAME_EXIT) note_oom(machine, frame);
   if (frame->type == FRAME_ERROR && !machine->stop) {
     struct bytes failure = {0};
     bytes_append(&failure, frame->payload, frame->length);
@@ -263,7 +277,10 @@ static void turn(struct machine *machine) {
   size_t relayed = relay_poll(&machine->main, fds + OWN, may_send);
   size_t count = OWN + relayed + switch_poll(fds + OWN + relayed, ROOM - OWN - relayed, may_send);
   long long left = machine->restored_at + RESTORED_MS - now_ms();
-  if (poll(fds, count, unsure ? (left > 0 ? (int)left : 0) : -1) < 0 && errno != EINTR) die(errno, "poll");
+  bool is_idle = machine->maintenance && !switch_has_clients();
+  int ready = poll(fds, count, unsure ? (left > 0 ? (int)left : 0) : is_idle ? LINGER_MS : -1);
+  if (ready < 0 && errno != EINTR) die(errno, "poll");
+  if (ready == 0 && is_idle && !unsure) machine->stop = true;
   if (fds[0].revents) take_signals(machine);
   if (fds[1].revents & (POLLIN | POLLHUP)) read_agent(machine);
   if (fds[2].revents) words_read(&machine->console);

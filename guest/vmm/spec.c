@@ -16,7 +16,7 @@
  *   save=            boots, mounts, saves the machine's state to this file, ends: a template with ram=
  *   restore=         a template's state: no kernel is booted and nothing mounted; where that fails, the machine is booted after all, with
  *   pristine=        the scratch disk as it was before the template's, and "template-failed" in run= says why
- *   maintenance=1    no main process: serves its socket until SIGTERM
+ *   maintenance=1    no main process: serves its socket until SIGTERM, or until nobody has been connected for 15 seconds
  *   mount.* configure.* run.*   fields of the agent's verbs, with that prefix
  */
 #define _GNU_SOURCE

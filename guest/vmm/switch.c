@@ -168,6 +168,8 @@ static void greet(void) {
   clients = client;
 }
 
+bool switch_has_clients(void) { return clients != NULL; }
+
 size_t switch_poll(struct pollfd *fds, size_t room, bool may_send) {
   size_t count = 0;
   if (listener >= 0) fds[count++] = (struct pollfd){.fd = listener, .events = POLLIN};

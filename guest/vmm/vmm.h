@@ -101,6 +101,7 @@ bool relay_is_drained(const struct relay *relay);
 void switch_listen(const char *path);
 size_t switch_poll(struct pollfd *fds, size_t room, bool may_send);
 void switch_polled(struct bytes *link, const struct pollfd *fds, size_t count);
+bool switch_has_clients(void);
 /* A frame of the agent's for somebody else than the main process. */
 void switch_frame(const struct frame *frame);
 /* The main process runs (fields NULL), or why it does not. */

@@ -5,7 +5,7 @@ import type { ImageConfig, ImageRecord, ImageRunConfig } from "../schema/image.t
 import type { InstanceRecord } from "../schema/instance.ts";
 import type { CommittedLayer, LayerSink } from "../snapshots/snapshotter.ts";
 import { instanceErrors } from "./errors.ts";
-import { type Inside, insideOf } from "./files/inside.ts";
+import { type Inside, openInside } from "./files/inside.ts";
 import type { CommitRequest } from "./instance-service.ts";
 import { mergeHealthcheck } from "./merge-image.ts";
 import { beginOperation } from "./open-operations.ts";
@@ -27,7 +27,7 @@ export async function commitInstance(
   const parent = parentImage(parts, record);
   const ownConfig = runConfigOf(record);
   const config = mergeRunConfig(applyChanges(request.config ?? ownConfig, request.changes), ownConfig);
-  const inside = insideOf(parts, record, "commit");
+  await using inside = await openInside(parts, ctx, record, "commit");
   const image =
     inside === undefined
       ? await whilePaused(parts, ctx, record.id, request.pause, () =>

@@ -61,8 +61,10 @@ export interface Driver {
   collect(ctx: OpContext, keep: ReadonlySet<string>): Promise<readonly string[]>;
 }
 
-/** Files and processes of a running instance that the host does not see: whoever is in there is asked. */
+/** Files and processes of an instance that the host does not see: whoever is in there is asked. */
 export interface DriverInside {
+  /** Whether it can be prepared `resting`: files of one that does not run are reached so. */
+  readonly rests: boolean;
   /** Undefined when there is none. A last link is followed only where the path ends in a slash. */
   stat(ctx: OpContext, handle: DriverHandle, path: string): Promise<GuestFile | undefined>;
   /** What was changed in the root file system, as the snapshotter tells it. */
@@ -71,8 +73,8 @@ export interface DriverInside {
   packChanges(ctx: OpContext, handle: DriverHandle, options: { readonly freeze: boolean }): Promise<Readable>;
   /** A tar whose first entry is `name`. */
   pack(ctx: OpContext, handle: DriverHandle, request: PackRequest): Promise<Readable>;
-  /** Entries keep the numbers of their owners. */
-  unpack(ctx: OpContext, handle: DriverHandle, directory: string, tar: Readable): Promise<void>;
+  /** Not compressed. */
+  unpack(ctx: OpContext, handle: DriverHandle, request: UnpackRequest): Promise<void>;
   processes(ctx: OpContext, handle: DriverHandle): Promise<readonly GuestProcess[]>;
 }
 
@@ -84,6 +86,15 @@ export interface PackRequest {
   readonly follow: boolean;
   /** As the processes see it, with what is mounted over the root; else the root alone. */
   readonly mounts: boolean;
+}
+
+export interface UnpackRequest {
+  readonly directory: string;
+  readonly tar: Readable;
+  /** All files are this user's ("name", "uid:gid"), as the guest's own files know it; undefined: entries keep their numbers. */
+  readonly owner: string | undefined;
+  /** A directory takes the place of another file, and the other way round; else that is refused. */
+  readonly replace: boolean;
 }
 
 export interface GuestFile {
@@ -147,6 +158,8 @@ export interface PrepareRequest {
   readonly terminal?: TerminalSize;
   /** Let through beside what the seccomp profile does: for what a driver runs behind another's walls. */
   readonly syscalls?: readonly OciSyscallRule[];
+  /** Nothing is to run: it is made for {@link DriverInside} to be asked for the instance's files. */
+  readonly resting?: boolean;
 }
 
 /** A mount of the OCI spec, as it is. */

@@ -144,7 +144,7 @@ export const instanceErrors = defineErrors({
     status: 501,
     message: (p: { readonly name: string; readonly verb: string }) =>
       `can't ${p.verb} ${p.name}: that is not there yet for a virtual machine`,
-    hint: () => "docker cp and docker export work while it runs",
+    hint: () => "docs/machines.md says what a virtual machine can",
   },
   NO_DRIVER: {
     status: 400,

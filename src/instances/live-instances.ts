@@ -14,6 +14,8 @@ export class LiveInstance {
   restarting = false;
   /** Delay of the last restart by policy, milliseconds; 0 before the first. */
   restartDelayMs = 0;
+  /** A machine is being started, with the lock held: aborted for it to be given up. */
+  breakOff: AbortController | undefined;
   /** Aborted to call a planned restart off. */
   plannedRestart: AbortController | undefined;
 }

@@ -9,7 +9,8 @@ import { createInstance } from "./create.ts";
 import { ExecSessions } from "./exec-sessions.ts";
 import { holdInstance } from "./exclusive.ts";
 import { copyFromInstance, copyToInstance, exportInstance, statInstancePath } from "./files/copy.ts";
-import { insideOf, refuseInside } from "./files/inside.ts";
+import { openInside, refuseInside } from "./files/inside.ts";
+import { endRestingGuests } from "./files/resting-guests.ts";
 import { InstanceRecords } from "./instance-records.ts";
 import { instanceEventPublisher } from "./instance-events.ts";
 import type { HeldInstance, InstanceService } from "./instance-service.ts";
@@ -62,6 +63,8 @@ export function createInstanceService(dependencies: InstanceDependencies): Insta
     settled: () => parts.background.settled(),
     close: async () => {
       parts.rotation.close();
+      for (const live of parts.lives.all()) live.breakOff?.abort(new Error("the engine is closing"));
+      await endRestingGuests(parts);
       await parts.background.close();
       await removeIdleCgroup(parts);
     },
@@ -96,7 +99,7 @@ export function createInstanceService(dependencies: InstanceDependencies): Insta
     export: (ctx, nameOrId) => exportInstance(parts, ctx, nameOrId),
     changes: async (ctx, nameOrId) => {
       const record = resolve(nameOrId);
-      const inside = insideOf(parts, record, "list the changes of");
+      await using inside = await openInside(parts, ctx, record, "list the changes of");
       if (inside !== undefined) return await inside.driver.changes(ctx, inside.handle);
       return await parts.snapshotter.changes(ctx, record.id);
     },
@@ -162,6 +165,7 @@ function assemble(dependencies: InstanceDependencies): Parts {
     background: work,
     lives: new LiveInstances(),
     locks: new KeyedMutex(),
+    resting: new Map(),
     rootMounts: new RootMounts(snapshotter, makeRootSkeleton(dependencies.dataRoot), async (ctx, id) => {
       const { imageId } = records.require(id);
       const image = dependencies.images.list({ intermediate: true }).find((candidate) => candidate.id === imageId);

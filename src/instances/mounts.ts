@@ -36,6 +36,16 @@ export async function resolveMounts(
   return all.sort((a, b) => depth(a.target) - depth(b.target));
 }
 
+/** The instance without what {@link resolveMounts} would make, or is seen by running processes only. */
+export async function presentMounts(record: InstanceRecord): Promise<InstanceRecord> {
+  const mounts: MountSpec[] = [];
+  for (const mount of record.spec.mounts) {
+    if (mount.type === "volume") mounts.push(mount);
+    if (mount.type === "bind" && (await stat(mount.source).catch(() => undefined)) !== undefined) mounts.push(mount);
+  }
+  return { ...record, spec: { ...record.spec, mounts } };
+}
+
 export async function unmountVolumes(parts: Parts, ctx: OpContext, record: InstanceRecord): Promise<void> {
   for (const mount of record.spec.mounts) {
     if (mount.type === "volume") await parts.volumes.unmount(ctx, mount.name, record.id);

@@ -18,6 +18,7 @@ import type { Driver } from "./driver.ts";
 import { instanceErrors } from "./errors.ts";
 import type { ExecSessions } from "./exec-sessions.ts";
 import type { PublishInstanceEvent } from "./instance-events.ts";
+import type { RestingGuests } from "./files/resting-guests.ts";
 import type { InstanceRecords } from "./instance-records.ts";
 import type { LiveInstances } from "./live-instances.ts";
 import type { LogRotation } from "./logs/rotation.ts";
@@ -53,6 +54,7 @@ export interface Parts extends InstanceDependencies {
   readonly lives: LiveInstances;
   readonly locks: KeyedMutex;
   readonly rootMounts: RootMounts;
+  readonly resting: RestingGuests;
   readonly execs: ExecSessions;
   readonly rotation: LogRotation;
   readonly background: BackgroundWork;

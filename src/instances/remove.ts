@@ -4,6 +4,7 @@ import { rm } from "../host/files.ts";
 import type { InstanceRecord } from "../schema/instance.ts";
 import { anonymousVolumes } from "./anonymous-volumes.ts";
 import { instanceErrors } from "./errors.ts";
+import { endRestingGuest } from "./files/resting-guests.ts";
 import type { Durability } from "./instance-records.ts";
 import type { WaitResult } from "./instance-service.ts";
 import { beginOperation } from "./open-operations.ts";
@@ -61,6 +62,7 @@ export async function removeStopped(
   options: RemovalOptions,
 ): Promise<void> {
   const { id, spec, state } = record;
+  await endRestingGuest(parts, id, 0);
   const durability = { durable: !isThrowAway(spec) };
   const withVolumes = options.volumes && anonymousVolumes(spec).length > 0;
   if (options.filesLater === true && !withVolumes) {

@@ -1,6 +1,7 @@
 /** Instances whose root file system is in their guest: nothing of it is mounted here, and the guest is asked. */
 import { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
+import { gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import type { DriverInside } from "./driver.ts";
 import { TestEngine } from "./fake/test-engine.ts";
@@ -9,8 +10,9 @@ const vm = { isolation: "vm" } as const;
 
 /** A guest with "/file", into which everything can be unpacked. */
 function guest() {
-  const unpacked: { readonly directory: string; readonly tar: string }[] = [];
+  const unpacked: unknown[] = [];
   const inside: DriverInside = {
+    rests: true,
     stat: async (_ctx, _handle, path) => {
       if (path === "/file") return { mode: 0o100644, size: 5, mtimeSeconds: 0, linkTarget: "" };
       return path === "/dir/" ? { mode: 0o040755, size: 0, mtimeSeconds: 0, linkTarget: "" } : undefined;
@@ -18,7 +20,8 @@ function guest() {
     pack: async (_ctx, _handle, { path, name }) => Readable.from([Buffer.from(`${name} of ${path}`)]),
     changes: async () => [{ kind: "added", path: "/made" }],
     packChanges: async (_ctx, _handle, { freeze }) => Readable.from([Buffer.from(freeze ? "frozen" : "running")]),
-    unpack: async (_ctx, _handle, directory, tar) => void unpacked.push({ directory, tar: await text(tar) }),
+    unpack: async (_ctx, _handle, { directory, tar, owner, replace }) =>
+      void unpacked.push({ directory, tar: await text(tar), owner, replace }),
     processes: async () => [{ pid: 1, ppid: 0, uid: 7, cpuSeconds: 3725, command: "serve --all" }],
   };
   return { inside, unpacked };
@@ -45,7 +48,7 @@ describe("an instance with its root inside", () => {
     expect(await text(await engine.service.export(engine.ctx, id))).toBe(". of /");
     const options = { noOverwriteDirNonDir: true, copyUidGid: false };
     await engine.service.copyTo(engine.ctx, id, "/dir", Readable.from([Buffer.from("tar")]), options);
-    expect(unpacked).toEqual([{ directory: "/dir", tar: "tar" }]);
+    expect(unpacked).toEqual([{ directory: "/dir", tar: "tar", owner: undefined, replace: false }]);
     const nowhere = engine.service.copyTo(engine.ctx, id, "/nosuch", Readable.from([]), options);
     await expect(nowhere).rejects.toMatchObject({ code: "PATH_NOT_IN_INSTANCE" });
     await expect(engine.service.statPath(engine.ctx, id, "/nosuch")).rejects.toMatchObject({
@@ -75,12 +78,83 @@ describe("an instance with its root inside", () => {
     await expect(engine.service.processes(engine.ctx, id, "aux")).rejects.toMatchObject({ code: "INSIDE_UNSUPPORTED" });
   });
 
-  it("can't be asked while nobody is there", async () => {
+  it("is asked by way of a machine made for that while it does not run, which ends before it is started", async () => {
+    const { inside, unpacked } = guest();
+    await using engine = new TestEngine({ inside });
+    const id = await engine.create(["sleep", "1000"], { ...vm, process: { user: "app" } });
+    const { tar } = await engine.service.copyFrom(engine.ctx, id, "/file");
+    const resting = engine.machine.task(id);
+    expect(resting.request).toMatchObject({
+      resting: true,
+      interfaces: [],
+      logPath: "",
+      namespaces: { network: "private" },
+    });
+    expect(await text(tar)).toBe("file of /file");
+    const gzipped = Readable.from([gzipSync("tar")]);
+    const options = { noOverwriteDirNonDir: false, copyUidGid: true };
+    await engine.service.copyTo(engine.ctx, id, "/dir", gzipped, options);
+    expect(unpacked).toEqual([{ directory: "/dir", tar: "tar", owner: "app", replace: true }]);
+    expect(await engine.service.changes(engine.ctx, id)).toHaveLength(1);
+    // One for all of them.
+    expect(engine.machine.task(id)).toBe(resting);
+    expect(engine.service.resolve(id).state).toMatchObject({ status: "created", handle: null });
+    await engine.service.start(engine.ctx, id);
+    expect(resting.phase).toBe("exited");
+    expect(engine.machine.task(id).request.resting).toBeUndefined();
+  });
+
+  it("ends a machine made for its files when they have been left alone, and with the engine", async () => {
+    let pass = () => {};
+    const sleep = (_ms: number, signal?: AbortSignal) =>
+      new Promise<void>((resolve, reject) => {
+        pass = resolve;
+        signal?.addEventListener("abort", () => reject(new Error("aborted")));
+      });
+    const clock = { now: () => Date.now(), sleep };
+    await using engine = new TestEngine({ ...guest(), clock });
+    const id = await engine.create(["sleep", "1000"], vm);
+    await engine.service.statPath(engine.ctx, id, "/file");
+    expect(engine.machine.task(id).phase).toBe("running");
+    pass();
+    await engine.service.settled();
+    expect(engine.machine.tasks.has(id)).toBe(false);
+    await engine.service.statPath(engine.ctx, id, "/file");
+    await engine.service.close();
+    expect(engine.machine.tasks.has(id)).toBe(false);
+  });
+
+  it("is removed also while its files are read", async () => {
     await using engine = new TestEngine(guest());
     const id = await engine.create(["sleep", "1000"], vm);
-    await expect(engine.service.copyFrom(engine.ctx, id, "/file")).rejects.toMatchObject({
+    await engine.service.copyFrom(engine.ctx, id, "/file");
+    await engine.service.remove(engine.ctx, id, { force: false, volumes: false });
+    expect(engine.machine.tasks.has(id)).toBe(false);
+  });
+
+  it("counts what such a machine takes, and refuses where that is not there", async () => {
+    await using engine = new TestEngine(guest());
+    const id = await engine.create(["sleep", "1000"], vm);
+    engine.totals = { ...engine.totals, memory: 200 * 1024 ** 2 };
+    await expect(engine.service.statPath(engine.ctx, id, "/file")).rejects.toMatchObject({ code: "CAPACITY_SHORT" });
+    expect(engine.machine.tasks.has(id)).toBe(false);
+  });
+
+  it("takes nothing into a root that is read-only, whether it runs or not", async () => {
+    await using engine = new TestEngine(guest());
+    const security = { readonlyRootfs: true };
+    const id = await engine.create(["sleep", "1000"], { ...vm, security });
+    const copied = () =>
+      engine.service.copyTo(engine.ctx, id, "/dir", Readable.from([]), {
+        noOverwriteDirNonDir: true,
+        copyUidGid: false,
+      });
+    await expect(copied()).rejects.toMatchObject({ code: "COPY_READ_ONLY" });
+    await engine.service.start(engine.ctx, id);
+    await expect(copied()).rejects.toMatchObject({ code: "COPY_READ_ONLY" });
+    await engine.service.pause(engine.ctx, id);
+    await expect(engine.service.statPath(engine.ctx, id, "/file")).rejects.toMatchObject({
       code: "INSIDE_NEEDS_RUNNING",
-      status: 409,
     });
   });
 

@@ -6,6 +6,7 @@ import type { DriverHandle, InstanceRecord, InstanceState } from "../schema/inst
 import type { EndpointRecord, PortSpec, PublishedPort } from "../schema/network.ts";
 import type { Driver, PrepareRequest, TaskExit, TaskIo } from "./driver.ts";
 import { driverErrors } from "./driver-errors.ts";
+import { endRestingGuest, startPatienceMs } from "./files/resting-guests.ts";
 import { initialHealth } from "./health-state.ts";
 import type { Run } from "./live-instances.ts";
 import { withLinkEnvironment } from "./link-environment.ts";
@@ -29,6 +30,7 @@ export async function launch(
 ): Promise<InstanceRecord> {
   const { id, spec } = record;
   const driver = driverOf(parts, spec);
+  await endRestingGuest(parts, id, startPatienceMs);
   driver.expectStart();
   await using reverter = new Reverter(ctx);
   const dir = runDir(parts, id);

@@ -184,6 +184,55 @@ describe("virtual machines", () => {
     await engine.docker("rmi", "berth-vm:vm-made", "berth-vm:ct-made");
   });
 
+  it("has its files copied, compared and committed while it is stopped, by a machine that is gone again soon", async () => {
+    const made = ["create", "--name", "vm-rest", "--runtime", "vm", "-u", "1000", "-v", "rest:/vol", image];
+    expect(await engine.docker(...made, "sh", "-c", "cat /tmp/in; sleep 1000")).toMatchObject({ code: 0 });
+    writeFileSync(join(scratch, "in"), "in\n", { mode: 0o600 });
+    expect(await engine.docker("cp", "-a", join(scratch, "in"), "vm-rest:/tmp/in")).toMatchObject({ code: 0 });
+    expect(await engine.docker("cp", join(scratch, "in"), "vm-rest:/vol/")).toMatchObject({ code: 0 });
+    expect(await engine.docker("cp", "vm-rest:/tmp/in", join(scratch, "back"))).toMatchObject({ code: 0 });
+    expect(readFileSync(join(scratch, "back"), "utf8")).toBe("in\n");
+    // At once: what was there for its files is gone before it is started.
+    await engine.docker("start", "vm-rest");
+    expect(await engine.docker("exec", "vm-rest", "stat", "-c", "%u %a", "/tmp/in")).toMatchObject({
+      stdout: "1000 600\n",
+    });
+    expect(await engine.docker("exec", "-u", "0", "vm-rest", "cat", "/vol/in")).toMatchObject({ stdout: "in\n" });
+    await engine.docker("exec", "-u", "0", "vm-rest", "sh", "-c", "echo late > /late; rm /bin/cat");
+    await engine.docker("kill", "vm-rest");
+    expect((await engine.docker("diff", "vm-rest")).stdout).toBe(
+      "C /bin\nD /bin/cat\nA /late\nC /tmp\nA /tmp/in\nA /vol\n",
+    );
+    expect(await engine.docker("commit", "vm-rest", "berth-vm:rest")).toMatchObject({ code: 0 });
+    expect(await engine.docker("run", "--rm", "berth-vm:rest", "ls", "/late", "/bin/cat")).toMatchObject({
+      stdout: "/late\n",
+      stderr: expect.stringContaining("/bin/cat"),
+    });
+    expect(await engine.docker("export", "-o", join(scratch, "rest.tar"), "vm-rest")).toMatchObject({ code: 0 });
+    expect(execFileSync("tar", ["tf", join(scratch, "rest.tar")], { encoding: "utf8" })).toContain("./late\n");
+    expect(await engine.docker("ps", "-a", "--format", "{{.Names}} {{.State}}")).toMatchObject({
+      stdout: "vm-rest exited\n",
+    });
+    // The engine dies meanwhile: the next one finds nothing to keep.
+    await engine.crash();
+    await engine.boot();
+    expect(readdirSync(join(engine.runRoot, "instances"))).toEqual([]);
+    await engine.docker("rm", "-v", "vm-rest");
+    await engine.docker("rmi", "berth-vm:rest");
+    await engine.docker("volume", "rm", "rest");
+  });
+
+  it("says that the guest's kernel has killed for memory", async () => {
+    await vm("--name", "vm-oom", "-m", "96m", image, "tail", "/dev/zero");
+    expect(await engine.docker("inspect", "-f", "{{.State.ExitCode}} {{.State.OOMKilled}}", "vm-oom")).toMatchObject({
+      stdout: "137 true\n",
+    });
+    const until = String(Math.ceil(Date.now() / 1000) + 1);
+    const events = await engine.docker("events", "--since", "1h", "--until", until, "--filter", "event=oom");
+    expect(events.stdout).toContain("name=vm-oom");
+    await engine.docker("rm", "vm-oom");
+  });
+
   it("has files of the host and volumes as a container has them, and nothing beside them", async () => {
     const data = join(scratch, "data");
     const secrets = join(scratch, "secrets");
@@ -253,6 +302,7 @@ describe("virtual machines", () => {
       "ulimit -n",
       "cat /proc/sys/net/core/somaxconn",
       "grep CapEff /proc/self/status",
+      "cat /proc/self/cgroup; test -e /sys/fs/cgroup/cgroup.procs && echo group",
     ].join("; ");
     const walls = [
       "--read-only",
@@ -264,7 +314,7 @@ describe("virtual machines", () => {
       "net.core.somaxconn=99",
     ];
     expect(await vm("--rm", ...walls, "--cap-drop", "ALL", image, "sh", "-c", script)).toMatchObject({
-      stdout: "read-only\ntmpfs\n64\n99\nCapEff:\t0000000000000000\n",
+      stdout: "read-only\ntmpfs\n64\n99\nCapEff:\t0000000000000000\n0::/\ngroup\n",
     });
   });
 

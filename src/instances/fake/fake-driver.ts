@@ -151,7 +151,7 @@ export class FakeDriver implements Driver {
   async prepare(_ctx: OpContext, request: PrepareRequest): Promise<{ handle: DriverHandle; pid: number }> {
     this.#enter("prepare", request.id);
     const { process } = request.spec;
-    this.#program([...process.entrypoint, ...process.cmd], "create");
+    if (request.resting !== true) this.#program([...process.entrypoint, ...process.cmd], "create");
     if (this.machine.tasks.has(request.id)) {
       throw driverErrors.RUNTIME_FAILED({ id: request.id, step: "create", reason: "it exists already" });
     }
@@ -163,7 +163,7 @@ export class FakeDriver implements Driver {
   async start(_ctx: OpContext, handle: DriverHandle): Promise<void> {
     const task = this.#live("start", handle);
     task.phase = "running";
-    task.main.run(this.#program(task.main.argv, "create"));
+    if (task.request.resting !== true) task.main.run(this.#program(task.main.argv, "create"));
   }
 
   async recover(_ctx: OpContext, handle: DriverHandle): Promise<Recovered> {

@@ -15,7 +15,15 @@ import { dataDir, isThrowAway, type Parts } from "../parts.ts";
 import { resolveInstance } from "../resolve.ts";
 import { FileView, type Place } from "./file-view.ts";
 import { goFileMode } from "./go-file-mode.ts";
-import { type Inside, insideOf, packInside, packRootInside, refuseInside, statInside, unpackInside } from "./inside.ts";
+import {
+  type Inside,
+  type OpenInside,
+  openInside,
+  packInside,
+  packRootInside,
+  statInside,
+  unpackInside,
+} from "./inside.ts";
 import { joinTars, onceClosed } from "./join-tars.ts";
 
 /** See {@link InstanceService.statPath}. */
@@ -26,7 +34,7 @@ export async function statInstancePath(
   path: string,
 ): Promise<PathStat> {
   const record = resolveInstance(parts.records, nameOrId);
-  const inside = insideOf(parts, record, "look into");
+  await using inside = await openInside(parts, ctx, record, "look into");
   if (inside !== undefined) return await requireInside(ctx, inside, nameOrId, path);
   await using view = await FileView.open(ctx, parts, record);
   const place = await require(view, ctx, nameOrId, path, wantsDirectory(path));
@@ -41,12 +49,14 @@ export async function copyFromInstance(
   path: string,
 ): Promise<{ readonly stat: PathStat; readonly tar: Readable }> {
   const record = resolveInstance(parts.records, nameOrId);
-  const inside = insideOf(parts, record, "copy from");
+  const inside = await openInside(parts, ctx, record, "copy from");
   if (inside !== undefined) {
-    const stat = await requireInside(ctx, inside, nameOrId, path);
-    const tar = await packInside(ctx, inside, path, baseName(path));
-    parts.publish(record, "archive-path");
-    return { stat, tar };
+    return await whileStreaming(ctx, inside, async () => {
+      const stat = await requireInside(ctx, inside, nameOrId, path);
+      const tar = await packInside(ctx, inside, path, baseName(path));
+      parts.publish(record, "archive-path");
+      return { stat, tar };
+    });
   }
   const view = await FileView.open(ctx, parts, record);
   try {
@@ -92,12 +102,15 @@ export async function copyToInstance(
   options: { readonly noOverwriteDirNonDir: boolean; readonly copyUidGid: boolean },
 ): Promise<void> {
   const record = resolveInstance(parts.records, nameOrId);
-  const inside = insideOf(parts, record, "copy to");
+  await using inside = await openInside(parts, ctx, record, "copy to");
   if (inside !== undefined) {
-    if (options.copyUidGid && record.spec.process.user !== "") refuseInside(parts, record, "copy with -a to");
     const target = await requireInside(ctx, inside, nameOrId, `${directory.replace(/\/+$/, "")}/`);
     if (target.mode < 2 ** 31) throw instanceErrors.COPY_TARGET_NOT_DIRECTORY({});
-    await unpackInside(ctx, inside, directory, tar);
+    refuseReadOnly(record, directory);
+    const { user } = record.spec.process;
+    const owner = options.copyUidGid && user !== "" ? user : undefined;
+    const request = { directory, tar, owner, replace: !options.noOverwriteDirNonDir };
+    await unpackInside(ctx, inside, request, parts.host.processes);
     parts.publish(record, "extract-to-dir");
     return;
   }
@@ -168,9 +181,9 @@ function isBelow(path: string, directory: string): boolean {
 export async function exportInstance(parts: Parts, ctx: OpContext, nameOrId: string): Promise<Readable> {
   const { id, spec } = resolveInstance(parts.records, nameOrId);
   const record = parts.records.require(id);
-  const inside = insideOf(parts, record, "export");
+  const inside = await openInside(parts, ctx, record, "export");
   if (inside !== undefined) {
-    const tar = await packRootInside(ctx, inside);
+    const { tar } = await whileStreaming(ctx, inside, async () => ({ tar: await packRootInside(ctx, inside) }));
     parts.publish(record, "export");
     return tar;
   }
@@ -185,6 +198,33 @@ export async function exportInstance(parts: Parts, ctx: OpContext, nameOrId: str
     return tar;
   } catch (error) {
     await held.disposeAsync();
+    throw error;
+  }
+}
+
+/** `COPY_READ_ONLY` for what its processes could not write to either: a volume that is, or the root where that is. */
+function refuseReadOnly({ spec }: InstanceRecord, directory: string): void {
+  const path = posix.normalize(`/${directory}`);
+  const over = spec.mounts
+    .filter(({ target }) => path === target || isBelow(path, target))
+    .toSorted((a, b) => b.target.length - a.target.length)[0];
+  if (over === undefined && spec.security.readonlyRootfs) throw instanceErrors.COPY_READ_ONLY({ what: "rootfs" });
+  if (over !== undefined && over.type !== "tmpfs" && over.readOnly)
+    throw instanceErrors.COPY_READ_ONLY({ what: "volume" });
+}
+
+/** Holds what the stream comes from until it is closed. */
+async function whileStreaming<T extends { readonly tar: Readable }>(
+  ctx: OpContext,
+  inside: OpenInside,
+  open: () => Promise<T>,
+): Promise<T> {
+  try {
+    const opened = await open();
+    onceClosed(opened.tar, async () => await inside[Symbol.asyncDispose](), ctx.log);
+    return opened;
+  } catch (error) {
+    await inside[Symbol.asyncDispose]();
     throw error;
   }
 }

@@ -12,6 +12,7 @@ function guest() {
   const packed: PackRequest[] = [];
   const asked: string[] = [];
   const driver: DriverInside = {
+    rests: true,
     stat: async (_ctx, _handle, path) => {
       asked.push(path);
       if (path === "/etc/motd") return { mode: 0o104755, size: 3, mtimeSeconds: 1_700_000_000, linkTarget: "" };

@@ -1,18 +1,56 @@
-/** File verbs on an instance whose root file system is not on this host: a running guest does them itself. */
+/** File verbs on an instance whose root file system is not on this host: its guest does them itself. */
 import { posix } from "node:path";
 import type { Readable } from "node:stream";
 import type { FileStat } from "../../archive/confined-root.ts";
+import { decompressed } from "../../archive/decompressed.ts";
+import type { Filters } from "../../archive/external-decompressor.ts";
 import type { OpContext } from "../../base/op-context.ts";
 import type { DriverHandle, InstanceRecord } from "../../schema/instance.ts";
-import type { DriverInside, GuestFile } from "../driver.ts";
+import type { DriverInside, GuestFile, UnpackRequest } from "../driver.ts";
 import { instanceErrors } from "../errors.ts";
 import type { PathStat } from "../instance-service.ts";
 import { driverOf, type Parts } from "../parts.ts";
 import { goFileMode } from "./go-file-mode.ts";
+import { holdRestingGuest } from "./resting-guests.ts";
 
 export interface Inside {
   readonly driver: DriverInside;
   readonly handle: DriverHandle;
+}
+
+/** What is asked until it is disposed of. */
+export interface OpenInside extends Inside, AsyncDisposable {}
+
+/**
+ * Undefined when the host has its root. One that does not run is asked by way of a machine made for that; `INSIDE_NEEDS_RUNNING` where
+ * that can't be, or it is paused.
+ */
+export async function openInside(
+  parts: Parts,
+  ctx: OpContext,
+  { id, spec }: InstanceRecord,
+  verb: string,
+): Promise<OpenInside | undefined> {
+  const driver = driverOf(parts, spec).inside;
+  if (driver === undefined) return undefined;
+  const running = runningInside(parts, driver, id);
+  if (running !== undefined) return running;
+  // It may be starting: then it is waited for.
+  using _ = await parts.locks.acquire(id);
+  const runsNow = runningInside(parts, driver, id);
+  if (runsNow !== undefined) return runsNow;
+  const record = parts.records.require(id);
+  const { status } = record.state;
+  if (status === "removing" || status === "dead") throw instanceErrors.MARKED_FOR_REMOVAL({});
+  if (status === "paused" || !driver.rests) throw instanceErrors.INSIDE_NEEDS_RUNNING({ name: record.name, verb });
+  const guest = await holdRestingGuest(parts, ctx, record);
+  return { driver, handle: guest.handle, [Symbol.asyncDispose]: async () => await guest[Symbol.asyncDispose]() };
+}
+
+function runningInside(parts: Parts, driver: DriverInside, id: string): OpenInside | undefined {
+  const { handle, status } = parts.records.require(id).state;
+  if (handle === null || status !== "running") return undefined;
+  return { driver, handle, [Symbol.asyncDispose]: async () => {} };
 }
 
 /** Undefined when the host has its root. `INSIDE_NEEDS_RUNNING` when nobody is there to be asked. */
@@ -47,8 +85,15 @@ export async function packRootInside(ctx: OpContext, inside: Inside): Promise<Re
   return await inside.driver.pack(ctx, inside.handle, { path: "/", name: ".", follow: false, mounts: false });
 }
 
-export async function unpackInside(ctx: OpContext, inside: Inside, directory: string, tar: Readable): Promise<void> {
-  await inside.driver.unpack(ctx, inside.handle, absolute(directory), tar);
+/** The archive may be compressed, in the ways that these programs know too. */
+export async function unpackInside(
+  ctx: OpContext,
+  inside: Inside,
+  request: UnpackRequest,
+  filters: Filters | undefined,
+): Promise<void> {
+  const tar = await decompressed(ctx, request.tar, filters);
+  await inside.driver.unpack(ctx, inside.handle, { ...request, directory: absolute(request.directory), tar });
 }
 
 function absolute(path: string): string {

@@ -17,9 +17,10 @@ const environment = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sb
 
 export function agentInside(agentOf: (handle: DriverHandle) => GuestAgent): DriverInside {
   return {
+    rests: false,
     stat: (ctx, handle, path) => statByAgent(ctx, agentOf(handle), path),
     pack: (ctx, handle, request) => packByAgent(ctx, agentOf(handle), request),
-    unpack: (ctx, handle, directory, tar) => unpackByAgent(ctx, agentOf(handle), directory, tar),
+    unpack: (ctx, handle, { directory, tar }) => unpackByAgent(ctx, agentOf(handle), directory, tar),
     changes: () => Promise.reject(noImage()),
     packChanges: () => Promise.reject(noImage()),
     processes: (ctx, handle) => processesByAgent(ctx, agentOf(handle)),

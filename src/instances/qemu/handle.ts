@@ -16,6 +16,8 @@ const Machine = Type.Object({
   /** Key of the template that it was restored from. */
   template: Type.Optional(Type.String()),
   jail: DriverHandle,
+  /** Nobody will want its files when it has ended. */
+  throwAway: Type.Optional(Type.Boolean()),
 });
 export type Machine = Static<typeof Machine>;
 

@@ -17,6 +17,8 @@ const ENOTDIR = 20;
 
 /** Files and processes of a running machine, through its agent. */
 export const machineInside: DriverInside = {
+  rests: true,
+
   async stat(ctx, handle, path): Promise<GuestFile | undefined> {
     try {
       const answer = new Map(
@@ -63,11 +65,12 @@ export const machineInside: DriverInside = {
     return Readable.from(outputOf(ctx, channel, `pack ${path}`), { objectMode: false });
   },
 
-  async unpack(ctx, handle, directory, tar): Promise<void> {
+  async unpack(ctx, handle, { directory, tar, owner, replace }): Promise<void> {
     const channel = await openChannel(machineOf(handle), [
       ["verb", "unpack"],
       ["path", directory],
-      ["keepowner", "1"],
+      owner === undefined ? ["keepowner", "1"] : ["owner", owner],
+      ...(replace ? [["replace", "1"] as const] : []),
     ]);
     try {
       const [complaint, code] = await Promise.all([

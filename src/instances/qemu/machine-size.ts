@@ -8,6 +8,8 @@ const defaultMemory = 512 * MiB;
 export const minimumMemory = 64 * MiB;
 /** Beside the guest's memory: QEMU itself, berth-vmm, and the code that emulation keeps. */
 export const memoryOverhead = 192 * MiB;
+/** Of a machine in which only files are read and written. */
+export const restingMemory = 128 * MiB;
 const defaultPeriod = 100_000;
 
 /** Bytes of memory of the guest, in whole MiB. */

@@ -36,7 +36,8 @@ export interface MachineParts {
 export async function machineSpec(request: PrepareRequest, parts: MachineParts): Promise<readonly Field[]> {
   const { spec } = request;
   const { resources, security } = spec;
-  const run = requireRoom(mainProcessFields(request));
+  const resting = request.resting === true;
+  const run = resting ? [] : requireRoom(mainProcessFields(request));
   const configure = requireRoom(await configureFields(request));
   return [
     ["accel", parts.acceleration.kind],
@@ -53,6 +54,7 @@ export async function machineSpec(request: PrepareRequest, parts: MachineParts):
     ["mount.shm", String(spec.shmSize === 0 ? defaultShmSize : spec.shmSize)],
     ...configure.map(([name, value]): Field => [`configure.${name}`, value]),
     ...run.map(([name, value]): Field => [`run.${name}`, value]),
+    ...(resting ? [["maintenance", "1"] as const] : []),
   ];
 }
 

@@ -35,6 +35,7 @@ const execRequest = {
 class Jails {
   state: Recovered = { status: "running", pid: 1 };
   readonly updates: unknown[] = [];
+  readonly signals: number[] = [];
 
   driver(): Driver {
     const unused = () => Promise.reject(new Error("this double does not do that"));
@@ -50,7 +51,7 @@ class Jails {
       start: async () => {},
       recover: async () => this.state,
       wait: unused,
-      signal: unused,
+      signal: async (_ctx, _handle, signal) => void this.signals.push(signal),
       pause: unused,
       resume: unused,
       attach: unused,
@@ -224,6 +225,45 @@ describe("what the driver tells", () => {
     missing.push("qemu-system-x86_64 is not installed");
     expect(await driver.fingerprint(ctx)).toMatchObject({ available: false, reasons: missing });
     expect(() => driver.refuse(instanceSpec(["true"]))).toThrow("qemu-system-x86_64 is not installed");
+  });
+});
+
+describe("a kill", () => {
+  it("is done in the guest, which then writes its files out", async () => {
+    await using agent = await FakeAgent.start((client) => {
+      client.send(frameType.reply);
+      jails.state = { status: "exited", exit: { exitCode: 137, oomKilled: false, finishedAt: "" } };
+    });
+    await driver.signal(ctx, machineIn(agent.runDir), 9);
+    expect([agent.clients[0]?.get("verb"), agent.clients[0]?.get("signal")]).toEqual(["signal", "9"]);
+    expect(jails.signals).toEqual([]);
+  });
+
+  it("is that of the machine where its guest does not do it soon, or is not there", async () => {
+    {
+      await using agent = await FakeAgent.start((client) => client.send(frameType.reply));
+      await driver.signal(ctx, machineIn(agent.runDir), 9);
+    }
+    expect(jails.signals).toEqual([9]);
+    await driver.signal(ctx, machineIn(dir), 9);
+    expect(jails.signals).toEqual([9, 9]);
+  });
+
+  it("does not wait for files that nobody will want", async () => {
+    await using agent = await FakeAgent.start(() => {});
+    const { state, ...rest } = machineIn(agent.runDir);
+    await driver.signal(ctx, { ...rest, state: { ...state, throwAway: true } }, 9);
+    expect(jails.signals).toEqual([9]);
+    expect(agent.clients).toEqual([]);
+  });
+});
+
+describe("an end", () => {
+  it("is one for memory when the guest's kernel killed for it", async () => {
+    jails.state = { status: "exited", exit: { exitCode: 137, oomKilled: false, finishedAt: "" } };
+    expect(await driver.recover(ctx, machineIn(dir))).toMatchObject({ exit: { oomKilled: false } });
+    writeFileSync(join(dir, "oom"), "");
+    expect(await driver.recover(ctx, machineIn(dir))).toMatchObject({ exit: { exitCode: 137, oomKilled: true } });
   });
 });
 

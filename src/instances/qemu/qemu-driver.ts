@@ -14,8 +14,17 @@ import { chmod, copyFile, makeSmallDirectory, rename, writeFile } from "../../ho
 import type { Host } from "../../host/host.ts";
 import type { DriverHandle, InstanceSpec } from "../../schema/instance.ts";
 import type { ResourceSpec, ResourceUsage } from "../../schema/resources.ts";
-import type { Driver, DriverFingerprint, ExecRequest, ExecTask, PrepareRequest } from "../driver.ts";
+import type {
+  Driver,
+  DriverFingerprint,
+  ExecRequest,
+  ExecTask,
+  PrepareRequest,
+  Recovered,
+  TaskExit,
+} from "../driver.ts";
 import { driverErrors } from "../driver-errors.ts";
+import { isThrowAway } from "../parts.ts";
 import { AgentChannel, AgentError } from "./agent-channel.ts";
 import { connectToAgent, isNobodyThere } from "./agent-socket.ts";
 import type { BootParts } from "./boot-parts.ts";
@@ -26,6 +35,7 @@ import { handleOf, type Machine, machineOf } from "./handle.ts";
 import { jailRequest, type JailParts } from "./jail.ts";
 import { JailedDriver } from "./jailed-driver.ts";
 import { withGuestFigures } from "./guest-usage.ts";
+import { killMachine } from "./kill.ts";
 import { machineInside } from "./machine-inside.ts";
 import { jailResources, machineMemory } from "./machine-size.ts";
 import { failureOf, templateFailureOf } from "./machine-failure.ts";
@@ -59,6 +69,7 @@ export type DriverParts = Pick<
   | "collect"
 >;
 
+const SIGKILL = 9;
 const lookMs = 5;
 /** For a boot on a busy machine under emulation, some fifty times what it takes. */
 const startMs = 120_000;
@@ -146,7 +157,8 @@ export class QemuDriver extends JailedDriver implements Driver {
       shares,
     };
     // What the instance wrote in its last run belongs to no template's memory.
-    const key = existsSync(scratch) ? undefined : this.#maker.keyOf(fields, { kit: kit.digest, parts: booting });
+    const isFirst = !existsSync(scratch) && request.resting !== true;
+    const key = isFirst ? this.#maker.keyOf(fields, { kit: kit.digest, parts: booting }) : undefined;
     const template = key === undefined ? undefined : this.#maker.find(key);
     if (template !== undefined) await copyScratch(join(template.directory, templateFiles.scratch), scratch);
     else if (!existsSync(scratch)) await this.#parts.scratchDisk(scratch, inJail.blank);
@@ -161,7 +173,8 @@ export class QemuDriver extends JailedDriver implements Driver {
     const memory = machineMemory(request.spec.resources);
     const process = inheritedFields(request);
     const from = template === undefined ? {} : { template: template.key };
-    const machine: Machine = { id, runDir, process, command, memory, ...from, jail: handle };
+    const ephemeral = isThrowAway(request.spec) ? { throwAway: true } : {};
+    const machine: Machine = { id, runDir, process, command, memory, ...from, ...ephemeral, jail: handle };
     if (key !== undefined && template === undefined) {
       const scratchDisk = (path: string) => this.#parts.scratchDisk(path, inJail.blank);
       this.#coldStarts.set(id, { request, fields, parts: booting, key, scratch: scratchDisk });
@@ -184,6 +197,20 @@ export class QemuDriver extends JailedDriver implements Driver {
     } finally {
       if (machine.template !== undefined) await this.#checkTemplate(machine.runDir, machine.template);
     }
+  }
+
+  override async recover(ctx: OpContext, handle: DriverHandle): Promise<Recovered> {
+    const found = await super.recover(ctx, handle);
+    return found.status === "exited" ? { ...found, exit: withNotes(machineOf(handle), found.exit) } : found;
+  }
+
+  override async wait(ctx: OpContext, handle: DriverHandle): Promise<TaskExit> {
+    return withNotes(machineOf(handle), await super.wait(ctx, handle));
+  }
+
+  override async signal(ctx: OpContext, handle: DriverHandle, signal: number): Promise<void> {
+    if (signal === SIGKILL) return await killMachine(ctx, this.containers, machineOf(handle));
+    await super.signal(ctx, handle, signal);
   }
 
   async exec(ctx: OpContext, handle: DriverHandle, request: ExecRequest): Promise<ExecTask> {
@@ -265,6 +292,11 @@ async function copyScratch(from: string, to: string): Promise<void> {
   await copyFile(from, draft);
   await chmod(draft, 0o600);
   await rename(draft, to);
+}
+
+/** Memory runs out in the guest first: its kernel kills, and berth-vmm leaves a note. */
+function withNotes({ runDir }: Machine, exit: TaskExit): TaskExit {
+  return { ...exit, oomKilled: exit.oomKilled || existsSync(join(runDir, "oom")) };
 }
 
 /** The machine has ended before it was asked: well, unless berth-vmm has noted why not. */
