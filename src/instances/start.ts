@@ -156,6 +156,7 @@ async function setUpNetwork(
     dnsSearch: network.dnsSearch.length > 0 ? network.dnsSearch : parts.config.dnsSearch,
     dnsOptions: network.dnsOptions,
     extraHosts: network.extraHosts,
+    dhcp: spec.machine !== undefined,
     sysctls: Object.fromEntries(Object.entries(spec.sysctls).filter(([key]) => key.startsWith("net."))),
     // An operating system asks for its addresses.
     ...(spec.machine === undefined ? {} : { dhcp: true }),

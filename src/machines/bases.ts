@@ -9,7 +9,7 @@ import { KeyedMutex } from "../base/keyed-mutex.ts";
 import type { OpContext } from "../base/op-context.ts";
 import type { ProgressSink } from "../base/progress.ts";
 import type { DiskImage, VirtualDisks } from "../disks/virtual-disks.ts";
-import { chmod, mkdir, rm } from "../host/files.ts";
+import { mkdir, rename, rm } from "../host/files.ts";
 import type { ImageService } from "../images/image-service.ts";
 import { basesDir } from "../instances/machine/layout.ts";
 import type { ImageRecord } from "../schema/image.ts";
@@ -37,6 +37,7 @@ export interface HeldBase extends Disposable {
 export class Bases {
   readonly #options: BasesOptions;
   readonly #making = new KeyedMutex();
+  /** By digest. */
   readonly #held = new Map<string, number>();
 
   constructor(options: BasesOptions) {
@@ -56,14 +57,20 @@ export class Bases {
       await using view = await snapshotter.view(ctx, chainId);
       const source = await diskIn(view.root, name);
       progress({ status: `Copying the disk of ${name}` });
-      const { format } = await disks.inspect(ctx, source, { name: `${name}:${source.slice(view.root.length)}` });
-      if (format !== "qcow2" && format !== "raw") throw machineRoomErrors.IMAGE_HAS_NO_DISK({ image: name });
-      const file = `${digest}.${format}`;
-      using _taking = this.#keep(file);
+      using _taking = this.#keep(digest);
+      const taken = this.#path(`${digest}.taken`);
       await mkdir(basesDir(this.#options.dataRoot), { recursive: true, mode: 0o700 });
-      await disks.take(ctx, source, this.#path(file));
-      await chmod(this.#path(file), 0o400);
-      return await this.#hold(ctx, file, format);
+      await rm(taken, { force: true });
+      try {
+        // Looked at as a file of ours.
+        await disks.take(ctx, source, taken);
+        const { format } = await disks.inspect(ctx, taken, { name: `${name}:${source.slice(view.root.length)}` });
+        if (format !== "qcow2" && format !== "raw") throw machineRoomErrors.IMAGE_HAS_NO_DISK({ image: name });
+        await rename(taken, this.#path(`${digest}.${format}`));
+        return await this.#hold(ctx, `${digest}.${format}`, format);
+      } finally {
+        await rm(taken, { force: true });
+      }
     });
   }
 
@@ -74,9 +81,7 @@ export class Bases {
       this.#options.instances().flatMap(({ spec }) => spec.machine?.disks.map(({ base }) => base) ?? []),
     );
     for (const file of existsSync(directory) ? await readdir(directory) : []) {
-      // One that is being made has a longer name until it is there.
-      const [, name = file] = /^(.*)\.draft-/.exec(file) ?? [];
-      if (!needed.has(file) && !this.#held.has(name)) await rm(join(directory, file), { force: true });
+      if (!needed.has(file) && !this.#held.has(stem(file))) await rm(join(directory, file), { force: true });
     }
   }
 
@@ -85,7 +90,7 @@ export class Bases {
   }
 
   async #hold(ctx: OpContext, file: string, format: "qcow2" | "raw"): Promise<HeldBase> {
-    const held = this.#keep(file);
+    const held = this.#keep(stem(file));
     try {
       const { virtualSize } = await this.#options.disks.inspect(ctx, this.#path(file), { format });
       return {
@@ -100,17 +105,20 @@ export class Bases {
     }
   }
 
-  #keep(file: string): Disposable {
-    this.#held.set(file, (this.#held.get(file) ?? 0) + 1);
+  #keep(digest: string): Disposable {
+    this.#held.set(digest, (this.#held.get(digest) ?? 0) + 1);
     return {
       [Symbol.dispose]: () => {
-        const left = (this.#held.get(file) ?? 1) - 1;
-        if (left === 0) this.#held.delete(file);
-        else this.#held.set(file, left);
+        const left = (this.#held.get(digest) ?? 1) - 1;
+        if (left === 0) this.#held.delete(digest);
+        else this.#held.set(digest, left);
       },
     };
   }
 }
+
+/** The digest in the name of a base, and of what becomes one. */
+const stem = (file: string) => file.split(".", 1)[0] ?? file;
 
 /** No link is followed: what an image has is anybody's. */
 async function diskIn(root: string, image: string): Promise<string> {

@@ -6,6 +6,7 @@ import { createLiveMachines } from "./live/live-machines.ts";
 import type { MachineService } from "./machine-service.ts";
 import { isMachine, type MachineDependencies, type MachineParts, resolveMachine } from "./parts.ts";
 import { resetMachine, stopMachine } from "./power.ts";
+import { removeTakenDisks } from "./taken-disk.ts";
 import { machineView } from "./view.ts";
 
 export interface MachineRoom extends MachineService {
@@ -25,6 +26,7 @@ export function createMachineService(dependencies: MachineDependencies): Machine
   return {
     recover: async (ctx) => {
       await parts.bases.collect();
+      await removeTakenDisks(parts);
       await live.recover(ctx);
     },
     live,

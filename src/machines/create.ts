@@ -2,6 +2,7 @@ import { basename, join } from "node:path";
 import { sizeText } from "../base/byte-size.ts";
 import type { OpContext } from "../base/op-context.ts";
 import type { ProgressSink } from "../base/progress.ts";
+import { Reverter } from "../base/reverter.ts";
 import { nocloudSeed } from "../disks/nocloud/seed.ts";
 import { mkdir, writeFile } from "../host/files.ts";
 import { baseFromDisks, disksDir, files, tpmDir } from "../instances/machine/layout.ts";
@@ -17,6 +18,7 @@ import { requireBootable } from "./iso.ts";
 import { takeReadOnly } from "./media.ts";
 import type { MachineParts } from "./parts.ts";
 import { defaultDiskBytes } from "./presets.ts";
+import { moveDisk, takeDisk, type TakenDisk } from "./taken-disk.ts";
 
 const isoFile = "cd0.iso";
 
@@ -33,10 +35,11 @@ export async function createMachine(
   const firmware = body.firmware ?? machinePreset(body, host).firmware;
   if (body.iso !== undefined) await requireBootable(body.iso, firmware);
   using base = body.image === undefined ? undefined : await baseOfImage(parts, ctx, body.image, progress);
-  const root = await rootDisk(parts, ctx, body, base);
+  await using taken = body.diskFile === undefined ? undefined : await takeDisk(parts, ctx, body.diskFile);
+  const root = rootDisk(body, base?.virtualSize ?? taken?.virtualSize);
   const sources: Sources = {
     source: body.image ?? basename(body.diskFile ?? body.iso ?? ""),
-    root,
+    root: { ...root, base: base?.file ?? "" },
     iso: body.iso === undefined ? undefined : { file: isoFile, source: body.iso },
   };
   const request = machineRequest(body, sources, host);
@@ -44,9 +47,18 @@ export async function createMachine(
   const macs = Object.values(request.network.endpoints).flatMap(({ macAddress }) => macAddress ?? []);
   const { record } = await parts.instances.create(ctx, {
     ...request,
-    furnish: (ctx, place) => furnish(parts, ctx, { ...place, body, root, base, tpm, firmware, macs }),
+    furnish: (ctx, place) => furnish(parts, ctx, { ...place, body, root, base, taken, tpm, firmware, macs }),
   });
-  return record;
+  if (body.start === true) await startOrRemove(parts, ctx, record);
+  return parts.instances.resolve(record.id);
+}
+
+/** Asked for in one, it is made and started, or not there. */
+async function startOrRemove({ instances }: MachineParts, ctx: OpContext, { id }: InstanceRecord): Promise<void> {
+  await using reverter = new Reverter(ctx);
+  reverter.add("remove the machine", (ctx) => instances.remove(ctx, id, { force: true, volumes: true }));
+  await instances.start(ctx, id);
+  reverter.commit();
 }
 
 function hostFacts({ host }: MachineParts): HostFacts {
@@ -78,28 +90,24 @@ async function baseOfImage(
   return await parts.bases.ofImage(ctx, image, name, progress);
 }
 
-async function rootDisk(
-  { disks }: MachineParts,
-  ctx: OpContext,
-  { disk, diskFile }: CreateMachineBody,
-  base: HeldBase | undefined,
-): Promise<RootDisk> {
-  const source = diskFile ?? "the image's disk";
-  const least = base?.virtualSize ?? (diskFile === undefined ? 0 : (await disks.inspect(ctx, diskFile)).virtualSize);
-  if (disk !== undefined && disk < least) {
-    throw machineRoomErrors.DISK_TOO_SMALL({ wanted: sizeText(disk), source, has: sizeText(least) });
+/** `least` is what it is made from has; undefined for a blank one. */
+function rootDisk({ disk, diskFile }: CreateMachineBody, least: number | undefined): Omit<RootDisk, "base"> {
+  if (disk !== undefined && disk < (least ?? 0)) {
+    const source = diskFile ?? "the image's disk";
+    throw machineRoomErrors.DISK_TOO_SMALL({ wanted: sizeText(disk), source, has: sizeText(least ?? 0) });
   }
-  // A whole number of sectors; a file's own size is left as it is.
-  const size = sectors(disk ?? (diskFile === undefined ? Math.max(least, defaultDiskBytes) : least));
-  return { size, file: "root.qcow2", format: "qcow2", base: base?.file ?? "" };
+  const wanted = disk ?? (diskFile === undefined ? Math.max(least ?? 0, defaultDiskBytes) : (least ?? 0));
+  return { size: sectors(wanted), file: "root.qcow2", format: "qcow2" };
 }
 
+/** A disk has a whole number of them. */
 const sectors = (bytes: number) => Math.ceil(bytes / 512) * 512;
 
 interface Furnishing {
   readonly body: CreateMachineBody;
-  readonly root: RootDisk;
+  readonly root: Omit<RootDisk, "base">;
   readonly base: HeldBase | undefined;
+  readonly taken: TakenDisk | undefined;
   readonly tpm: boolean;
   readonly firmware: MachineFirmware;
   readonly macs: readonly string[];
@@ -109,31 +117,32 @@ interface Furnishing {
 }
 
 /** Makes the machine's files: disks, ISO, seed, UEFI variables, the TPM's directory. */
-async function furnish({ disks }: MachineParts, ctx: OpContext, what: Furnishing): Promise<void> {
-  const { body, root, base, dataDir } = what;
+async function furnish(parts: MachineParts, ctx: OpContext, what: Furnishing): Promise<void> {
+  const { disks } = parts;
+  const { body, root, base, taken, dataDir } = what;
   const directory = disksDir(dataDir);
   const file = join(directory, root.file);
   await mkdir(directory, { mode: 0o700 });
   if (what.tpm) await mkdir(tpmDir(dataDir), { mode: 0o700 });
-  if (what.firmware === "uefi") {
-    const source = { file: uefiFiles().variables, format: "raw" } as const;
-    await disks.convert(ctx, { source, target: join(directory, files.uefiVariables), format: "qcow2" });
-  }
+  if (what.firmware === "uefi") await makeUefiVariables(parts, ctx, join(directory, files.uefiVariables));
   if (body.iso !== undefined) await takeReadOnly(ctx, disks, body.iso, join(directory, isoFile));
-  if (body.cloudInit !== undefined)
+  if (body.cloudInit !== undefined) {
     await writeFile(join(directory, files.seed), seedOf(what, body.cloudInit), { mode: 0o600 });
-  if (base !== undefined) {
-    return await disks.overlay(ctx, file, {
-      backing: base.image,
-      recordedPath: baseFromDisks(base.file),
-      size: root.size,
-    });
   }
-  if (body.diskFile === undefined) return await disks.create(ctx, file, { size: root.size });
-  const { format } = await disks.inspect(ctx, body.diskFile);
-  const source = { file: body.diskFile, format };
-  await disks.convert(ctx, { source, target: file, format: "qcow2", name: body.diskFile });
-  await disks.resize(ctx, { file, format: "qcow2" }, root.size);
+  if (base !== undefined) {
+    const recordedPath = baseFromDisks(base.file);
+    await disks.overlay(ctx, file, { backing: base.image, recordedPath, size: root.size });
+  } else if (taken !== undefined) {
+    await moveDisk(parts, ctx, taken, file, root.size);
+  } else {
+    await disks.create(ctx, file, { size: root.size });
+  }
+}
+
+/** As the firmware's package has them; in a qcow2, so that snapshots can be made of them, too. */
+async function makeUefiVariables(parts: MachineParts, ctx: OpContext, target: string): Promise<void> {
+  await using taken = await takeDisk(parts, ctx, uefiFiles().variables);
+  await parts.disks.convert(ctx, { source: { file: taken.file, format: "raw" }, target, format: "qcow2" });
 }
 
 /** Its cards are found by their MAC addresses, and get theirs from their networks. */

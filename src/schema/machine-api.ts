@@ -43,7 +43,7 @@ export const CreateMachineBody = Type.Object({
       Type.Literal("on-failure"),
     ]),
   ),
-  start: Type.Optional(Type.Boolean({ description: "Start it as well" })),
+  start: Type.Optional(Type.Boolean({ description: "Start it as well; when that fails it is not made" })),
 });
 export type CreateMachineBody = Static<typeof CreateMachineBody>;
 

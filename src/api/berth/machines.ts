@@ -32,9 +32,7 @@ export const machineRoutes: readonly Route[] = [
     handle: async (call) => {
       const { backend, ctx, body } = call;
       await streamProgress(call, async (progress) => {
-        const { id } = await backend.machines.create(ctx, body, progress);
-        if (body.start === true) await backend.machines.start(ctx, id);
-        progress({ aux: backend.machines.view(backend.machines.resolve(id)) });
+        progress({ aux: backend.machines.view(await backend.machines.create(ctx, body, progress)) });
       });
       return streamed;
     },

@@ -1,6 +1,6 @@
 /** A machine's serial console: the terminal of what is one of Docker's containers, too. */
 import { MachinesClient } from "../../../client/machines.ts";
-import { defineCommand, flag, text } from "../../command.ts";
+import { type Command, defineCommand, flag, text } from "../../command.ts";
 import { cliErrors } from "../../errors.ts";
 import { joinStreams } from "../../terminal/streams.ts";
 import { logs as containerLogs } from "../container/observe.ts";
@@ -40,4 +40,11 @@ export const console = defineCommand({
   },
 });
 
-export const logs = { ...containerLogs, arguments: "MACHINE" };
+export const logs: Command = {
+  ...containerLogs,
+  arguments: "MACHINE",
+  async run(ctx, [name = ""], values) {
+    const { id } = await new MachinesClient(ctx.client).inspect(name);
+    await containerLogs.run(ctx, [id], values);
+  },
+};

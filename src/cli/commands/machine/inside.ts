@@ -1,4 +1,5 @@
 /** Commands and files in a guest, by qemu-guest-agent: Docker's exec and cp on the machine. */
+import { MachinesClient } from "../../../client/machines.ts";
 import { defineCommand, flag, list, text } from "../../command.ts";
 import { exec as containerExec } from "../container/attach.ts";
 import { copy as containerCopy } from "../container/copy.ts";
@@ -16,8 +17,17 @@ export const exec = defineCommand({
   },
   help: `${needsAgent} Its output comes when the command has ended; a terminal is what the console and ssh have.`,
   passThrough: true,
-  run: (ctx, words, values) =>
-    containerExec.run(ctx, words, { ...values, tty: false, envFile: [], privileged: false, detachKeys: undefined }),
+  async run(ctx, [name = "", ...command], values) {
+    const { id } = await new MachinesClient(ctx.client).inspect(name);
+    const words = [id, ...command];
+    await containerExec.run(ctx, words, {
+      ...values,
+      tty: false,
+      envFile: [],
+      privileged: false,
+      detachKeys: undefined,
+    });
+  },
 });
 
 export const copy = {
