@@ -12,7 +12,7 @@ describe("createBody", () => {
     const body = bodyOf(
       ["--image", "debian:bookworm", "--cpus", "2", "--memory", "2GiB", "--disk", "20GiB", "--os", "linux"],
       ["--network", "lan", "--nic", "dmz,model=e1000,mac=52:54:00:00:00:02,ip=10.0.0.3", "--ip", "10.1.0.2"],
-      ...["-p", "127.0.0.1:8080:80", "--user", "ada", "--ssh-key", "ssh-ed25519 AAAA ada@here", "--no-tpm", "--start"],
+      ["-p", "127.0.0.1:8080:80", "--user", "ada", "--ssh-key", "ssh-ed25519 AAAA ada@here", "--no-tpm", "--start"],
     );
     expect(body).toMatchObject({
       name: "web1",
