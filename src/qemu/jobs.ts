@@ -26,7 +26,9 @@ export async function runJob(
   args: JsonObject & { readonly "job-id": string },
   options: JobOptions,
 ): Promise<void> {
-  await runJobs(ctx, qmp, [args["job-id"]], async () => void (await qmp.execute(ctx, command, args)), options);
+  // QEMU may do the work before it answers: memory is written by the thread that serves the monitor.
+  const start = async () => void (await qmp.execute(ctx, command, args, options.limitMs));
+  await runJobs(ctx, qmp, [args["job-id"]], start, options);
 }
 
 /**
