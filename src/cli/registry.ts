@@ -265,6 +265,18 @@ export const commands: readonly CommandEntry[] = [
     async () => (await import("./commands/machine/inside.ts")).exec,
   ),
   entry(
+    "machine export",
+    "",
+    "Write a machine to an OVA archive, or one of its disks to a file",
+    async () => (await import("./commands/machine/exchange.ts")).exportCommand,
+  ),
+  entry(
+    "machine import",
+    "",
+    "Make a machine of an OVA archive or a disk's file",
+    async () => (await import("./commands/machine/exchange.ts")).importCommand,
+  ),
+  entry(
     "machine inspect",
     "",
     "Show everything about machines",

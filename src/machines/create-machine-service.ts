@@ -2,6 +2,9 @@ import type { OpContext } from "../base/op-context.ts";
 import { createMachine } from "./create.ts";
 import { machineAddresses } from "./addresses.ts";
 import { Bases } from "./bases.ts";
+import { exportMachine } from "./exchange/export.ts";
+import { importMachine } from "./exchange/import.ts";
+import { removeTransfers } from "./exchange/transfers.ts";
 import { createLiveMachines } from "./live/live-machines.ts";
 import type { MachineService } from "./machine-service.ts";
 import { isMachine, type MachineDependencies, type MachineParts, resolveMachine } from "./parts.ts";
@@ -27,6 +30,7 @@ export function createMachineService(dependencies: MachineDependencies): Machine
     recover: async (ctx) => {
       await parts.bases.collect();
       await removeTakenDisks(parts);
+      await removeTransfers(parts.dataRoot);
       await live.recover(ctx);
     },
     live,
@@ -42,6 +46,8 @@ export function createMachineService(dependencies: MachineDependencies): Machine
       await instances.remove(ctx, resolve(nameOrId).id, { force, volumes: true });
       await parts.bases.collect();
     },
+    export: (ctx, nameOrId, how) => exportMachine(parts, ctx, nameOrId, how),
+    import: (ctx, request, source, progress) => importMachine(parts, ctx, request, source, progress),
     addresses: (ctx, nameOrId) => machineAddresses(parts, ctx, nameOrId),
   };
 }

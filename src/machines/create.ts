@@ -54,14 +54,18 @@ export async function createMachine(
 }
 
 /** Asked for in one, it is made and started, or not there. */
-async function startOrRemove({ instances }: MachineParts, ctx: OpContext, { id }: InstanceRecord): Promise<void> {
+export async function startOrRemove(
+  { instances }: MachineParts,
+  ctx: OpContext,
+  { id }: InstanceRecord,
+): Promise<void> {
   await using reverter = new Reverter(ctx);
   reverter.add("remove the machine", (ctx) => instances.remove(ctx, id, { force: true, volumes: true }));
   await instances.start(ctx, id);
   reverter.commit();
 }
 
-function hostFacts({ host }: MachineParts): HostFacts {
+export function hostFacts({ host }: MachineParts): HostFacts {
   const { cpus, memoryBytes } = host.facts;
   return { cpus, memoryBytes, uefi: hasUefi(), tpm: host.processes.which("swtpm") !== undefined };
 }
@@ -140,7 +144,7 @@ async function furnish(parts: MachineParts, ctx: OpContext, what: Furnishing): P
 }
 
 /** As the firmware's package has them; in a qcow2, so that snapshots can be made of them, too. */
-async function makeUefiVariables(parts: MachineParts, ctx: OpContext, target: string): Promise<void> {
+export async function makeUefiVariables(parts: MachineParts, ctx: OpContext, target: string): Promise<void> {
   await using taken = await takeDisk(parts, ctx, uefiFiles().variables);
   await parts.disks.convert(ctx, { source: { file: taken.file, format: "raw" }, target, format: "qcow2" });
 }

@@ -2,8 +2,11 @@
  * Whole-OS machines: instances that are made from a disk, an installer or a disk image, and the verbs that only a machine has. What every
  * instance can do (logs, exec, cp, pause, networks) is the instance room's.
  */
+import type { Readable } from "node:stream";
 import type { OpContext } from "../base/op-context.ts";
 import type { ProgressSink } from "../base/progress.ts";
+import type { Export } from "./exchange/export.ts";
+import type { ImportRequest } from "./exchange/import.ts";
 import type { LiveMachines } from "./live/live-machines.ts";
 import type { InstanceRecord } from "../schema/instance.ts";
 import type {
@@ -35,6 +38,16 @@ export interface MachineService {
   remove(ctx: OpContext, nameOrId: string, options: { readonly force: boolean }): Promise<void>;
   /** The verbs on machines that run, and what is kept of them. */
   readonly live: LiveMachines;
+  /**
+   * A machine that is off as a file: "ova", or a disk in one of its formats. Read it to its end, or destroy it. `EXPORT_WHILE_RUNNING`,
+   * `EXPORT_FORMAT_UNKNOWN`, `EXPORT_NO_DISK`, `DISK_NO_SPACE`.
+   */
+  export(ctx: OpContext, nameOrId: string, how: { readonly format: string; readonly disk?: string }): Promise<Export>;
+  /**
+   * A machine of an OVA archive or a disk's file. Nothing is left when it fails. What is wrong with an archive, a description (`OVF_…`,
+   * `OVA_…`, `ARCHIVE_…`) or a disk (`DISK_…`), `NETWORK_NOT_FOUND`, and what a creation is refused for.
+   */
+  import(ctx: OpContext, request: ImportRequest, source: Readable, progress: ProgressSink): Promise<InstanceRecord>;
   /** As the agent in the guest says; as the networks assign them where it does not answer. */
   addresses(ctx: OpContext, nameOrId: string): Promise<GuestAddresses>;
 }

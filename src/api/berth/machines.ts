@@ -10,6 +10,7 @@ import {
   StopMachineBody,
 } from "../../schema/machine-api.ts";
 import { noContent, notModified, ok, type Route, route, streamed } from "../docker/route.ts";
+import { machineExchangeRoutes } from "./machine-exchange.ts";
 import { liveMachineRoutes } from "./machine-live.ts";
 import { streamProgress } from "../docker/streams/json-stream.ts";
 
@@ -99,5 +100,6 @@ export const machineRoutes: readonly Route[] = [
     answer: GuestAddresses,
     handle: async ({ backend, ctx, name }) => ok(await backend.machines.addresses(ctx, name)),
   }),
+  ...machineExchangeRoutes,
   ...liveMachineRoutes,
 ];

@@ -56,6 +56,8 @@ function fakeMachines(): MachineService {
     rename: () => unused("machines"),
     remove: () => unused("machines"),
     addresses: () => unused("machines"),
+    export: () => unused("machines"),
+    import: () => unused("machines"),
     live: {
       recover: () => unused("machines"),
       createSnapshot: () => unused("machines"),
