@@ -87,6 +87,7 @@ void drop_namespaces(void);
 void session_open(struct bytes *link, uint32_t channel, const struct spawn_request *request);
 bool session_frame(struct bytes *link, const struct frame *frame);
 void session_reaped(struct bytes *link, pid_t pid, int status);
+bool main_is_there(void);
 bool main_is_running(void);
 pid_t main_pid(void);
 struct pollfd;

@@ -33,7 +33,9 @@ static struct session *main_session;
 /* Of oom_kills() when the main process began. */
 static long long kills_before;
 
-bool main_is_running(void) { return main_session != NULL && main_session->pid > 0; }
+bool main_is_there(void) { return main_session != NULL; }
+/* Until its program runs its mounts are only being made: nothing else is to be put beside it. */
+bool main_is_running(void) { return main_session != NULL && main_session->pid > 0 && main_session->status < 0 && !main_session->failed; }
 pid_t main_pid(void) { return main_is_running() ? main_session->pid : 0; }
 
 static struct session *by_channel(uint32_t channel) {
@@ -73,10 +75,7 @@ void session_open(struct bytes *link, uint32_t channel, const struct spawn_reque
                         .may_receive = FRAME_WINDOW};
   sessions = s;
   if (s->freezes) freeze_workload(true);
-  if (s->main) {
-    main_session = s;
-    keep_namespaces(s->pid);
-  }
+  if (s->main) main_session = s;
 }
 
 static bool is_frozen_by_any(void) {
@@ -116,7 +115,7 @@ static void settle(struct bytes *link, struct session *s) {
     drop_namespaces();
     main_session = NULL;
   }
-  if (s->writes && !main_is_running()) sync_root();
+  if (s->writes && !main_is_there()) sync_root();
   frame_put(link, s->channel, FRAME_CLOSED, 0, NULL, 0);
   session_free(s);
 }
@@ -135,6 +134,7 @@ static void read_status(struct bytes *link, struct session *s) {
     if (failure.error != 0) fields_add(&fields, "errno", "%d", failure.error);
     frame_put_fields(link, s->channel, FRAME_ERROR, &fields);
   } else {
+    if (s->main) keep_namespaces(s->pid);
     fields_add(&fields, "pid", "%d", (int)s->pid);
     frame_put_fields(link, s->channel, FRAME_STARTED, &fields);
   }

@@ -9,7 +9,7 @@
 
 static bool run(struct fields fields, struct failure *failure) {
   if (!root_is_mounted()) return fail(failure, "invalid", 0, "there is no root file system yet");
-  if (main_is_running()) return fail(failure, "invalid", EBUSY, "the main process runs already");
+  if (main_is_there()) return fail(failure, "invalid", EBUSY, "the main process runs already");
   if (field(fields, "arg") == NULL) return fail(failure, "invalid", 0, "run: no arg");
   return true;
 }

@@ -16,6 +16,8 @@
 #include <termios.h>
 #include <unistd.h>
 
+#define INTERRUPT_KEY 3 /* Ctrl-C */
+
 static struct termios before;
 
 static void restore_terminal(void) { tcsetattr(0, TCSANOW, &before); }
@@ -77,6 +79,7 @@ static void read_input(struct relay *relay, struct bytes *link) {
   ssize_t got = read(relay->fds[0], buffer, relay->may_send < sizeof buffer ? relay->may_send : sizeof buffer);
   if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (got <= 0) return end_input(relay, link);
+  if (relay->tty && !relay->started && memchr(buffer, INTERRUPT_KEY, (size_t)got) != NULL) relay->interrupted = SIGINT;
   relay->may_send -= (uint32_t)got;
   frame_put(link, relay->channel, FRAME_DATA, 0, buffer, (size_t)got);
 }
@@ -113,6 +116,9 @@ void relay_frame(struct relay *relay, struct bytes *link, const struct frame *fr
   struct fields fields = frame_fields(frame);
   int stream = frame->stream == 2 ? 2 : 1;
   switch (frame->type) {
+    case FRAME_STARTED:
+      relay->started = true;
+      break;
     case FRAME_DATA:
       bytes_append(&relay->output[stream], frame->payload, frame->length);
       write_output(relay, link, stream);
@@ -153,7 +159,10 @@ void relay_signal(struct relay *relay, struct bytes *link, int signals) {
   struct signalfd_siginfo info;
   while (read(signals, &info, sizeof info) == (ssize_t)sizeof info) {
     if (info.ssi_signo == SIGCHLD) continue;
-    if (info.ssi_signo == SIGWINCH && relay->tty) relay_resize(relay, link);
+    int signal = (int)info.ssi_signo;
+    bool ends = signal == SIGINT || signal == SIGTERM || signal == SIGQUIT || signal == SIGHUP;
+    if (ends && !relay->started && relay->channel != 0) relay->interrupted = signal;
+    else if (signal == SIGWINCH && relay->tty) relay_resize(relay, link);
     else if (relay->channel != 0) frame_put_u32(link, relay->channel, FRAME_SIGNAL, 0, info.ssi_signo);
   }
 }

@@ -294,7 +294,7 @@ static void turn(struct machine *machine) {
 }
 
 static bool is_done(const struct machine *machine) {
-  if (machine->stop) return true;
+  if (machine->stop || machine->main.interrupted != 0) return true;
   if (field(machine->spec, "save") != NULL) return machine->pending == 0;
   return machine->main.over && relay_is_drained(&machine->main);
 }
@@ -335,6 +335,7 @@ static int run_until_end(struct machine *machine) {
     return saved ? 0 : 125;
   }
   end_qemu(machine);
+  if (machine->main.interrupted != 0) return 128 + machine->main.interrupted;
   return machine->stop ? (machine->maintenance ? 0 : 125) : machine->main.exit_code;
 }
 

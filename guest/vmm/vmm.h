@@ -78,6 +78,8 @@ bool qmp_save(int qmp, const char *state);
 struct relay {
   uint32_t channel;
   bool tty, wants_stdin, over, failed;
+  bool started;    /* The process runs. */
+  int interrupted; /* By this signal, or the terminal's key for it, before that: nobody else can take it. */
   int exit_code;
   int fds[3];
   uint32_t may_send;

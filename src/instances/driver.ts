@@ -183,6 +183,8 @@ export interface TaskExit {
   /** As a shell reports it: 128 + signal for a signal. */
   readonly exitCode: number;
   readonly oomKilled: boolean;
+  /** What kept its process from running, or ended what it ran in; absent when it just ended. */
+  readonly error?: string;
   /** ISO 8601. */
   readonly finishedAt: string;
 }

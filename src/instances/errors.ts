@@ -134,6 +134,11 @@ export const instanceErrors = defineErrors({
     message: (p: { readonly volume: string; readonly subpath: string }) =>
       `cannot access path ${p.subpath} of volume ${p.volume}: no such file or directory`,
   },
+  START_BROKEN_OFF: {
+    status: 409,
+    message: (p: { readonly name: string; readonly how: string }) =>
+      `the start of ${p.name} was broken off: it was ${p.how} before its process ran`,
+  },
   INSIDE_NEEDS_RUNNING: {
     status: 409,
     message: (p: { readonly name: string; readonly verb: string }) =>

@@ -51,6 +51,7 @@ export async function endRun(
       pid: 0,
       exitCode: exit.exitCode,
       oomKilled: exit.oomKilled,
+      error: exit.error ?? "",
       finishedAt: exit.finishedAt,
       restartCount: state.restartCount + (delayMs === undefined ? 0 : 1),
       handle: null,

@@ -1,6 +1,6 @@
 import { backoffDelay } from "../base/backoff.ts";
 import { BerthError, messageOf } from "../base/errors.ts";
-import { background, type OpContext } from "../base/op-context.ts";
+import { background, type OpContext, withSignal } from "../base/op-context.ts";
 import type { InstanceRecord, InstanceState } from "../schema/instance.ts";
 import type { TaskExit } from "./driver.ts";
 import { instanceErrors } from "./errors.ts";
@@ -131,22 +131,36 @@ async function startLocked(
   state: Partial<InstanceState>,
 ): Promise<void> {
   const { id } = record;
-  parts.lives.of(id).exitIsFinal = false;
+  const live = parts.lives.of(id);
+  const starting = new AbortController();
+  live.exitIsFinal = false;
+  live.starting = starting;
   try {
     // Held until the record says that it runs.
     using _held = parts.ledger.admit(claimOf(record));
-    await launch(parts, ctx, record, state, (run, exit) => onExit(parts, id, run, exit));
-  } catch (error) {
+    const own = withSignal(ctx, starting.signal);
+    await launch(parts, own, record, state, (run, exit) => onExit(parts, id, run, exit));
+  } catch (failure) {
+    // Whatever came of it on the way: this is why.
+    const error: unknown = starting.signal.aborted ? starting.signal.reason : failure;
     await recordFailedStart(parts, ctx, id, error);
     throw error;
+  } finally {
+    live.starting = undefined;
   }
   watchHealth(parts, id);
 }
 
+const failureCodes: ReadonlyMap<string, number> = new Map([
+  ["COMMAND_NOT_FOUND", 127],
+  ["COMMAND_NOT_EXECUTABLE", 126],
+  ["START_BROKEN_OFF", 137],
+]);
+
 /** What a start that failed leaves to be inspected: Docker's exit codes 127 (no such command), 126 (can't be run), 128. */
 async function recordFailedStart(parts: Parts, ctx: OpContext, id: string, error: unknown): Promise<void> {
   const code = error instanceof BerthError ? error.code : "";
-  const exitCode = code === "COMMAND_NOT_FOUND" ? 127 : code === "COMMAND_NOT_EXECUTABLE" ? 126 : 128;
+  const exitCode = failureCodes.get(code) ?? 128;
   const live = parts.lives.of(id);
   for (const session of live.waitingSessions) session.end();
   live.waitingSessions.clear();

@@ -14,8 +14,10 @@ export class LiveInstance {
   restarting = false;
   /** Delay of the last restart by policy, milliseconds; 0 before the first. */
   restartDelayMs = 0;
-  /** A machine is being started, with the lock held: aborted for it to be given up. */
-  breakOff: AbortController | undefined;
+  /** Its start is under way, which has its lock: aborted for it to be given up and undone. */
+  starting: AbortController | undefined;
+  /** Likewise of a machine made for its files. */
+  opening: AbortController | undefined;
   /** Aborted to call a planned restart off. */
   plannedRestart: AbortController | undefined;
 }

@@ -63,7 +63,7 @@ export function createInstanceService(dependencies: InstanceDependencies): Insta
     settled: () => parts.background.settled(),
     close: async () => {
       parts.rotation.close();
-      for (const live of parts.lives.all()) live.breakOff?.abort(new Error("the engine is closing"));
+      for (const { opening } of parts.lives.all()) opening?.abort(new Error("the engine is closing"));
       await endRestingGuests(parts);
       await parts.background.close();
       await removeIdleCgroup(parts);

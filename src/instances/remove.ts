@@ -10,7 +10,7 @@ import type { WaitResult } from "./instance-service.ts";
 import { beginOperation } from "./open-operations.ts";
 import { dataDir, isThrowAway, type Parts, runDir } from "./parts.ts";
 import { isActive, resolveInstance } from "./resolve.ts";
-import { killAndWait } from "./stop.ts";
+import { breakOffStart, killAndWait } from "./stop.ts";
 
 /** Restarts that a forced removal outlives before it gives up. */
 const maxKills = 5;
@@ -39,6 +39,8 @@ export async function removeInstance(
       if (!options.force) throw instanceErrors.REMOVE_RUNNING({ name: nameOrId, status: present.state.status });
       await killAndWait(parts, own, id);
     }
+    if (options.force) await breakOffStart(parts, present, "removed");
+    parts.lives.of(id).opening?.abort(instanceErrors.MARKED_FOR_REMOVAL({}));
     if (present.state.status === "removing") throw instanceErrors.REMOVAL_IN_PROGRESS({ name: nameOrId });
     using _ = await parts.locks.acquire(id);
     const stopped = parts.records.get(id);

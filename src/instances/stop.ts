@@ -26,7 +26,7 @@ export async function stopInstance(
 ): Promise<{ readonly stopped: boolean }> {
   const record = resolveInstance(parts.records, nameOrId);
   const signal = stopSignal(record, options.signal);
-  if (!isActive(record)) return { stopped: false };
+  if (!isActive(record)) return { stopped: await breakOffStart(parts, record, "stopped") };
   await stopAndWait(parts, background(ctx.log), record, signal, options.timeoutSeconds, nameOrId);
   return { stopped: true };
 }
@@ -59,12 +59,31 @@ export async function killInstance(parts: Parts, ctx: OpContext, nameOrId: strin
   const signal = signalName === "" ? SIGKILL : signalNumber(signalName);
   const record = resolveInstance(parts.records, nameOrId);
   if (signal === undefined) throw instanceErrors.KILL_SIGNAL_INVALID({ name: nameOrId, signal: signalName });
-  if (!isActive(record)) throw instanceErrors.KILL_NOT_RUNNING({ name: nameOrId, id: record.id });
+  if (!isActive(record)) {
+    if (endsStart.has(signal) && (await breakOffStart(parts, record, "killed"))) return;
+    throw instanceErrors.KILL_NOT_RUNNING({ name: nameOrId, id: record.id });
+  }
   const own = background(ctx.log);
   if (signal === SIGKILL) return await killAndWait(parts, own, record.id);
   const final = record.spec.stopSignal === "" || signalNumber(record.spec.stopSignal) === signal;
   const sent = await sendSignal(parts, own, record.id, signal, final);
   if (!sent) throw instanceErrors.KILL_NOT_RUNNING({ name: nameOrId, id: record.id });
+}
+
+/** Signals that end a process that does not handle them: SIGHUP, SIGINT, SIGQUIT, SIGKILL, SIGTERM. In a start nobody does yet. */
+const endsStart: ReadonlySet<number> = new Set([1, 2, 3, SIGKILL, SIGTERM]);
+
+/**
+ * Gives up a start that is under way, be it that the machine is booting, and waits until it is undone. False when there is none, or it
+ * came to its end.
+ */
+export async function breakOffStart(parts: Parts, { id, name }: InstanceRecord, how: string): Promise<boolean> {
+  const { starting } = parts.lives.of(id);
+  if (starting === undefined) return false;
+  starting.abort(instanceErrors.START_BROKEN_OFF({ name, how }));
+  using _ = await parts.locks.acquire(id);
+  const now = parts.records.get(id);
+  return now === undefined || !isActive(now);
 }
 
 /** Number of the signal that asks this instance to stop: the given one, the spec's, or SIGTERM. */
@@ -111,6 +130,9 @@ async function signalAndWait(
  * thawed by a final signal, else it would never see it; a planned restart is called off instead. False when it is not active.
  */
 async function sendSignal(parts: Parts, ctx: OpContext, id: string, signal: number, final: boolean): Promise<boolean> {
+  const before = parts.records.get(id);
+  // It is started by its policy just now.
+  if (final && before?.state.status === "restarting") await breakOffStart(parts, before, "stopped");
   using _ = await parts.locks.acquire(id);
   const record = parts.records.get(id);
   if (record === undefined || !isActive(record)) return false;

@@ -222,6 +222,44 @@ describe("virtual machines", () => {
     await engine.docker("volume", "rm", "rest");
   });
 
+  it("is killed, stopped and removed while it boots, and interrupted", async () => {
+    const starting = async (name: string, act: readonly string[]) => {
+      await engine.docker("create", "--name", name, "--runtime", "vm", image, "sleep", "1000");
+      const started = engine.docker("start", name);
+      // One that is not being started yet, or runs already, is no matter: then it ends as any other.
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      const acted = await engine.docker(...act, name);
+      return [acted.code, (await started).stderr] as const;
+    };
+    const brokenOff = expect.stringMatching(/was broken off: it was (killed|stopped|removed) before its process ran/);
+    expect(await starting("vm-boot1", ["kill"])).toEqual([0, brokenOff]);
+    expect(await starting("vm-boot2", ["stop", "-t", "0"])).toEqual([0, brokenOff]);
+    expect(await starting("vm-boot3", ["rm", "-f"])).toEqual([0, brokenOff]);
+    expect(await engine.docker("ps", "-a", "--format", "{{.Names}} {{.State}}")).toMatchObject({
+      stdout: "vm-boot2 created\nvm-boot1 created\n",
+    });
+    const interrupted = `(sleep 0.5; printf '\\003') | docker run --rm -it --runtime vm ${image} sleep 1000`;
+    const run = await runCommand("script", ["-qec", interrupted, "/dev/null"], { env: { DOCKER_HOST: engine.host } });
+    expect([130, 1]).toContain(run.code);
+    await engine.docker("rm", "vm-boot1", "vm-boot2");
+  });
+
+  it("tells after the engine's death in a boot what became of that", async () => {
+    const made = await engine.docker("create", "--name", "vm-lost", "--runtime", "vm", image, "nosuchcommand");
+    const socket = join(engine.runRoot, "instances", made.stdout.trim(), "run", "agent.sock");
+    const started = engine.docker("start", "vm-lost");
+    const booting = () => existsSync(socket);
+    await expect.poll(booting, { timeout: 20_000, interval: 10 }).toBe(true);
+    await engine.crash();
+    await started;
+    await engine.boot();
+    const state = ["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}} {{.State.Error}}", "vm-lost"] as const;
+    await expect
+      .poll(async () => (await engine.docker(...state)).stdout, { timeout: 30_000, interval: 200 })
+      .toMatch(/^(exited|created) 127 .*"nosuchcommand": executable file not found/);
+    await engine.docker("rm", "vm-lost");
+  });
+
   it("says that the guest's kernel has killed for memory", async () => {
     await vm("--name", "vm-oom", "-m", "96m", image, "tail", "/dev/zero");
     expect(await engine.docker("inspect", "-f", "{{.State.ExitCode}} {{.State.OOMKilled}}", "vm-oom")).toMatchObject({

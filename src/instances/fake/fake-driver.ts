@@ -58,6 +58,7 @@ export class FakeTask {
   readonly exited: Promise<TaskExit>;
   exit: TaskExit | undefined;
   #oomKilled = false;
+  #error: string | undefined;
   #log: number | undefined;
 
   constructor(request: PrepareRequest, pid: number) {
@@ -83,8 +84,9 @@ export class FakeTask {
   }
 
   /** Ends the main process. */
-  finish(exitCode: number, options: { readonly oomKilled?: boolean } = {}): void {
+  finish(exitCode: number, options: { readonly oomKilled?: boolean; readonly error?: string } = {}): void {
     this.#oomKilled = options.oomKilled ?? false;
+    this.#error = options.error;
     this.main.exit(exitCode);
   }
 
@@ -102,7 +104,8 @@ export class FakeTask {
     for (const { process } of this.execs.values()) process.exit(137);
     this.closeLog();
     this.phase = "exited";
-    this.exit = { exitCode, oomKilled: this.#oomKilled, finishedAt: new Date().toISOString() };
+    const error = this.#error === undefined ? {} : { error: this.#error };
+    this.exit = { exitCode, oomKilled: this.#oomKilled, ...error, finishedAt: new Date().toISOString() };
     return this.exit;
   }
 
@@ -127,6 +130,7 @@ export class FakeDriver implements Driver {
   /** Names of the methods called, in order, with the instance's id: "prepare 1a2b". */
   readonly calls: string[] = [];
   readonly #failures = new Map<string, Error>();
+  #hangs: PromiseWithResolvers<void> | undefined;
 
   /** With `inside` its instances are machines, of which the host sees no files. */
   constructor(machine: FakeMachine = new FakeMachine(), inside?: DriverInside) {
@@ -160,8 +164,19 @@ export class FakeDriver implements Driver {
     return { handle: { driver: this.name, version: 1, state: { id: request.id } }, pid: task.main.pid };
   }
 
-  async start(_ctx: OpContext, handle: DriverHandle): Promise<void> {
+  /** The next start takes until it is given up, as that of a machine that does not come up. */
+  hangNextStart(): Promise<void> {
+    const reached = Promise.withResolvers<void>();
+    this.#hangs = reached;
+    return reached.promise;
+  }
+
+  async start(ctx: OpContext, handle: DriverHandle): Promise<void> {
     const task = this.#live("start", handle);
+    const hangs = this.#hangs;
+    this.#hangs = undefined;
+    hangs?.resolve();
+    if (hangs !== undefined) await aborted(ctx.signal);
     task.phase = "running";
     if (task.request.resting !== true) task.main.run(this.#program(task.main.argv, "create"));
   }
@@ -293,6 +308,11 @@ export class FakeDriver implements Driver {
     }
     return program;
   }
+}
+
+async function aborted(signal: AbortSignal): Promise<never> {
+  await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+  throw signal.reason;
 }
 
 function idOf(handle: DriverHandle): string {

@@ -107,12 +107,12 @@ async function makeGuest(parts: Parts, ctx: OpContext, record: InstanceRecord): 
   const { id } = record;
   const undo = new Reverter(ctx);
   const live = parts.lives.of(id);
-  const breakOff = new AbortController();
-  live.breakOff = breakOff;
+  const opening = new AbortController();
+  live.opening = opening;
   try {
     const handle = await boot(
       parts,
-      withSignal(ctx, breakOff.signal),
+      withSignal(ctx, opening.signal),
       { ...record, spec: restingSpec(record.spec) },
       undo,
     );
@@ -123,7 +123,7 @@ async function makeGuest(parts: Parts, ctx: OpContext, record: InstanceRecord): 
     await undo[Symbol.asyncDispose]();
     throw error;
   } finally {
-    live.breakOff = undefined;
+    live.opening = undefined;
   }
 }
 

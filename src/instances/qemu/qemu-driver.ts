@@ -201,11 +201,11 @@ export class QemuDriver extends JailedDriver implements Driver {
 
   override async recover(ctx: OpContext, handle: DriverHandle): Promise<Recovered> {
     const found = await super.recover(ctx, handle);
-    return found.status === "exited" ? { ...found, exit: withNotes(machineOf(handle), found.exit) } : found;
+    return found.status === "exited" ? { ...found, exit: await withNotes(machineOf(handle), found.exit) } : found;
   }
 
   override async wait(ctx: OpContext, handle: DriverHandle): Promise<TaskExit> {
-    return withNotes(machineOf(handle), await super.wait(ctx, handle));
+    return await withNotes(machineOf(handle), await super.wait(ctx, handle));
   }
 
   override async signal(ctx: OpContext, handle: DriverHandle, signal: number): Promise<void> {
@@ -269,9 +269,11 @@ export class QemuDriver extends JailedDriver implements Driver {
       if (leftMs <= 0) throw machineErrors.AGENT_SILENT({ id: machine.id, seconds: startMs / 1000 });
       try {
         const channel = new AgentChannel(await connectToAgent(machine.runDir), [["verb", "started"]]);
-        const late = setTimeout(() => channel.close(), leftMs);
+        const giveUp = AbortSignal.any([ctx.signal, AbortSignal.timeout(Math.ceil(leftMs))]);
+        const close = () => channel.close();
+        giveUp.addEventListener("abort", close, { once: true });
         await channel.answer.finally(() => {
-          clearTimeout(late);
+          giveUp.removeEventListener("abort", close);
           channel.close();
         });
         return;
@@ -294,9 +296,16 @@ async function copyScratch(from: string, to: string): Promise<void> {
   await rename(draft, to);
 }
 
-/** Memory runs out in the guest first: its kernel kills, and berth-vmm leaves a note. */
-function withNotes({ runDir }: Machine, exit: TaskExit): TaskExit {
-  return { ...exit, oomKilled: exit.oomKilled || existsSync(join(runDir, "oom")) };
+/** With what berth-vmm has noted: that the guest's kernel killed for memory, or why there was no process, which nobody may have heard. */
+async function withNotes(machine: Machine, exit: TaskExit): Promise<TaskExit> {
+  const failure = await failureOf(machine.runDir);
+  return {
+    ...exit,
+    oomKilled: exit.oomKilled || existsSync(join(machine.runDir, "oom")),
+    ...(failure === undefined
+      ? {}
+      : { error: commandFailure("create", machine.command, failure)?.message ?? failure.message }),
+  };
 }
 
 /** The machine has ended before it was asked: well, unless berth-vmm has noted why not. */
