@@ -10,7 +10,7 @@ import type { DriverHandle } from "../../schema/instance.ts";
 import { type GuestExit, runInGuest } from "../../qemu/guest-exec.ts";
 import { readGuestFile, writeGuestFile } from "../../qemu/guest-files.ts";
 import type { GuestAgent } from "../../qemu/qga-client.ts";
-import type { DriverInside, GuestFile, GuestProcess, PackRequest } from "../driver.ts";
+import type { DriverInside, GuestFile, GuestProcess, PackRequest, UnpackRequest } from "../driver.ts";
 import { hardwareErrors } from "./errors.ts";
 
 const environment = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"];
@@ -20,7 +20,7 @@ export function agentInside(agentOf: (handle: DriverHandle) => GuestAgent): Driv
     rests: false,
     stat: (ctx, handle, path) => statByAgent(ctx, agentOf(handle), path),
     pack: (ctx, handle, request) => packByAgent(ctx, agentOf(handle), request),
-    unpack: (ctx, handle, { directory, tar }) => unpackByAgent(ctx, agentOf(handle), directory, tar),
+    unpack: (ctx, handle, request) => unpackByAgent(ctx, agentOf(handle), request),
     changes: () => Promise.reject(noImage()),
     packChanges: () => Promise.reject(noImage()),
     processes: (ctx, handle) => processesByAgent(ctx, agentOf(handle)),
@@ -93,10 +93,19 @@ async function* readAndRemove(ctx: OpContext, agent: GuestAgent, archive: string
   }
 }
 
-async function unpackByAgent(ctx: OpContext, agent: GuestAgent, directory: string, tar: Readable): Promise<void> {
+async function unpackByAgent(ctx: OpContext, agent: GuestAgent, request: UnpackRequest): Promise<void> {
+  const { directory, tar, owner } = request;
+  // Whose they are is in the archive: an instance that is a machine has no user of its own.
+  if (owner !== undefined) {
+    throw hardwareErrors.HARDWARE_UNSUPPORTED({
+      what: "files of another owner",
+      why: "the guest's tar has no say in it",
+    });
+  }
   const archive = await temporaryFile(ctx, agent);
   try {
     await writeGuestFile(ctx, agent, archive, tar);
+    // A directory with files in it is never replaced, whatever was asked for: tar's option for that empties all that it meets.
     const argv = ["tar", "--numeric-owner", "-C", directory, "-xpf", archive] as const;
     await succeed(ctx, agent, `unpack the archive in ${directory}`, argv);
   } finally {
