@@ -1,11 +1,12 @@
 /** Whole-OS machines by the command line and the API, with a guest of one sector: its whole life takes a second under emulation. */
 import { execFileSync, spawn } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { MachinesClient } from "../../src/client/machines.ts";
+import { agentIso } from "../support/agent-iso.ts";
 import { EngineProcess } from "../support/engine-process.ts";
 import { assertNothingLeft } from "../support/leaks.ts";
 import { tinyDisk, tinyIso } from "../support/tiny-os.ts";
@@ -258,5 +259,43 @@ describe("whole-OS machines", () => {
     expect((await engine.docker("top", "m-uefi")).code).toBe(1); // Its own business, and its agent is not there.
     expect(readdirSync(join(engine.dataRoot, "instances", id, "tpm"))).toContain("tpm2-00.permall");
     expect(await machine("stop", "--force", "m-uefi")).toMatchObject({ code: 0 });
+  });
+
+  it("asks the guest's agent for commands, files and addresses, which the network has leased", async () => {
+    const iso = await agentIso(scratch);
+    const words = ["--iso", iso, "--disk", "64MiB", "--memory", "256MiB", "--start"];
+    expect(await machine("create", "m-agent", ...words)).toMatchObject({ code: 0 });
+    await untilLogged("m-agent", "agent is up");
+    const [nic] = (await inspect("m-agent")).nics;
+    expect((await machine("ip", "m-agent")).stdout).toMatch(new RegExp(`eth0 .*${nic?.mac} .*${nic?.address}.* agent`));
+    expect(await machine("ip", "-q", "m-agent")).toMatchObject({ stdout: `${nic?.address.split("/")[0]}\n` });
+
+    const script = 'echo "$A $(uname -s)"; echo err >&2; exit 7';
+    expect(await machine("exec", "-e", "A=b", "m-agent", "sh", "-c", script)).toEqual({
+      code: 7,
+      stdout: "b Linux\n",
+      stderr: "err\n",
+    });
+    expect(await machine("exec", "m-agent", "no-such-command")).toMatchObject({ code: 127 });
+    writeFileSync(join(scratch, "given"), "x".repeat(100_000));
+    expect(await machine("cp", join(scratch, "given"), "m-agent:/tmp/taken")).toMatchObject({ code: 0 });
+    expect((await machine("exec", "m-agent", "wc", "-c", "/tmp/taken")).stdout).toContain("100000");
+    expect(await engine.docker("cp", "m-agent:/etc", join(scratch, "etc"))).toMatchObject({ code: 0 });
+    expect(readFileSync(join(scratch, "etc/passwd"), "utf8")).toContain("root:x:0:0");
+
+    await engine.crash();
+    await engine.boot();
+    expect(await machine("exec", "m-agent", "cat", "/proc/sys/kernel/ostype")).toMatchObject({ stdout: "Linux\n" });
+    expect(await machine("stop", "m-agent")).toEqual({ code: 0, stdout: "m-agent\n", stderr: "" });
+  });
+
+  it("says within seconds that no agent answers", async () => {
+    await create("m-mute", "--start");
+    await untilLogged("m-mute", "tiny is up");
+    expect(await machine("exec", "m-mute", "true")).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/the agent in the guest has not answered .* within 10 s/),
+    });
+    expect((await machine("ip", "m-mute")).stdout).toMatch(/net0 +52:54:00:\S+ +\S+\/\d+ +network/);
   });
 });

@@ -58,7 +58,7 @@ async function packByAgent(ctx: OpContext, agent: GuestAgent, request: PackReque
   const path = request.follow ? await realPath(ctx, agent, request.path) : posix.normalize(request.path);
   const archive = await temporaryFile(ctx, agent);
   try {
-    await succeed(ctx, agent, verb, ["tar", ...packArguments(path, request), "-cf", archive]);
+    await succeed(ctx, agent, verb, ["tar", "-cf", archive, ...packArguments(path, request)]);
   } catch (error) {
     await removeFile(ctx, agent, archive);
     throw error;
@@ -66,7 +66,7 @@ async function packByAgent(ctx: OpContext, agent: GuestAgent, request: PackReque
   return Readable.from(readAndRemove(ctx, agent, archive), { objectMode: false });
 }
 
-/** Of GNU tar, for entries that begin with `name`: what it adds before -cf. */
+/** Of tar, for entries that begin with `name`: another one than the file's own, and one file system alone, are GNU tar's to do. */
 export function packArguments(path: string, { name, mounts }: Pick<PackRequest, "name" | "mounts">): readonly string[] {
   const base = posix.basename(path);
   const what = base === "" ? "." : base;
@@ -78,7 +78,8 @@ export function packArguments(path: string, { name, mounts }: Pick<PackRequest, 
     ...(name === what ? [] : [`--transform=${renamed}`]),
     "-C",
     posix.dirname(path),
-    `--add-file=${what}`,
+    "--",
+    what,
   ];
 }
 
