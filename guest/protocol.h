@@ -102,6 +102,9 @@ enum frame_type {
  *            sysctl=<name>=<value>
  *            tmpfs=<target>\n<mount options>       over the root, in their order with share=; before the main process runs
  *            share=<name>\n<target>\n<options>     what the virtiofs "shares" has under that name, a directory or a file; "ro"
+ * prepare    before a template is saved: makes a process with the main one's namespaces, mounts and streams, that waits for its program.
+ *            privileged=, readonly=, masked= as run's. A run with the same ones, without a terminal, takes it; any other makes its own,
+ *            as it does after share= and tmpfs=, which are not in its mounts. REPLY when it waits.
  * run        the main process; once. The fields of a process:
  *            arg= (argv, at least one), env=NAME=value, user=<name|uid[:group|gid]>, group=<extra group>, cwd=, tty=1, stdin=1,
  *            rows=, columns=, capabilities=<hex mask; absent: all>, nonewprivileges=1, rlimit=<name> <soft> <hard>, oom=<score adj>,

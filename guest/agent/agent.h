@@ -79,6 +79,10 @@ struct spawn_request {
   const char *root;
 };
 bool spawn(const struct spawn_request *request, struct spawned *spawned, struct failure *failure);
+/* Before a template is saved: a process that has the main one's namespaces, mounts and streams, and waits for its program. */
+bool prepare_main(struct fields fields, struct failure *failure);
+/* Something was mounted that it does not see. */
+void spoil_waiting_main(void);
 /* Namespaces of the main process, for those beside it; after its end there are none. */
 void keep_namespaces(pid_t pid);
 void drop_namespaces(void);

@@ -59,7 +59,9 @@ static bool set_mounts(struct fields fields, struct failure *failure) {
   } each[] = {{"share=", mount_share}, {"tmpfs=", mount_tmpfs}};
   for (const char *at = fields.data; at < fields.data + fields.length; at += strlen(at) + 1) {
     for (size_t i = 0; i < sizeof each / sizeof *each; i++) {
-      if (strncmp(at, each[i].name, 6) == 0 && !each[i].set(at + 6, failure)) return false;
+      if (strncmp(at, each[i].name, 6) != 0) continue;
+      spoil_waiting_main();
+      if (!each[i].set(at + 6, failure)) return false;
     }
   }
   return true;

@@ -17,6 +17,7 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <grp.h>
@@ -209,23 +210,172 @@ static bool run_program(const struct spawn_request *request, struct failure *fai
   return fail(failure, kind, errno, "exec: %.150s: %s", argv[0], strerror(errno));
 }
 
-_Noreturn static void child(const struct spawn_request *request, const struct stdio *io, int status) {
-  struct failure failure = {0};
+/* Returns when it can't be run. */
+static void run_process(const struct spawn_request *request, struct failure *failure) {
   sigset_t none;
   sigemptyset(&none);
-  if (take_stdio(io, &failure) && enter(request, &failure)) {
-    signal(SIGPIPE, SIG_DFL);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    if (request->job != NULL) {
-      /* No program is executed, so nothing closes them: our own end of its stdin above all, which would never be over. */
-      syscall(SYS_close_range, 3, ~0u, 0);
-      signal(SIGPIPE, SIG_IGN);
-      _exit(request->job(request->fields));
-    }
-    run_program(request, &failure);
+  signal(SIGPIPE, SIG_DFL);
+  sigprocmask(SIG_SETMASK, &none, NULL);
+  if (request->job != NULL) {
+    /* No program is executed, so nothing closes them: our own end of its stdin above all, which would never be over. */
+    syscall(SYS_close_range, 3, ~0u, 0);
+    signal(SIGPIPE, SIG_IGN);
+    _exit(request->job(request->fields));
+  }
+  run_program(request, failure);
+}
+
+_Noreturn static void child(const struct spawn_request *request, const struct stdio *io, int status) {
+  struct failure failure = {0};
+  if (take_stdio(io, &failure) && enter(request, &failure)) run_process(request, &failure);
+  ssize_t told = write(status, &failure, sizeof failure);
+  _exit(told < 0 ? 126 : 127);
+}
+
+/* --- a main process in waiting */
+
+/*
+ * Most of a start is the main process's namespaces, mounts and streams, which a template can have before it is saved: a child that has all
+ * that, and waits for its program.
+ */
+static struct {
+  pid_t pid; /* 0: there is none */
+  int road;  /* a socket: it gets the fields of `run` */
+  int status, ends[3];
+  struct bytes walls;
+} waiting;
+
+/* What of a request the child in waiting has already. */
+static struct bytes walls_of(struct fields fields) {
+  static const char *const names[] = {"privileged", "readonly", "masked"};
+  struct bytes walls = {0};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    for (const char *value = NULL; (value = field_next(fields, names[i], value)) != NULL;) fields_add(&walls, names[i], "%s", value);
+  }
+  return walls;
+}
+
+static bool read_whole(int fd, void *into, size_t length) {
+  for (size_t at = 0; at < length;) {
+    ssize_t got = read(fd, (char *)into + at, length - at);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return false;
+    at += (size_t)got;
+  }
+  return true;
+}
+
+static bool write_whole(int fd, const void *from, size_t length) {
+  for (size_t at = 0; at < length;) {
+    ssize_t sent = send(fd, (const char *)from + at, length - at, MSG_NOSIGNAL);
+    if (sent < 0 && errno == EINTR) continue;
+    if (sent <= 0) return false;
+    at += (size_t)sent;
+  }
+  return true;
+}
+
+/* What nearly every program begins with, into the page cache: a shell, the dynamic linkers and C libraries. */
+static void read_ahead(void) {
+  static const char *const paths[] = {"/bin/sh",
+                                      "/lib64/ld-linux-x86-64.so.2",
+                                      "/lib/x86_64-linux-gnu/libc.so.6",
+                                      "/lib/ld-linux-aarch64.so.1",
+                                      "/lib/aarch64-linux-gnu/libc.so.6",
+                                      "/lib64/libc.so.6",
+                                      "/lib/ld-musl-x86_64.so.1",
+                                      "/lib/ld-musl-aarch64.so.1",
+                                      "/etc/passwd",
+                                      "/etc/group",
+                                      "/etc/ld.so.cache"};
+  static char buffer[65536];
+  for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+    int file = open(paths[i], O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    for (int pieces = 0; file >= 0 && pieces < 64 && read(file, buffer, sizeof buffer) > 0; pieces++) {}
+    if (file >= 0) close(file);
+  }
+}
+
+_Noreturn static void wait_for_program(struct fields walls, const struct stdio *io, int status, int road) {
+  struct spawn_request request = {.fields = walls, .main = true};
+  struct failure failure = {0};
+  uint32_t length;
+  char *text;
+  bool ready = take_stdio(io, &failure) && enter(&request, &failure);
+  if (ready) read_ahead();
+  if (ready && write_whole(road, "", 1)) {
+    /* Its end, too, is the agent's to say. */
+    if (!read_whole(road, &length, sizeof length) || (text = malloc(length)) == NULL || !read_whole(road, text, length)) _exit(0);
+    request.fields = (struct fields){text, length};
+    int null = field_flag(request.fields, "stdin") ? -1 : open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (null >= 0) dup2(null, 0);
+    run_process(&request, &failure);
   }
   ssize_t told = write(status, &failure, sizeof failure);
   _exit(told < 0 ? 126 : 127);
+}
+
+static void leave_waiting(void) {
+  if (waiting.pid > 0) kill(waiting.pid, SIGKILL);
+  waiting.pid = 0;
+  close_all(waiting.ends, 3);
+  close_all(&waiting.road, 1);
+  close_all(&waiting.status, 1);
+  bytes_free(&waiting.walls);
+}
+
+bool prepare_main(struct fields fields, struct failure *failure) {
+  struct stdio io;
+  int status[2], road[2];
+  char ready;
+  struct bytes walls = walls_of(fields), all = {0};
+  if (waiting.pid > 0) return fail(failure, "invalid", EBUSY, "a main process waits already");
+  bytes_append(&all, bytes_front(&walls), walls.length);
+  fields_add(&all, "stdin", "1");
+  struct fields asked = {(char *)bytes_front(&all), all.length};
+  if (!open_stdio(asked, &io, failure)) return false;
+  if (pipe2(status, O_CLOEXEC) < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, road) < 0) return fail(failure, "system", errno, "making a pipe");
+  pid_t pid = (pid_t)syscall(SYS_clone, CLONE_NEWPID | CLONE_NEWNS | SIGCHLD, 0, 0, 0, 0);
+  if (pid == 0) {
+    close(road[0]);
+    wait_for_program(asked, &io, status[1], road[1]);
+  }
+  close_all(io.child, 3);
+  close(status[1]);
+  close(road[1]);
+  fcntl(status[0], F_SETFL, O_NONBLOCK);
+  waiting.pid = pid;
+  waiting.road = road[0];
+  waiting.status = status[0];
+  waiting.walls = walls;
+  memcpy(waiting.ends, io.parent, sizeof waiting.ends);
+  bytes_free(&all);
+  if (pid > 0 && read_whole(road[0], &ready, 1)) return true;
+  if (pid > 0 && read(status[0], failure, sizeof *failure) != (ssize_t)sizeof *failure) fail(failure, "system", errno, "preparing a process");
+  leave_waiting();
+  return failure->kind != NULL ? false : fail(failure, "system", errno, "preparing a process");
+}
+
+/* What is mounted now is not in its namespace. */
+void spoil_waiting_main(void) { leave_waiting(); }
+
+static bool use_waiting(const struct spawn_request *request, struct spawned *spawned) {
+  if (waiting.pid == 0) return false;
+  struct bytes walls = walls_of(request->fields);
+  uint32_t length = (uint32_t)request->fields.length;
+  bool fits = !field_flag(request->fields, "tty") && walls.length == waiting.walls.length &&
+              memcmp(bytes_front(&walls), bytes_front(&waiting.walls), walls.length) == 0;
+  bytes_free(&walls);
+  if (!fits || !write_whole(waiting.road, &length, sizeof length) || !write_whole(waiting.road, request->fields.data, length)) {
+    leave_waiting();
+    return false;
+  }
+  if (!field_flag(request->fields, "stdin")) close_all(waiting.ends, 1);
+  *spawned = (struct spawned){.pid = waiting.pid, .status = waiting.status, .in = waiting.ends[0], .out = waiting.ends[1], .err = waiting.ends[2]};
+  close_all(&waiting.road, 1);
+  bytes_free(&waiting.walls);
+  waiting.pid = 0;
+  return true;
 }
 
 /* --- in the agent */
@@ -245,6 +395,7 @@ static pid_t make_child(const struct spawn_request *request) {
 bool spawn(const struct spawn_request *request, struct spawned *spawned, struct failure *failure) {
   struct stdio io;
   int status[2] = {-1, -1};
+  if (request->main && use_waiting(request, spawned)) return true;
   if (!open_stdio(request->fields, &io, failure) || pipe2(status, O_CLOEXEC) < 0) {
     close_all(io.child, 3);
     close_all(io.parent, 3);

@@ -70,6 +70,12 @@ static bool configure_verb(struct fields fields, struct bytes *reply, struct fai
   return configure(fields, failure);
 }
 
+static bool prepare_verb(struct fields fields, struct bytes *reply, struct failure *failure) {
+  (void)reply;
+  if (!root_is_mounted() || main_is_running()) return fail(failure, "invalid", 0, "there is no root file system yet, or it is in use");
+  return prepare_main(fields, failure);
+}
+
 static bool stat_path(struct fields fields, struct bytes *reply, struct failure *failure) {
   return transfer(fields, failure) && describe_path(fields, reply, failure);
 }
@@ -97,7 +103,7 @@ static const struct {
   const char *verb;
   bool (*answer)(struct fields, struct bytes *reply, struct failure *);
 } requests[] = {
-    {"mount", mount_verb}, {"configure", configure_verb},     {"signal", signal_main}, {"stat", stat_path},
+    {"mount", mount_verb}, {"configure", configure_verb}, {"prepare", prepare_verb}, {"signal", signal_main}, {"stat", stat_path},
     {"stats", stats},      {"processes", list_processes}, {"sync", sync_disks},    {"poweroff", switch_off},
 };
 

@@ -84,9 +84,10 @@ static void add_kernel(struct line *line, struct fields spec, bool restored) {
 }
 
 static void add_disk(struct line *line, const char *file, const char *format, const char *serial, const char *cache, bool writable, int slot) {
+  /* Of the file alone: what a guest flushes still leaves QEMU. */
   const char *cache_words = strcmp(cache, "unsafe") == 0 ? ",cache.no-flush=on" : "";
   OPTION(line, "-blockdev", "driver=file,node-name=%s-file,filename=%s,locking=off,read-only=%s%s", serial, file, writable ? "off" : "on", cache_words);
-  OPTION(line, "-blockdev", "driver=%s,node-name=%s,file=%s-file,read-only=%s,discard=unmap%s", format, serial, serial, writable ? "off" : "on", cache_words);
+  OPTION(line, "-blockdev", "driver=%s,node-name=%s,file=%s-file,read-only=%s,discard=unmap", format, serial, serial, writable ? "off" : "on");
   OPTION(line, "-device", "virtio-blk-pci,drive=%s,serial=%s,addr=0x%x", serial, serial, slot);
 }
 

@@ -28,6 +28,8 @@ enum { MAIN = 1, SETUP = 0x7fffff00 };
 /* For a restored machine's first word, fifty times what it takes: then it is booted. */
 #define RESTORED_MS 20000
 
+#define SETTLE_MS 3000
+
 struct machine {
   struct fields spec;
   struct nic nics[NICS];
@@ -123,8 +125,14 @@ static void send_requests(struct machine *machine) {
     if (field(machine->spec, "scratch") != NULL) fields_add(&mount, "scratch", "scratch");
     request(machine, SETUP + machine->pending++, &mount);
   }
-  if (field(machine->spec, "save") != NULL) return;
   struct bytes configure = request_of(machine->spec, "configure.", "configure");
+  if (field(machine->spec, "save") != NULL) {
+    struct bytes prepare = request_of(machine->spec, "prepare.", "prepare"), sync = request_of(machine->spec, "sync.", "sync");
+    request(machine, SETUP + machine->pending++, &configure);
+    request(machine, SETUP + machine->pending++, &prepare);
+    request(machine, SETUP + machine->pending++, &sync);
+    return;
+  }
   bytes_append(&configure, bytes_front(&machine->network), machine->network.length);
   add_identity(&configure);
   request(machine, SETUP + machine->pending++, &configure);
@@ -330,6 +338,8 @@ static int run_until_end(struct machine *machine) {
     boot_instead(machine, "QEMU ended");
   }
   if (field(machine->spec, "save") != NULL && !machine->stop) {
+    /* What its kernel puts off (the choice of a clock, above all) is not to be done in each clone. */
+    poll(NULL, 0, SETTLE_MS);
     bool saved = qmp_save(machine->qemu.qmp, field(machine->spec, "save"));
     end_qemu(machine);
     return saved ? 0 : 125;

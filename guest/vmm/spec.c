@@ -6,6 +6,7 @@
  *   kernel= initrd=  append= (more of the command line)
  *   image= scratch=  disk files: the read-only raw one, serial "image", and the writable one, serial "scratch"
  *                    scratch.format= qcow2 (when absent) or raw; scratch.cache= writeback (when absent) or unsafe
+ *   discard=1        what is in QEMU at the end may be lost: it was synced, or nobody wants it
  *   run=             directory for agent.sock, qmp.sock, failure
  *   net=             an interface of this network namespace that becomes the guest's; repeats. A tap without one: net=-
  *   net.join=        tc (when absent) or bridge
@@ -13,11 +14,11 @@
  *                    told its socket beside. The guest finds it by the tag "shares"; its memory is shared with the daemon
  *   device=          one more QEMU -device/-chardev/... as "-flag\nvalue"; repeats
  *   ram=             file of the guest's memory; with ram.share=1 it is written to (a template's), else changes are private
- *   save=            boots, mounts, saves the machine's state to this file, ends: a template with ram=
+ *   save=            boots, mounts, configures, prepares, saves the machine's state to this file, ends: a template with ram=
  *   restore=         a template's state: no kernel is booted and nothing mounted; where that fails, the machine is booted after all, with
  *   pristine=        the scratch disk as it was before the template's, and "template-failed" in run= says why
  *   maintenance=1    no main process: serves its socket until SIGTERM, or until nobody has been connected for 15 seconds
- *   mount.* configure.* run.*   fields of the agent's verbs, with that prefix
+ *   mount.* configure.* prepare.* run.*   fields of the agent's verbs, with that prefix
  */
 #define _GNU_SOURCE
 #include "vmm.h"

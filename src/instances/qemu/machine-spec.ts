@@ -48,6 +48,7 @@ export async function machineSpec(request: PrepareRequest, parts: MachineParts):
     ["image", inJail.image],
     ["scratch", inJail.scratch],
     ["run", inJail.run],
+    ...(spec.autoRemove || spec.internal ? throwAway : []),
     ...request.interfaces.map((name): Field => ["net", name]),
     ...parts.shareDaemon.map((word): Field => ["shares", word]),
     ...(security.readonlyRootfs ? [["mount.readonly", "1"] as const] : []),
@@ -57,6 +58,12 @@ export async function machineSpec(request: PrepareRequest, parts: MachineParts):
     ...(resting ? [["maintenance", "1"] as const] : []),
   ];
 }
+
+/** It need not survive the host, but a restart: what the guest syncs is QEMU's no more, and the host's to write when it likes. */
+const throwAway: readonly Field[] = [
+  ["scratch.cache", "unsafe"],
+  ["discard", "1"],
+];
 
 /** What makes a machine a clone of the template in its jail, rather than one that boots. */
 export const cloneFields: readonly Field[] = [

@@ -15,7 +15,9 @@ const fields: readonly Field[] = [
   ["mount.shm", "1"],
   ["configure.hostname", "web1"],
   ["configure.tmpfs", "/tmp\n"],
+  ["configure.file", "/etc/hosts\n127.0.0.1 web1"],
   ["run.arg", "true"],
+  ["run.masked", "/proc/kcore"],
 ];
 const key = templateKey(fields, ground);
 const withField = (...field: Field) => {
@@ -29,6 +31,7 @@ describe("a template fits", () => {
     expect(withField("configure.hostname", "web2")).toBe(key);
     expect(withField("run.arg", "false")).toBe(key);
     expect(withField("net", "eth1")).toBe(key);
+    expect(withField("configure.file", "/etc/hosts\n127.0.0.1 web2")).toBe(key);
   });
 
   it.each<Field>([
@@ -37,6 +40,8 @@ describe("a template fits", () => {
     ["accel", "kvm"],
     ["mount.shm", "2"],
     ["mount.readonly", "1"],
+    ["run.masked", "/proc/keys"],
+    ["configure.file", "/etc/resolv.conf\n"],
   ])("no machine with %s=%s", (name, value) => {
     expect(withField(name, value)).not.toBe(key);
   });
@@ -44,6 +49,8 @@ describe("a template fits", () => {
   it("as many networks as it was made with", () => {
     expect(templateKey([...fields, ["net", "eth1"]], ground)).not.toBe(key);
     expect(templateShape(fields)).toContainEqual(["net", "-"]);
+    expect(templateShape(fields)).toContainEqual(["configure.file", "/etc/hosts\n"]);
+    expect(templateShape(fields)).toContainEqual(["prepare.masked", "/proc/kcore"]);
   });
 
   it.each(Object.keys(ground))("the %s that it was made with", (name) => {

@@ -22,9 +22,11 @@ export interface TemplateGround {
 }
 
 /** Fields of a machine's specification that are the same for all machines, or are said to each one after it was restored. */
-const sayable = /^(kernel|initrd|image|scratch|run|discard|configure\.(?!share$).*|run\..*)$/;
+const sayable = /^(kernel|initrd|image|scratch|scratch\.cache|run|discard|configure\.(?!share$).*|run\..*)$/;
 /** What a template has in it. */
 const kept = /^(accel|memory|cpus|mount\..*)$/;
+/** The mounts of its main process, which waits in it. */
+const walls = /^run\.(privileged|readonly|masked)$/;
 
 /** The digest of all that makes a template fit; undefined when a machine has something that none can have (a share, a device). */
 export function templateKey(fields: readonly Field[], ground: TemplateGround): string | undefined {
@@ -34,11 +36,14 @@ export function templateKey(fields: readonly Field[], ground: TemplateGround): s
   return createHash("sha256").update(JSON.stringify(parts)).digest("hex");
 }
 
-/** The fields that a template is booted with: a network is a device without a name yet. */
+/** The fields that a template is booted with, for nobody: a network is a device without a name yet. */
 export function templateShape(fields: readonly Field[]): readonly Field[] | undefined {
   const shape: Field[] = [];
   for (const [name, value] of fields) {
     if (name === "net") shape.push([name, "-"]);
+    else if (walls.test(name)) shape.push([name.replace("run.", "prepare."), value]);
+    // Mounted, with nothing in it yet.
+    else if (name === "configure.file") shape.push([name, value.slice(0, value.indexOf("\n") + 1)]);
     else if (kept.test(name)) shape.push([name, value]);
     else if (!sayable.test(name)) return undefined;
   }
