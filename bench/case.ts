@@ -13,6 +13,8 @@ export interface Turn {
 /** What the whole run shares. */
 export interface Bench {
   readonly berth: BerthEngine;
+  /** One more engine of this tree, with further flags and the small image. */
+  readonly openBerth: (flags: readonly string[]) => Promise<BerthEngine>;
   /** A scratch directory. */
   readonly directory: string;
   readonly signal: AbortSignal;

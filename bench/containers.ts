@@ -8,6 +8,7 @@ export interface ContainerOptions {
   /** As HostConfig.NetworkMode has it. */
   readonly network?: "none" | "bridge";
   readonly autoRemove?: boolean;
+  readonly runtime?: "vm";
 }
 
 /** A sleep that the first signal ends: as pid 1 it would ignore the polite one, and every engine would wait for ten seconds. */
@@ -15,13 +16,14 @@ export const sleeper: readonly string[] = ["sleep", "100000"];
 export const killAtStop: readonly string[] = ["--stop-signal", "KILL"];
 
 export async function createContainer(engine: MeasuredEngine, options: ContainerOptions): Promise<string> {
+  const runtime = options.runtime === undefined ? {} : { Runtime: options.runtime };
   const { Id } = await engine.api.call<{ readonly Id: string }>("POST", "/containers/create", {
     query: { name: options.name ?? engine.nextName() },
     body: {
       Image: smallImage,
       Cmd: options.command,
       StopSignal: "SIGKILL",
-      HostConfig: { NetworkMode: options.network ?? "bridge", AutoRemove: options.autoRemove ?? false },
+      HostConfig: { NetworkMode: options.network ?? "bridge", AutoRemove: options.autoRemove ?? false, ...runtime },
     },
   });
   return Id;

@@ -35,6 +35,15 @@ export async function enginePids(
   return [...pids];
 }
 
+/** A container's first process, its descendants, and its parent (the monitor). */
+export function descendantsOf(first: number): readonly number[] {
+  const table = processTable();
+  const pids = new Set([first]);
+  for (const pid of pids) for (const { pid: child, parent } of table) if (parent === pid) pids.add(child);
+  const monitor = table.find(({ pid }) => pid === first)?.parent ?? 0;
+  return monitor > 1 ? [...pids, monitor] : [...pids];
+}
+
 /** Proportional share of memory of some processes, MiB: shared pages are divided by who shares them. One that ended counts nothing. */
 export function pssMiB(pids: readonly number[]): number {
   return sumOfRollups(pids, "Pss");

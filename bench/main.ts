@@ -43,9 +43,9 @@ async function benchmark(options: BenchOptions): Promise<void> {
   cleanup.defer(async () => await rm(directory, { recursive: true, force: true }));
   const dockerConfig = await clientConfiguration(directory, options.buildx);
   const { processes } = cleanup.adopt(await createLinuxHost({ log: silentLogger }), (host) => host.close());
-  const berth = cleanup.use(
-    await BerthEngine.start({ directory: options.directory, dockerConfig, processes, flags: options.daemonFlags }),
-  );
+  const startBerth = async (flags: readonly string[]) =>
+    await BerthEngine.start({ directory: options.directory, dockerConfig, processes, flags });
+  const berth = cleanup.use(await startBerth(options.daemonFlags));
   const engines = [
     berth.measured,
     ...options.peers.map(({ name, host }) => cleanup.use(new MeasuredEngine({ name, host, dockerConfig, processes }))),
@@ -58,6 +58,11 @@ async function benchmark(options: BenchOptions): Promise<void> {
       await engine.removeImage(smallImage);
     });
   }
+  const openBerth = async (flags: readonly string[]) => {
+    const further = await startBerth([...options.daemonFlags, ...flags]);
+    await further.measured.load(archive);
+    return further;
+  };
   const facts = {
     command: commandWords(options),
     date: new Date().toISOString().slice(0, 10),
@@ -74,7 +79,7 @@ async function benchmark(options: BenchOptions): Promise<void> {
         rounds: options.rounds,
         results,
         say,
-        bench: { berth, directory, signal: interrupted.signal, buildx: options.buildx !== undefined },
+        bench: { berth, openBerth, directory, signal: interrupted.signal, buildx: options.buildx !== undefined },
       });
     }
   } finally {

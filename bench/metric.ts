@@ -1,6 +1,6 @@
 /** What is measured, told apart from how. */
 
-export type Unit = "ms" | "µs" | "s" | "MiB" | "MB/s" | "% of a core";
+export type Unit = "ms" | "µs" | "s" | "MiB" | "MB/s" | "% of a core" | "x";
 
 /** What issue or documentation promises of a figure. */
 export type Target =

@@ -5,6 +5,7 @@ import { fleet } from "./fleet.ts";
 import { idle } from "./idle.ts";
 import { archives, pulls } from "./images.ts";
 import { life } from "./life.ts";
+import { machineBoot, machineFleet, machineStart } from "./machines.ts";
 import { memory } from "./memory.ts";
 import { network } from "./network.ts";
 import { run } from "./run.ts";
@@ -25,4 +26,7 @@ export const allCases: readonly BenchCase[] = [
   build,
   startUp,
   scale,
+  machineStart,
+  machineFleet,
+  machineBoot,
 ];

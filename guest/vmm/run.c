@@ -25,8 +25,14 @@
 /* Ours on the port; clients' begin above. */
 enum { MAIN = 1, SETUP = 0x7fffff00 };
 
-/* For a restored machine's first word, fifty times what it takes: then it is booted. */
-#define RESTORED_MS 20000
+/*
+ * For a restored machine's first word, before it is booted instead: of its QEMU's processor time, some thirty times what it takes. Where
+ * many start at once it waits long for that; booting them would take ten times as much, and all would wait for ever.
+ */
+#define RESTORED_CPU_MS 15000
+/* One that waits and does nothing: */
+#define RESTORED_MS 80000
+#define LOOK_MS 1000
 
 #define SETTLE_MS 3000
 
@@ -181,6 +187,13 @@ static long long now_ms(void) {
   return now.tv_sec * 1000ll + now.tv_nsec / 1000000;
 }
 
+static bool is_overdue(const struct machine *machine) {
+  clockid_t clock;
+  struct timespec used = {0};
+  if (clock_getcpuclockid(machine->qemu.pid, &clock) == 0) clock_gettime(clock, &used);
+  return used.tv_sec * 1000ll + used.tv_nsec / 1000000 >= RESTORED_CPU_MS || now_ms() >= machine->restored_at + RESTORED_MS;
+}
+
 static void start(struct machine *machine, bool restored) {
   machine->restored = restored;
   machine->answered = false;
@@ -284,9 +297,8 @@ static void turn(struct machine *machine) {
   fds[5] = (struct pollfd){.fd = guard_fd(), .events = POLLIN};
   size_t relayed = relay_poll(&machine->main, fds + OWN, may_send);
   size_t count = OWN + relayed + switch_poll(fds + OWN + relayed, ROOM - OWN - relayed, may_send);
-  long long left = machine->restored_at + RESTORED_MS - now_ms();
   bool is_idle = machine->maintenance && !switch_has_clients();
-  int ready = poll(fds, count, unsure ? (left > 0 ? (int)left : 0) : is_idle ? LINGER_MS : -1);
+  int ready = poll(fds, count, unsure ? LOOK_MS : is_idle ? LINGER_MS : -1);
   if (ready < 0 && errno != EINTR) die(errno, "poll");
   if (ready == 0 && is_idle && !unsure) machine->stop = true;
   if (fds[0].revents) take_signals(machine);
@@ -329,7 +341,7 @@ static int run_until_end(struct machine *machine) {
   int status;
   while (!is_done(machine)) {
     turn(machine);
-    if (is_unsure(machine) && now_ms() >= machine->restored_at + RESTORED_MS) boot_instead(machine, "its agent did not answer");
+    if (is_unsure(machine) && is_overdue(machine)) boot_instead(machine, "its agent did not answer");
     if (is_done(machine)) break;
     if (machine->shares.pid > 0 && waitpid(machine->shares.pid, &status, WNOHANG) == machine->shares.pid) return lose_shares(machine, status);
     if (waitpid(machine->qemu.pid, &status, WNOHANG) != machine->qemu.pid) continue;

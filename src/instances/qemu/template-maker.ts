@@ -39,14 +39,15 @@ export interface TemplateRequest {
 /** Of processor time beside others: nobody waits for it. */
 const idleShares = 64;
 const makeMs = 300_000;
+const maxFailures = 3;
 
 export class TemplateMaker {
   readonly #options: TemplateMakerOptions;
   readonly #closing = new AbortController();
   readonly #digests = new Map<string, { readonly seen: string; readonly digest: string }>();
   readonly #wanted = new Map<string, TemplateRequest>();
-  /** Failed once in this engine's life: it would fail again. */
-  readonly #failed = new Set<string>();
+  /** How often one could not be made or restored in this engine's life: in the end it is given up. */
+  readonly #failures = new Map<string, number>();
   #working: Promise<void> | undefined;
 
   constructor(options: TemplateMakerOptions) {
@@ -80,13 +81,13 @@ export class TemplateMaker {
       { template: key, reason },
       "a machine could not be restored from its template, and was booted",
     );
-    this.#failed.add(key);
+    this.#countFailure(key);
     await this.#options.templates.drop(key);
   }
 
   /** Makes it in the background, after those that were wanted before. */
   want(wanted: TemplateRequest): void {
-    if (this.#closing.signal.aborted || this.#failed.has(wanted.key) || this.#wanted.has(wanted.key)) return;
+    if (this.#closing.signal.aborted || this.#isGivenUp(wanted.key) || this.#wanted.has(wanted.key)) return;
     this.#wanted.set(wanted.key, wanted);
     this.#working ??= this.#work().finally(() => {
       this.#working = undefined;
@@ -101,6 +102,14 @@ export class TemplateMaker {
   async close(): Promise<void> {
     this.#closing.abort(new Error("the engine is closing"));
     await this.settled();
+  }
+
+  #countFailure(key: string): void {
+    this.#failures.set(key, (this.#failures.get(key) ?? 0) + 1);
+  }
+
+  #isGivenUp(key: string): boolean {
+    return (this.#failures.get(key) ?? 0) >= maxFailures;
   }
 
   async #work(): Promise<void> {
@@ -118,7 +127,7 @@ export class TemplateMaker {
         ctx.log.info({ template: key, ms: Math.round(performance.now() - started) }, "made a template of machines");
       } catch (error) {
         if (this.#closing.signal.aborted) break;
-        this.#failed.add(key);
+        this.#countFailure(key);
         ctx.log.warn(
           { template: key, error: messageOf(error) },
           "a template of machines can't be made: they are booted",
