@@ -30,7 +30,11 @@ export async function createMachine(
   progress: ProgressSink,
 ): Promise<InstanceRecord> {
   const host = hostFacts(parts);
-  const body = { ...given, ...(given.nics && { nics: given.nics.map((nic) => withNetworkName(parts, nic)) }) };
+  const body = { ...given };
+  if (given.nics !== undefined) {
+    body.nics = [];
+    for (const nic of given.nics) body.nics.push({ ...nic, network: await networkNamed(parts, ctx, nic.network) });
+  }
   requireOneSource(body);
   const firmware = body.firmware ?? machinePreset(body, host).firmware;
   if (body.iso !== undefined) await requireBootable(body.iso, firmware);
@@ -70,9 +74,21 @@ export function hostFacts({ host }: MachineParts): HostFacts {
   return { cpus, memoryBytes, uefi: hasUefi(), tpm: host.processes.which("swtpm") !== undefined };
 }
 
-/** As the network calls itself: a card finds its endpoint by it. */
-function withNetworkName<T extends { readonly network: string }>({ networks }: MachineParts, nic: T): T {
-  return { ...nic, network: networks.resolve(nic.network).spec.name };
+/**
+ * As the network calls itself: a card finds its endpoint by it. "bridged" and "bridged:BRIDGE" stand for networks that are made when they
+ * are first asked for: of the bridge that the host's default route goes through, and of that one.
+ */
+async function networkNamed({ networks }: MachineParts, ctx: OpContext, name: string): Promise<string> {
+  const bridged = /^bridged(?::(.+))?$/.exec(name);
+  if (bridged === null || networks.list().some(({ spec }) => spec.name === name))
+    return networks.resolve(name).spec.name;
+  const [, parent = ""] = bridged;
+  const own = parent === "" ? "bridged" : `bridged-${parent}`;
+  if (networks.list().some(({ spec }) => spec.name === own)) return own;
+  const plain = { internal: false, attachable: false, enableIPv6: false, ipam: [], labels: {} };
+  const options = parent === "" ? {} : { parent };
+  const { network } = await networks.create(ctx, { ...plain, name: own, driver: "bridged", options });
+  return network.spec.name;
 }
 
 /** An ISO goes with a disk's file; an image and a file can't both be the one disk. */

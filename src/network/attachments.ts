@@ -3,13 +3,14 @@ import { newId } from "../base/ids.ts";
 import type { OpContext } from "../base/op-context.ts";
 import type { EndpointRecord, EndpointSpec, NetworkRecord } from "../schema/network.ts";
 import { gatewayOf } from "./bridge-plan.ts";
+import { isBridged } from "./bridged.ts";
 import { dnsNamesOf } from "./dns-config.ts";
 import type { EngineParts } from "./engine-parts.ts";
 import { networkErrors } from "./errors.ts";
 import type { SandboxRequest } from "./network-service.ts";
 import type { StoredSandbox } from "./network-store.ts";
 import { hasNames } from "./resolver-plan.ts";
-import { type Attachment, freeInterfaceName, interfaceOrder, macFor } from "./sandbox-plan.ts";
+import { type Attachment, freeInterfaceName, interfaceOrder, macFor, randomMac } from "./sandbox-plan.ts";
 
 export class Attachments {
   readonly #parts: EngineParts;
@@ -34,7 +35,8 @@ export class Attachments {
     }));
     const networks: [NetworkRecord, EndpointSpec][] = [];
     for (const { network, spec } of interfaceOrder(wanted)) {
-      if (network.spec.driver !== "bridge") throw refusedMix(network);
+      if (isBridged(network)) requireMachine(request, network);
+      else if (network.spec.driver !== "bridge") throw refusedMix(network);
       if (networks.some(([other]) => other.id === network.id)) {
         throw networkErrors.ENDPOINT_EXISTS({ instance: request.instanceName, network: network.spec.name });
       }
@@ -69,7 +71,7 @@ export class Attachments {
       throw networkErrors.NETWORK_NOT_FOUND({ name: network.spec.name });
     }
     const id = newId();
-    const onBridge = network.spec.driver === "bridge";
+    const onBridge = network.spec.driver === "bridge" || isBridged(network);
     const { ipv4Cidr, ipv6Cidr } = this.#parts.addresses.allocate(network, onBridge ? spec : { aliases: [] });
     const taken = others.map(({ endpoint }) => endpoint.interfaceName);
     const endpoint: EndpointRecord = {
@@ -83,7 +85,7 @@ export class Attachments {
       ...(ipv6Cidr === "" ? {} : { ipv6Cidr }),
       gateway: network.spec.internal ? "" : gatewayOf(network, 4),
       ...(ipv6Cidr === "" || network.spec.internal ? {} : { ipv6Gateway: gatewayOf(network, 6) }),
-      macAddress: onBridge ? spec.macAddress || macFor(ipv4Cidr) : "",
+      macAddress: onBridge ? spec.macAddress || (ipv4Cidr === "" ? randomMac() : macFor(ipv4Cidr)) : "",
       dnsNames: [...dnsNames(request, network, spec)],
     };
     return { network, endpoint };
@@ -103,11 +105,17 @@ export function dnsNames(request: SandboxRequest, network: NetworkRecord, spec: 
   return hasNames(network) ? dnsNamesOf({ ...request, aliases: spec.aliases }) : [];
 }
 
-/** `ENDPOINT_EXISTS`, `CONNECT_REFUSED`. */
+/** Who is on a bridged network asks for an address itself. `BRIDGED_FOR_MACHINES`. */
+function requireMachine(request: Pick<SandboxRequest, "dhcp">, network: NetworkRecord): void {
+  if (request.dhcp !== true) throw networkErrors.BRIDGED_FOR_MACHINES({ network: network.spec.name });
+}
+
+/** `ENDPOINT_EXISTS`, `CONNECT_REFUSED`, `BRIDGED_FOR_MACHINES`. */
 export function refuseConnect(sandbox: StoredSandbox, network: NetworkRecord): void {
   if (sandbox.endpoints.some((endpoint) => endpoint.networkId === network.id)) {
     throw networkErrors.ENDPOINT_EXISTS({ instance: sandbox.instanceName, network: network.spec.name });
   }
+  if (isBridged(network)) requireMachine(sandbox.request, network);
   if (network.spec.driver === "host") {
     throw networkErrors.CONNECT_REFUSED({
       reason: "cannot connect container to host network - container must be created in host network mode",

@@ -65,6 +65,22 @@ export const networkErrors = defineErrors({
     message: (p: { bridge: string; network: string }) =>
       `bridge name ${p.bridge} is already used by network ${p.network}`,
   },
+  BRIDGED_PARENT_UNUSABLE: {
+    status: 400,
+    message: (p: { parent: string; reason: string }) => `nothing can be bridged to ${p.parent}: ${p.reason}`,
+    hint: () =>
+      "make a bridge of the host's and put its network card in (networkd, ifupdown, NetworkManager), then name it: --network bridged:br0",
+  },
+  BRIDGED_OPTION_REFUSED: {
+    status: 400,
+    message: (p: { option: string }) =>
+      `a bridged network can't have ${p.option}: addresses come from whatever the bridge is on`,
+  },
+  BRIDGED_FOR_MACHINES: {
+    status: 400,
+    message: (p: { network: string }) =>
+      `the network ${p.network} is bridged: only a machine's operating system asks for an address there, a container has nothing that would`,
+  },
   NETWORK_FILTER_INVALID: { status: 400, message: (p: { filter: string }) => `invalid filter '${p.filter}'` },
   ADDRESS_IN_USE: {
     status: 403,

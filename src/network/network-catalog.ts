@@ -4,6 +4,7 @@ import type { OpContext } from "../base/op-context.ts";
 import { Reverter } from "../base/reverter.ts";
 import { rm } from "../host/files.ts";
 import type { NetworkRecord, NetworkSpec } from "../schema/network.ts";
+import { defineBridged, isBridged, requireParent } from "./bridged.ts";
 import { announce, type EngineParts, sandboxesOn } from "./engine-parts.ts";
 import { networkErrors } from "./errors.ts";
 import type { HostRoute } from "./host-routes.ts";
@@ -13,6 +14,7 @@ import {
   defineBuiltin,
   defineDefaultBridge,
   defineNetwork,
+  requireNewName,
   type Surroundings,
   withAnotherSubnet,
 } from "./network-definition.ts";
@@ -56,14 +58,18 @@ export class NetworkCatalog {
     const { records, store, config, bridges, events } = this.#parts;
     // One at a time: two must not choose the same subnet.
     using _held = await this.#locks.acquire("create");
-    const network = defineNetwork(spec, config, await this.#surroundings());
+    if (spec.driver === "bridged") requireNewName(spec.name, this.list());
+    const network =
+      spec.driver === "bridged"
+        ? await defineBridged(spec, this.#parts.host, this.list())
+        : defineNetwork(spec, config, await this.#surroundings());
     const entry = store.journal.begin("network.create", network.id, {});
     await using reverter = new Reverter(ctx);
     reverter.add("journal", () => entry.end());
     store.transaction(() => records.networks.put(network.id, network), { durable: false });
     reverter.add("record", () => records.networks.delete(network.id));
     reverter.add("bridge and run directory", (ctx) => this.#takeAway(ctx, network));
-    await bridges.raise(ctx, [network]);
+    if (!isBridged(network)) await bridges.raise(ctx, [network]);
     store.transaction(() => entry.end());
     reverter.commit();
     announce(events, "create", network);
@@ -124,7 +130,8 @@ export class NetworkCatalog {
   }
 
   async ensureUp(ctx: OpContext, network: NetworkRecord): Promise<NetworkRecord> {
-    const { bridges, records } = this.#parts;
+    const { bridges, records, host } = this.#parts;
+    if (isBridged(network)) return await requireParent(network, host);
     if (bridges.isUp(network.id)) return records.networks.get(network.id) ?? network;
     using _held = await this.#locks.acquire(network.id);
     const current = records.networks.get(network.id);
@@ -171,7 +178,7 @@ export class NetworkCatalog {
     const { bridges, names, dhcp, addresses, paths } = this.#parts;
     await names.endServer(network.id);
     await dhcp.endServer(network.id);
-    await bridges.lower(ctx, network);
+    if (!isBridged(network)) await bridges.lower(ctx, network);
     addresses.forget(network.id);
     await rm(dirname(paths.bridgeMark(network.id)), { recursive: true, force: true });
   }

@@ -23,7 +23,7 @@ export const builtinNames = ["bridge", "host", "none"] as const;
 
 /** `NETWORK_NAME_INVALID`, `NETWORK_PREDEFINED`, `NETWORK_EXISTS`, `NETWORK_CONFIG_INVALID`, `POOL_OVERLAPS`, `POOLS_EXHAUSTED`, ... */
 export function defineNetwork(spec: NetworkSpec, config: NetworkConfig, around: Surroundings): NetworkRecord {
-  checkName(spec.name, around.networks);
+  requireNewName(spec.name, around.networks);
   if (spec.driver !== "bridge") throw networkErrors.NETWORK_SINGLE_INSTANCE({ driver: spec.driver });
   const options = parseBridgeOptions(spec.options);
   const mistakes = poolMistakes(spec.ipam);
@@ -87,7 +87,8 @@ export function withAnotherSubnet(network: NetworkRecord, config: NetworkConfig,
   return { ...network, spec: { ...network.spec, ipam: [freePool(config, others), ...rest] } };
 }
 
-function checkName(name: string, networks: readonly NetworkRecord[]): void {
+/** `NETWORK_NAME_INVALID`, `NETWORK_PREDEFINED`, `NETWORK_EXISTS`. */
+export function requireNewName(name: string, networks: readonly NetworkRecord[]): void {
   if (name === "") throw networkErrors.NETWORK_NAME_INVALID({ name, reason: "name is empty" });
   if (!/^[a-zA-Z0-9][\w.-]*$/.test(name)) {
     throw networkErrors.NETWORK_NAME_INVALID({ name, reason: `"${name}" includes invalid characters` });

@@ -1,7 +1,9 @@
 /** What an instance's place on the networks is in the kernel. Pure. */
+import { randomBytes } from "node:crypto";
 import type { KernelOp, Route } from "../host/kernel-ops.ts";
 import type { EndpointRecord, NetworkRecord } from "../schema/network.ts";
 import { gatewayOf } from "./bridge-plan.ts";
+import { bridgeNameOf } from "./bridged.ts";
 import { bridgeOptionsOf } from "./driver-options.ts";
 import type { PortTarget } from "./firewall.ts";
 import { addressOf } from "./address-book.ts";
@@ -52,7 +54,7 @@ export function attachmentUp(
     {
       op: "veth-create",
       name: endpoint.hostInterface,
-      bridge: network.bridge,
+      bridge: bridgeNameOf(network),
       netns,
       peer: name,
       mtu: network.mtu,
@@ -146,6 +148,11 @@ export function macFor(ipv4Cidr: string): string {
   const bits = parseIp(addressOf(ipv4Cidr))?.bits ?? 0n;
   const octets = [24n, 16n, 8n, 0n].map((shift) => Number((bits >> shift) & 0xffn));
   return ["02", "42", ...octets.map((octet) => octet.toString(16).padStart(2, "0"))].join(":");
+}
+
+/** Where neighbours are not ours: locally administered, and nobody's yet. */
+export function randomMac(): string {
+  return ["02", ...Array.from(randomBytes(5), (byte) => byte.toString(16).padStart(2, "0"))].join(":");
 }
 
 function priorityOf({ endpoint }: Attachment): number {

@@ -332,11 +332,12 @@ export class Sandboxes {
   #kernelUp(sandbox: StoredSandbox, attachments: readonly Attachment[]): readonly KernelOp[] {
     if (sandbox.mode === "host") return [];
     const onBridges = attachments.filter(({ network }) => network.spec.driver === "bridge");
+    const linked = attachments.filter(({ endpoint }) => endpoint.hostInterface !== "");
     const gateway = defaultGateway(onBridges);
     const hairpin = sandbox.request.ports.length > 0;
     return [
       ...(onBridges.length === 0 ? [] : [requireTable(this.#parts.tag)]),
-      ...sandboxUp(sandbox.netnsPath, onBridges, { hairpin, sysctls: sandbox.request.sysctls }),
+      ...sandboxUp(sandbox.netnsPath, linked, { hairpin, sysctls: sandbox.request.sysctls }),
       ...(gateway === undefined ? [] : publishOps(this.#parts.tag, sandbox.ports, portTargetOf(gateway))),
     ];
   }

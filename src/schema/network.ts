@@ -16,7 +16,7 @@ export type IpamPool = Static<typeof IpamPool>;
 /** What a user asks for with `network create`. */
 export const NetworkSpec = Type.Object({
   name: Type.String(),
-  driver: Type.Union([Type.Literal("bridge"), Type.Literal("host"), Type.Literal("null")]),
+  driver: Type.Union([Type.Literal("bridge"), Type.Literal("bridged"), Type.Literal("host"), Type.Literal("null")]),
   /** No route to anywhere but the network itself. */
   internal: Type.Boolean(),
   /** Containers may be connected by hand; kept for inspect (it only matters to Swarm). */

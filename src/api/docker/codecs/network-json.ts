@@ -44,7 +44,7 @@ export function networkJson(network: NetworkRecord, endpoints?: ReturnType<Netwo
 
 export function networkSpecOf(body: CreateNetworkBody): NetworkSpec {
   const driver = body.Driver || "bridge";
-  if (driver !== "bridge" && driver !== "host" && driver !== "null") {
+  if (driver !== "bridge" && driver !== "bridged" && driver !== "host" && driver !== "null") {
     throw apiErrors.API_NOT_FOUND({
       message: `could not find plugin ${driver} in v1 plugin registry: plugin ${JSON.stringify(driver)} not found`,
     });

@@ -73,7 +73,7 @@ function fakeMachines(): MachineService {
 }
 
 function fakeNetworks(): NetworkService {
-  const network = (name: string, driver: "bridge" | "host" | "null"): NetworkRecord => ({
+  const network = (name: string, driver: "bridge" | "bridged" | "host" | "null"): NetworkRecord => ({
     id: Buffer.from(name.padEnd(32, "."), "utf8").toString("hex"),
     spec: {
       name,
