@@ -241,6 +241,24 @@ export const commands: readonly CommandEntry[] = [
     async () => (await import("./commands/machine/image-build.ts")).build,
   ),
   entry(
+    "machine backup",
+    "",
+    "Copy a machine's disks while it runs",
+    async () => (await import("./commands/machine/change.ts")).backup,
+  ),
+  entry(
+    "machine boot",
+    "",
+    "Set what a machine boots from",
+    async () => (await import("./commands/machine/change.ts")).boot,
+  ),
+  entry(
+    "machine clone",
+    "",
+    "Make a machine like another one",
+    async () => (await import("./commands/machine/change.ts")).clone,
+  ),
+  entry(
     "machine console",
     "machine attach",
     "Join a machine's serial console",
@@ -257,6 +275,18 @@ export const commands: readonly CommandEntry[] = [
     "",
     "Make a machine from an image, an installer or a disk",
     async () => (await import("./commands/machine/create.ts")).create,
+  ),
+  entry(
+    "machine disk attach",
+    "",
+    "Attach a disk to a machine",
+    async () => (await import("./commands/machine/change.ts")).attachDisk,
+  ),
+  entry(
+    "machine disk detach",
+    "",
+    "Detach a disk from a machine",
+    async () => (await import("./commands/machine/change.ts")).detachDisk,
   ),
   entry(
     "machine exec",
@@ -289,6 +319,18 @@ export const commands: readonly CommandEntry[] = [
     async () => (await import("./commands/machine/list.ts")).ip,
   ),
   entry(
+    "machine iso eject",
+    "",
+    "Take an ISO out of a machine's drive",
+    async () => (await import("./commands/machine/change.ts")).ejectIso,
+  ),
+  entry(
+    "machine iso insert",
+    "",
+    "Put an ISO into a machine's drive",
+    async () => (await import("./commands/machine/change.ts")).insertIso,
+  ),
+  entry(
     "machine keys",
     "",
     "Press keys of a machine's keyboard",
@@ -306,12 +348,30 @@ export const commands: readonly CommandEntry[] = [
     "List machines",
     async () => (await import("./commands/machine/list.ts")).list,
   ),
+  entry(
+    "machine nic attach",
+    "",
+    "Attach a network card to a machine",
+    async () => (await import("./commands/machine/change.ts")).attachNic,
+  ),
+  entry(
+    "machine nic detach",
+    "",
+    "Detach a network card from a machine",
+    async () => (await import("./commands/machine/change.ts")).detachNic,
+  ),
   entry("machine rename", "", "Rename a machine", async () => (await import("./commands/machine/power.ts")).rename),
   entry(
     "machine reset",
     "",
     "Press the reset button of machines",
     async () => (await import("./commands/machine/power.ts")).reset,
+  ),
+  entry(
+    "machine resize",
+    "",
+    "Change a machine's processors, memory and disks",
+    async () => (await import("./commands/machine/change.ts")).resize,
   ),
   entry(
     "machine rm",

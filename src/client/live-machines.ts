@@ -1,8 +1,17 @@
 /** What can be done to machines that run, over Berth's own API. */
+import type { MachineNic } from "../schema/machine.ts";
+import type { MachineView } from "../schema/machine-api.ts";
 import type {
+  AttachDiskBody,
+  AttachNicBody,
+  BackupReport,
+  ChangeReport,
+  CloneMachineBody,
   CreateSnapshotBody,
   MachineSnapshot,
+  MediumBody,
   PressKeysBody,
+  ResizeMachineBody,
   RevertSnapshotBody,
   SaveMachineBody,
 } from "../schema/machine-live-api.ts";
@@ -49,6 +58,42 @@ export class LiveMachinesClient {
 
   async pressKeys(machine: string, body: PressKeysBody): Promise<void> {
     await this.#client.call("POST", path(machine, "keys"), { body });
+  }
+
+  async attachDisk(machine: string, body: AttachDiskBody): Promise<void> {
+    await this.#client.call("POST", path(machine, "disks"), { body });
+  }
+
+  async detachDisk(machine: string, disk: string, options: { readonly delete: boolean }): Promise<void> {
+    await this.#client.call("DELETE", path(machine, "disks"), { query: { disk, ...options } });
+  }
+
+  async attachNic(machine: string, body: AttachNicBody): Promise<MachineNic> {
+    return await this.#client.call("POST", path(machine, "nics"), { body });
+  }
+
+  async detachNic(machine: string, nic: string): Promise<void> {
+    await this.#client.call("DELETE", path(machine, "nics"), { query: { nic } });
+  }
+
+  async changeMedium(machine: string, body: MediumBody): Promise<void> {
+    await this.#client.call("POST", path(machine, "medium"), { body });
+  }
+
+  async setBootOrder(machine: string, order: readonly string[]): Promise<void> {
+    await this.#client.call("POST", path(machine, "boot"), { body: { order } });
+  }
+
+  async resize(machine: string, body: ResizeMachineBody): Promise<ChangeReport> {
+    return await this.#client.call("POST", path(machine, "resize"), { body });
+  }
+
+  async clone(machine: string, body: CloneMachineBody): Promise<MachineView> {
+    return await this.#client.call("POST", path(machine, "clone"), { body });
+  }
+
+  async backUp(machine: string, directory: string): Promise<BackupReport> {
+    return await this.#client.call("POST", path(machine, "backup"), { body: { directory } });
   }
 }
 

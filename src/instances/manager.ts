@@ -1,3 +1,4 @@
+import type { EndpointSpec } from "../schema/network.ts";
 import { systemClock } from "../base/clock.ts";
 import { KeyedMutex } from "../base/keyed-mutex.ts";
 import { background, type OpContext } from "../base/op-context.ts";
@@ -39,6 +40,10 @@ import { waitInstance } from "./wait.ts";
 export type { InstanceDependencies } from "./parts.ts";
 
 export interface InstanceManager extends InstanceService {
+  /** As {@link InstanceService.connect}, also of a whole-OS machine that runs: the caller plugs in the card. */
+  connectCard(ctx: OpContext, id: string, network: string, endpoint: EndpointSpec): Promise<void>;
+  /** The caller has taken out the card. */
+  disconnectCard(ctx: OpContext, id: string, network: string): Promise<void>;
   /**
    * Runs `work` with the instance's lock held: for what changes its specification or its files. It must not wait for the instance to end,
    * whose record needs the lock.
@@ -126,6 +131,8 @@ export function createInstanceService(dependencies: InstanceDependencies): Insta
 
     connect: (ctx, nameOrId, network, endpoint) => connectInstance(parts, ctx, nameOrId, network, endpoint),
     disconnect: (ctx, nameOrId, network, force) => disconnectInstance(parts, ctx, nameOrId, network, force),
+    connectCard: (ctx, id, network, endpoint) => connectInstance(parts, ctx, id, network, endpoint, { card: true }),
+    disconnectCard: (ctx, id, network) => disconnectInstance(parts, ctx, id, network, false, { card: true }),
 
     withRootfs: async (ctx, nameOrId, work) => {
       const record = resolve(nameOrId);

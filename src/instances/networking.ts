@@ -10,6 +10,11 @@ import type { Parts } from "./parts.ts";
 import { resolveInstance } from "./resolve.ts";
 import { joinedInstance } from "./validate/namespaces.ts";
 
+export interface ConnectOptions {
+  /** The caller sees to a whole-OS machine's card for it; nobody else can connect a running guest. */
+  readonly card?: boolean;
+}
+
 /** See {@link InstanceService.connect}: at once when it runs, else at its next start. */
 export async function connectInstance(
   parts: Parts,
@@ -17,6 +22,7 @@ export async function connectInstance(
   nameOrId: string,
   network: string,
   endpoint: EndpointSpec,
+  { card = false }: ConnectOptions = {},
 ): Promise<void> {
   const { id } = resolveInstance(parts.records, nameOrId);
   const joining = parts.networks.resolve(network);
@@ -29,7 +35,7 @@ export async function connectInstance(
     endpoints: { ...present.endpoints, [joining.spec.name]: endpoint },
   });
   if (!hasSandbox(record)) return changeNetwork(parts, id, change);
-  refuseInside(parts, record, "connect a network to the running");
+  if (!card) refuseInside(parts, record, "connect a network to the running");
   using operation = beginOperation(parts, "instance.network", id, { network: joining.id });
   await using reverter = new Reverter(ctx);
   const connected = await parts.networks.connect(ctx, id, joining.id, endpoint);
@@ -45,6 +51,7 @@ export async function disconnectInstance(
   nameOrId: string,
   network: string,
   force: boolean,
+  { card = false }: ConnectOptions = {},
 ): Promise<void> {
   const { id } = resolveInstance(parts.records, nameOrId);
   const { id: networkId, spec } = parts.networks.resolve(network);
@@ -57,7 +64,7 @@ export async function disconnectInstance(
     }
     return changeNetwork(parts, id, without(spec.name));
   }
-  refuseInside(parts, record, "disconnect a network from the running");
+  if (!card) refuseInside(parts, record, "disconnect a network from the running");
   using operation = beginOperation(parts, "instance.network", id, { network: networkId });
   await using reverter = new Reverter(ctx);
   const left = await parts.networks.disconnect(ctx, id, networkId);

@@ -21,6 +21,8 @@ import { defaultDiskBytes } from "./presets.ts";
 import { moveDisk, takeDisk, type TakenDisk } from "./taken-disk.ts";
 
 const isoFile = "cd0.iso";
+/** In a machine's directory: what cloud-init was asked for. */
+export const cloudInitFile = "cloud-init.json";
 
 /** See `MachineService.create`. What can be wrong with what it is made from is found out first; disks are made with the instance. */
 export async function createMachine(
@@ -148,6 +150,8 @@ async function furnish(parts: MachineParts, ctx: OpContext, what: Furnishing): P
   if (body.iso !== undefined) await takeReadOnly(ctx, disks, body.iso, join(directory, isoFile));
   if (body.cloudInit !== undefined) {
     await writeFile(join(directory, files.seed), seedOf(what, body.cloudInit), { mode: 0o600 });
+    // For a clone, which is told who it is by a seed of its own.
+    await writeFile(join(dataDir, cloudInitFile), JSON.stringify(body.cloudInit), { mode: 0o600 });
   }
   if (base !== undefined) {
     const recordedPath = baseFromDisks(base.file);
@@ -166,7 +170,7 @@ export async function makeUefiVariables(parts: MachineParts, ctx: OpContext, tar
 }
 
 /** Its cards are found by their MAC addresses, and get theirs from their networks. */
-function seedOf({ id, name, macs }: Furnishing, cloudInit: CloudInit): Buffer {
+export function seedOf({ id, name, macs }: Pick<Furnishing, "id" | "name" | "macs">, cloudInit: CloudInit): Buffer {
   const nics = macs.map((mac) => ({ mac }));
   return nocloudSeed({ instanceId: id, hostname: name, cloudInit, nics, date: new Date() });
 }

@@ -135,7 +135,7 @@ function hardwareOf(
   };
 }
 
-function endpointOf({ mac, address }: MachineNicRequest): EndpointSpec {
+export function endpointOf({ mac, address }: MachineNicRequest): EndpointSpec {
   return {
     aliases: [],
     // Stays with the machine: its operating system knows its cards, and its network its address, by it.
@@ -145,6 +145,6 @@ function endpointOf({ mac, address }: MachineNicRequest): EndpointSpec {
 }
 
 /** Of QEMU's range. */
-function newMac(): string {
+export function newMac(): string {
   return ["52", "54", "00", ...Array.from(randomBytes(3), (byte) => byte.toString(16).padStart(2, "0"))].join(":");
 }

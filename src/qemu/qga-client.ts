@@ -137,7 +137,7 @@ export class GuestAgent implements Disposable {
     await this.execute(ctx, "guest-set-time", { time: Math.round(nowMs) * 1_000_000 });
   }
 
-  /** Brings processors that were plugged in into use; how many run then. */
+  /** Brings processors that were plugged in, and that the guest has found, into use; how many it has. */
   async onlineCpus(ctx: OpContext): Promise<number> {
     const cpus = await this.#read(ctx, "guest-get-vcpus", {}, (reply) =>
       listOf(reply, "return").map((each) => {
@@ -150,17 +150,17 @@ export class GuestAgent implements Disposable {
     return cpus.length;
   }
 
-  /** Brings memory that was plugged in into use; how many blocks that were. */
+  /** Brings memory that was plugged in, and that the guest has found, into use; how many blocks of it there are. */
   async onlineMemory(ctx: OpContext): Promise<number> {
-    const off = await this.#read(ctx, "guest-get-memory-blocks", {}, (reply) =>
-      listOf(reply, "return").flatMap((each) => {
+    const blocks = await this.#read(ctx, "guest-get-memory-blocks", {}, (reply) =>
+      listOf(reply, "return").map((each) => {
         const block = objectOf(each, "a block");
-        const index = numberOf(block["phys-index"], "phys-index");
-        return block["online"] === true ? [] : [{ "phys-index": index, online: true }];
+        return { index: numberOf(block["phys-index"], "phys-index"), online: booleanOf(block["online"], "online") };
       }),
     );
+    const off = blocks.filter(({ online }) => !online).map(({ index }) => ({ "phys-index": index, online: true }));
     if (off.length > 0) await this.execute(ctx, "guest-set-memory-blocks", { "mem-blks": off });
-    return off.length;
+    return blocks.length;
   }
 
   close(): void {

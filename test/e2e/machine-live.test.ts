@@ -3,7 +3,7 @@
  * it boots in a second under emulation and tells whether both are those of one moment.
  */
 import { execFileSync, spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -115,6 +115,87 @@ describe("a machine that runs", () => {
       stdout: "",
     });
   });
+
+  it("is backed up and cloned while it runs; clones share a base that stays while one needs it", async () => {
+    await berth("stop", "--force", "live");
+    await berth("start", "live");
+    expect(await ask("live", "+w")).toBe("11");
+    const target = join(dir, "backup");
+    const backup = await berth("backup", "live", target);
+    expect(backup).toMatchObject({ code: 0, stderr: expect.stringContaining("power cut") });
+    expect(readdirSync(target).toSorted()).toEqual(["machine.json", "root.qcow2"]);
+    expect(countOf(join(target, "root.qcow2"))).toBe(1);
+    expect(await berth("backup", "live", target)).toMatchObject(refused("not empty"));
+
+    expect(await berth("clone", "live", "whole")).toEqual(ok("whole\n"));
+    expect(await ask("live", "+w")).toBe("22");
+    expect(countOf(join(await disks("whole"), "root.qcow2"))).toBe(1);
+    const mac = async (name: string) => (await berth("inspect", name, "--format", "{{json .nics}}")).stdout;
+    expect(await mac("whole")).not.toBe(await mac("live"));
+
+    expect(await berth("clone", "--linked", "live", "linked")).toMatchObject(refused("runs"));
+    await berth("stop", "--force", "live");
+    expect(await berth("clone", "--linked", "live", "linked")).toMatchObject(refused("has snapshots"));
+    expect(await berth("clone", "--linked", "whole", "linked", "--start")).toEqual(ok("linked\n"));
+    expect(await ask("linked", "r++w")).toBe("1122");
+    await berth("start", "whole");
+    expect(await ask("whole", "r")).toBe("1");
+    const bases = join(engine.dataRoot, "machines/bases");
+    await berth("rm", "--force", "whole");
+    expect(readdirSync(bases)).toHaveLength(1);
+    expect(await ask("linked", "r")).toBe("2");
+    await berth("rm", "--force", "linked");
+    expect(readdirSync(bases)).toEqual([]);
+    expect(readdirSync(await disks("live"))).toEqual(["root.qcow2"]);
+  });
+
+  it("gets disks, ISOs and sizes while it runs, and keeps what a guest does not let go of", async () => {
+    await berth("stop", "--force", "live");
+    await berth("start", "live");
+    await ask("live", "?");
+    const iso = join(dir, "a.iso");
+    execFileSync("genisoimage", ["-quiet", "-o", iso, join(dir, "boot.s")]);
+    expect(await berth("disk", "attach", "live", "data", "--size", "64MiB")).toEqual(ok(""));
+    expect(await berth("disk", "attach", "live", "data", "--size", "1GiB")).toMatchObject(refused("already"));
+    expect(await berth("disk", "attach", "live", "scsi", "--size", "1GiB")).toMatchObject(refused("can't be called"));
+    expect(await berth("disk", "attach", "live", "more")).toMatchObject(refused("--size or of --file"));
+    expect(await berth("iso", "eject", "live")).toMatchObject(refused("no drive"));
+    expect(await berth("iso", "insert", "live", join(dir, "disk.raw"))).toMatchObject(refused("no ISO 9660"));
+    expect(await berth("iso", "insert", "live", iso)).toEqual(ok(""));
+    expect(await berth("resize", "live", "--disk", "data=128MiB", "--memory", "64MiB")).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^disk data: now .*\nmemory: at the next start/),
+    });
+    expect(await berth("resize", "live", "--disk", "data=64MiB")).toMatchObject(refused("not made smaller"));
+    expect(await berth("boot", "live", "cd0", "none")).toMatchObject(refused("no device none"));
+    // A boot sector knows nothing of hot-plugging.
+    expect(await berth("disk", "detach", "live", "data")).toMatchObject(refused("has not let go"));
+    expect(await berth("save", "live")).toMatchObject(refused("restart it first"));
+    expect(await berth("snapshot", "revert", "live", "two")).toMatchObject(
+      refused("the disk data (virtio) came later"),
+    );
+
+    await berth("stop", "--force", "live");
+    await berth("start", "live");
+    expect(await ask("live", "r")).toBe("2");
+    expect(await berth("iso", "eject", "live")).toEqual(ok(""));
+    await berth("stop", "--force", "live");
+    expect(await berth("disk", "detach", "live", "data")).toEqual(ok(""));
+    expect(readdirSync(await disks("live")).toSorted()).toEqual(["data.qcow2", "root.qcow2"]);
+    expect(await berth("disk", "attach", "live", "data", "--bus", "sata")).toEqual(ok(""));
+    expect((await berth("inspect", "live", "--format", "{{json .hardware.disks}}")).stdout).toContain("134217728");
+    expect(await berth("disk", "detach", "--delete", "live", "data")).toEqual(ok(""));
+    expect(readdirSync(await disks("live"))).toEqual(["root.qcow2"]);
+  });
+
+  const disks = async (name: string) => join(engine.dataRoot, "instances", await id(name), "disks");
+
+  /** Of the disk's second sector. */
+  function countOf(file: string): number {
+    const raw = join(dir, "raw");
+    execFileSync("qemu-img", ["convert", "-U", "-O", "raw", file, raw]);
+    return readFileSync(raw)[512] ?? -1;
+  }
 
   const id = async (name: string) => (await berth("inspect", name, "--format", "{{.id}}")).stdout.trim();
 });

@@ -1,9 +1,22 @@
 /** What can be done to machines that run, and what is kept of them. */
 import { Type } from "typebox";
+import { MachineNic } from "../../schema/machine.ts";
+import { MachineView } from "../../schema/machine-api.ts";
 import {
+  AttachDiskBody,
+  AttachNicBody,
+  BackUpMachineBody,
+  BackupReport,
+  BootOrderBody,
+  ChangeReport,
+  CloneMachineBody,
   CreateSnapshotBody,
+  DetachDiskQuery,
+  DetachNicQuery,
   MachineSnapshot,
+  MediumBody,
   PressKeysBody,
+  ResizeMachineBody,
   RevertSnapshotBody,
   SaveMachineBody,
   SnapshotList,
@@ -89,5 +102,95 @@ export const liveMachineRoutes: readonly Route[] = [
       await backend.machines.live.typeKeys(ctx, name, body);
       return noContent;
     },
+  }),
+  route({
+    method: "POST",
+    path: `${machine}/disks`,
+    summary: "Attach a disk, at once where it runs: a blank one, a copy of a file, or one that was detached",
+    body: AttachDiskBody,
+    outlivesClient: true,
+    handle: async ({ backend, ctx, name, body }) => {
+      await backend.machines.live.attachDisk(ctx, name, body);
+      return noContent;
+    },
+  }),
+  route({
+    method: "DELETE",
+    path: `${machine}/disks`,
+    summary: "Detach a disk, once the guest has let go of it",
+    query: DetachDiskQuery,
+    outlivesClient: true,
+    handle: async ({ backend, ctx, name, query }) => {
+      await backend.machines.live.detachDisk(ctx, name, query.disk, { delete: query.delete });
+      return noContent;
+    },
+  }),
+  route({
+    method: "POST",
+    path: `${machine}/nics`,
+    summary: "Attach a network card, at once where it runs",
+    body: AttachNicBody,
+    answer: MachineNic,
+    outlivesClient: true,
+    handle: async ({ backend, ctx, name, body }) => ok(await backend.machines.live.attachNic(ctx, name, body)),
+  }),
+  route({
+    method: "DELETE",
+    path: `${machine}/nics`,
+    summary: "Detach a network card, once the guest has let go of it",
+    query: DetachNicQuery,
+    outlivesClient: true,
+    handle: async ({ backend, ctx, name, query }) => {
+      await backend.machines.live.detachNic(ctx, name, query.nic);
+      return noContent;
+    },
+  }),
+  route({
+    method: "POST",
+    path: `${machine}/medium`,
+    summary: "Put an ISO into a drive, or take out what is in it",
+    body: MediumBody,
+    bodyOptional: true,
+    outlivesClient: true,
+    handle: async ({ backend, ctx, name, body }) => {
+      await backend.machines.live.changeMedium(ctx, name, body);
+      return noContent;
+    },
+  }),
+  route({
+    method: "POST",
+    path: `${machine}/boot`,
+    summary: "Set what its firmware tries to boot from, from the next start on",
+    body: BootOrderBody,
+    handle: async ({ backend, ctx, name, body }) => {
+      await backend.machines.live.setBootOrder(ctx, name, body.order);
+      return noContent;
+    },
+  }),
+  route({
+    method: "POST",
+    path: `${machine}/resize`,
+    summary: "Change its processors, memory and disks; says of each whether it is so now or at the next start",
+    body: ResizeMachineBody,
+    answer: ChangeReport,
+    outlivesClient: true,
+    handle: async ({ backend, ctx, name, body }) => ok(await backend.machines.live.resize(ctx, name, body)),
+  }),
+  route({
+    method: "POST",
+    path: `${machine}/clone`,
+    summary: "Make a machine like it, with whole copies of its disks or on disks that both share",
+    body: CloneMachineBody,
+    answer: MachineView,
+    handle: async ({ backend, ctx, name, body }) =>
+      ok(backend.machines.view(await backend.machines.live.clone(ctx, name, body))),
+  }),
+  route({
+    method: "POST",
+    path: `${machine}/backup`,
+    summary: "Copy its disks, of one moment and whole, into a directory of the engine's host, while it runs",
+    body: BackUpMachineBody,
+    answer: BackupReport,
+    handle: async ({ backend, ctx, name, body }) => ok(await backend.machines.live.backUp(ctx, name, body.directory)),
   }),
 ];

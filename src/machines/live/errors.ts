@@ -81,4 +81,62 @@ export const liveErrors = defineErrors({
     message: (p: { readonly key: string }) => `there is no key ${JSON.stringify(p.key)} on a machine's keyboard`,
     hint: () => "keys have QEMU's names (ret, esc, f2, ctrl-alt-delete); text is for characters of a US keyboard",
   },
+  DEVICE_EXISTS: {
+    status: 409,
+    message: (p: { readonly device: string; readonly machine: string }) =>
+      `the machine ${p.machine} has a device ${p.device} already`,
+  },
+  DEVICE_NAME_TAKEN: {
+    status: 400,
+    message: (p: { readonly device: string }) =>
+      `a device can't be called ${p.device}: the engine has one of that name`,
+  },
+  DEVICE_NOT_FOUND: {
+    status: 404,
+    message: (p: { readonly what: string; readonly device: string; readonly machine: string }) =>
+      `the machine ${p.machine} has no ${p.what} ${p.device}`,
+    hint: (p) => `berth machine inspect ${p.machine} lists them under hardware`,
+  },
+  DISK_SOURCE_UNCLEAR: {
+    status: 400,
+    message: (p: { readonly device: string; readonly detached: boolean }) =>
+      p.detached
+        ? `a disk ${p.device} of this machine was detached and is kept: it can't be made anew`
+        : `the disk ${p.device} is made of --size or of --file, one of them`,
+    hint: (p) => (p.detached ? "attach it without --size and --file, or choose another name" : "--size 20GiB"),
+  },
+  BUS_NOT_HOT: {
+    status: 409,
+    message: (p: { readonly what: string; readonly machine: string }) =>
+      `${p.what} can't be plugged in or out while ${p.machine} runs`,
+    hint: (p) => `use virtio or scsi (e1000e for a card), or stop it first: berth machine stop ${p.machine}`,
+  },
+  DISK_SHARES_BASE: {
+    status: 409,
+    message: (p: { readonly device: string }) =>
+      `the disk ${p.device} stands on one that machines share, which would go when it is detached`,
+    hint: () => "detach it with --delete, or clone the machine first",
+  },
+  NETWORK_HAS_CARD: {
+    status: 409,
+    message: (p: { readonly network: string; readonly machine: string }) =>
+      `the machine ${p.machine} has a card on the network ${p.network} already`,
+  },
+  CARD_NOT_JOINED: {
+    status: 500,
+    message: (p: { readonly device: string; readonly reason: string }) =>
+      `the network card ${p.device} can't be connected: ${p.reason}`,
+  },
+  DISK_LINKED_SNAPSHOTS: {
+    status: 409,
+    message: (p: { readonly machine: string; readonly disk: string }) =>
+      `no linked clone of ${p.machine}: its disk ${p.disk} has snapshots, and would become one that machines share`,
+    hint: () => "remove the snapshots, or make a full clone",
+  },
+  BACKUP_TARGET_INVALID: {
+    status: 400,
+    message: (p: { readonly directory: string; readonly reason: string }) =>
+      `no backup into ${p.directory}: ${p.reason}`,
+    hint: () => "name a directory of its own for each backup, on the engine's host",
+  },
 });

@@ -17,6 +17,7 @@ import { liveErrors } from "./errors.ts";
 import { thawLeftOver } from "./freeze.ts";
 import { keptDisks } from "./kept-disks.ts";
 import { openMonitor } from "./monitor.ts";
+import { removeLeftOvers } from "./whole-disks.ts";
 
 const tag = "berth-saved";
 
@@ -64,12 +65,17 @@ export function requireNotSaved(machine: string, dataDir: string): void {
   if (hasResumePoint(dataDir)) throw liveErrors.MACHINE_SAVED({ machine });
 }
 
-/** At the engine's start, for a machine that runs: lets go on what a killed engine has stopped, and ends what it had saved. */
-export async function mendRunning(parts: MachineParts, ctx: OpContext, id: string): Promise<void> {
+/** At the engine's start: lets go on what a killed engine has stopped, ends what it had saved, removes what it was copying. */
+export async function mendMachine(parts: MachineParts, ctx: OpContext, id: string): Promise<void> {
   try {
     const { dataDir, isSaved } = await parts.instances.exclusive(ctx, id, async ({ record, dataDir }) => {
-      if (record.state.status !== "running") return { dataDir, isSaved: false };
+      if (record.state.status === "paused") return { dataDir, isSaved: false };
+      if (record.state.status !== "running") {
+        await removeLeftOvers(ctx, dataDir, undefined);
+        return { dataDir, isSaved: false };
+      }
       using monitor = await openMonitor(parts, ctx, record);
+      await removeLeftOvers(ctx, dataDir, monitor.qmp);
       const status = await runState(ctx, monitor.qmp);
       const isSaved = hasResumePoint(dataDir);
       if (status === "running") await forgetResumePoint(dataDir);

@@ -68,6 +68,15 @@ function fakeMachines(): MachineService {
       discardSaved: () => unused("machines"),
       screenshot: () => unused("machines"),
       typeKeys: () => unused("machines"),
+      attachDisk: () => unused("machines"),
+      detachDisk: () => unused("machines"),
+      attachNic: () => unused("machines"),
+      detachNic: () => unused("machines"),
+      changeMedium: () => unused("machines"),
+      setBootOrder: () => unused("machines"),
+      resize: () => unused("machines"),
+      clone: () => unused("machines"),
+      backUp: () => unused("machines"),
     },
   };
 }

@@ -152,7 +152,7 @@ function textOf(path: string): string {
   }
 }
 
-function size(option: string, value: string): number {
+export function size(option: string, value: string): number {
   const bytes = parseSize(value);
   if (bytes === undefined || bytes <= 0) {
     throw cliErrors.OPTION_INVALID({ option, value, reason: "a size such as 2GiB or 512m" });
