@@ -9,6 +9,7 @@ import { MachinesClient } from "../../src/client/machines.ts";
 import { agentIso } from "../support/agent-iso.ts";
 import { EngineProcess } from "../support/engine-process.ts";
 import { assertNothingLeft } from "../support/leaks.ts";
+import { runCommand } from "../support/run-command.ts";
 import { tinyDisk, tinyIso } from "../support/tiny-os.ts";
 
 const small = ["--memory", "64MiB"];
@@ -147,6 +148,20 @@ describe("whole-OS machines", () => {
     expect(await machine("stop", "m-crash")).toMatchObject({ code: 0, stderr: "" });
   });
 
+  it("tells the last words of a QEMU that dies", async () => {
+    await create("m-dies", "--start");
+    await untilLogged("m-dies", "tiny is up");
+    const { stdout } = await runCommand("pgrep", ["-f", "guest=m-dies"]);
+    // berth-vmm's own line does not name the guest.
+    process.kill(Number(stdout.trim().split("\n")[0]), "SIGKILL");
+    await expect.poll(async () => (await inspect("m-dies")).status, { timeout: slowMs }).toBe("exited");
+    expect((await inspect("m-dies")).exitCode).toBe(137);
+    expect((await machine("logs", "m-dies")).stdout).toContain(
+      "the virtual machine ended unexpectedly: QEMU with signal 9",
+    );
+    expect(await machine("start", "m-dies")).toMatchObject({ code: 0 });
+  });
+
   it("is one of Docker's containers, too: listed, renamed, paused, logged", async () => {
     await create("m-docker", "--start", "--network", "none");
     await untilLogged("m-docker", "tiny is up");
@@ -218,6 +233,16 @@ describe("whole-OS machines", () => {
     expect(await machine("create", "m-none", "--image", "no-such")).toMatchObject({
       code: 1,
       stderr: expect.stringContaining("there is no image no-such here"),
+    });
+    expect(
+      await machine("create", "m-none", "--disk-file", disk, "--network", "bridge", "--nic", "default"),
+    ).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("two network cards on one network"),
+    });
+    expect(await machine("create", "m-none", "--disk-file", disk, "--memory", "8MiB")).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("less than 16 MiB of memory"),
     });
     const huge = ["create", "m-none", "--disk-file", disk, "--memory", "100TiB", "--start"];
     expect(await machine(...huge)).toMatchObject({ code: 1, stderr: expect.stringContaining("memory") });

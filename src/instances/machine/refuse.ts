@@ -1,5 +1,6 @@
 import type { Host } from "../../host/host.ts";
 import type { InstanceSpec } from "../../schema/instance.ts";
+import { machineMemory } from "../qemu/machine-size.ts";
 import { hardwareErrors } from "./errors.ts";
 import { hasUefi } from "./uefi.ts";
 
@@ -8,6 +9,7 @@ type Refusal = readonly [what: string, why: string, applies: (spec: InstanceSpec
 const ofItsOwn = "it is an operating system of its own";
 /** Devices behind ports of their own; PCI has no more places. */
 const maxDevices = 16;
+const minimumMemory = 16 * 1024 ** 2;
 
 const refusals: readonly Refusal[] = [
   ["binds, volumes and tmpfs", "its file systems are on its disks", ({ mounts }) => mounts.length > 0],
@@ -20,6 +22,19 @@ const refusals: readonly Refusal[] = [
     `more than ${maxDevices} disks and network cards`,
     "there are no more ports",
     ({ machine }) => (machine?.disks.length ?? 0) + (machine?.nics.length ?? 0) > maxDevices,
+  ],
+  [
+    "two network cards on one network",
+    "an instance is on a network once",
+    ({ machine }) => {
+      const networks = machine?.nics.map(({ network }) => network) ?? [];
+      return new Set(networks).size < networks.length;
+    },
+  ],
+  [
+    `less than ${minimumMemory / 1024 ** 2} MiB of memory`,
+    "no firmware comes up in it",
+    ({ resources }) => machineMemory(resources) < minimumMemory,
   ],
   ["more than 8 network cards", "there are no more taps", ({ machine }) => (machine?.nics.length ?? 0) > 8],
 ];
