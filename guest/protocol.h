@@ -108,7 +108,8 @@ enum frame_type {
  * run        the main process; once. The fields of a process:
  *            arg= (argv, at least one), env=NAME=value, user=<name|uid[:group|gid]>, group=<extra group>, cwd=, tty=1, stdin=1,
  *            rows=, columns=, capabilities=<hex mask; absent: all>, nonewprivileges=1, rlimit=<name> <soft> <hard>, oom=<score adj>,
- *            readonly=<path>, masked=<path>, privileged=1 (/sys and the control group can be written to; main process only).
+ *            readonly=<path>, masked=<path>, privileged=1 (/sys and the control group can be written to, all devices are there),
+ *            init=1 (a PID 1 above it that passes signals on and reaps), memory= and pids= (as of `limit`). The last five of the main process only.
  *            It is PID 1 of a pid namespace and has a mount namespace of its own; its end ends every exec.
  *            Before its CLOSED the agent writes the disks' caches out, so that the machine can be switched off.
  * exec       one more process beside the main one: the same fields, and detach=1 (goes on when the client goes).
@@ -123,8 +124,9 @@ enum frame_type {
  * changes    the same as a list: strings on stdout, each ended by a NUL byte: "A", "C" or "D" (added, changed, deleted) and the path.
  * stat       path=, REPLY name= mode=<decimal st_mode> size= mtime= link=<target>.
  * processes  REPLY, per process: process=<pid> <ppid> <uid> <cpu ticks> <rss KiB> <state>\n<command line>, and pids as inside.
- * stats      REPLY cpu_us= (busy), memory_total= memory_available= (bytes), pids=, read_bytes= write_bytes=, rx_bytes= rx_packets=
- *            tx_bytes= tx_packets= per link as net=<name> <rx bytes> <rx packets> <tx bytes> <tx packets>.
+ * limit      memory=<bytes> pids=<how many>: of the workload from now on; 0: none. REPLY. What is not told stays.
+ * stats      REPLY cpu_us= (busy), memory_total= memory_available= memory_used= (bytes; the last the workload's), pids=, read_bytes=
+ *            write_bytes=, per link net=<name> <rx bytes> <rx packets> <tx bytes> <tx packets>.
  * signal     signal=<n> to the main process (what FRAME_SIGNAL on its channel does); REPLY.
  * sync       file systems to the disks; REPLY. freeze=1 / thaw=1: FIFREEZE / FITHAW of the scratch disk.
  * started    answered by berth-vmm: REPLY once the main process runs (in maintenance: once the root is mounted), or the ERROR for which

@@ -46,6 +46,10 @@ void make_workload_group(void);
 void join_workload_group(void);
 /* In the main process's own mount namespace: /sys/fs/cgroup. */
 void mount_workload_group(bool writable);
+/* By `memory` and `pids`, where they are told; 0: without a limit. */
+bool limit_workload(struct fields fields, struct failure *failure);
+/* Bytes, without what the kernel would give up first; -1: not known. */
+long long memory_of_workload(void);
 /* Stops all its processes, or lets them go on. */
 void freeze_workload(bool freeze);
 /* In a child: waits until they have stopped; not for ever, one may be in the kernel. */
@@ -83,6 +87,13 @@ bool spawn(const struct spawn_request *request, struct spawned *spawned, struct 
 bool prepare_main(struct fields fields, struct failure *failure);
 /* Something was mounted that it does not see. */
 void spoil_waiting_main(void);
+
+/* --- init.c */
+/*
+ * In the main process: it becomes an init, and never returns; its child, the program to be, returns true.
+ */
+bool become_init(struct failure *failure);
+
 /* Namespaces of the main process, for those beside it; after its end there are none. */
 void keep_namespaces(pid_t pid);
 void drop_namespaces(void);

@@ -31,6 +31,11 @@ static void describe_memory(struct bytes *reply) {
   if (file != NULL) fclose(file);
 }
 
+static void describe_workload(struct bytes *reply) {
+  long long used = memory_of_workload();
+  if (used >= 0) fields_add(reply, "memory_used", "%lld", used);
+}
+
 static void describe_disks(struct bytes *reply) {
   FILE *file = fopen("/proc/diskstats", "re");
   char line[512], name[64];
@@ -91,6 +96,7 @@ void describe_machine(struct bytes *reply) {
   int count = 0;
   describe_cpu(reply);
   describe_memory(reply);
+  describe_workload(reply);
   describe_disks(reply);
   describe_network(reply);
   each_process(count_process, &count);

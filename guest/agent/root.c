@@ -196,11 +196,32 @@ static void mount_console(void) {
   mount(path, ROOT "/dev/console", NULL, MS_BIND, NULL);
 }
 
+/* All that the guest's kernel has, but the agent's own port. */
+static void copy_devices(const char *directory, int depth) {
+  DIR *entries = opendir(directory);
+  for (struct dirent *entry; entries != NULL && (entry = readdir(entries)) != NULL;) {
+    char from[512], to[600];
+    struct stat node;
+    if (entry->d_name[0] == '.' || strncmp(entry->d_name, "vport", 5) == 0) continue;
+    snprintf(from, sizeof from, "%.200s/%s", directory, entry->d_name);
+    snprintf(to, sizeof to, ROOT "%s", from);
+    if (lstat(from, &node) < 0) continue;
+    if (S_ISDIR(node.st_mode) && depth > 0 && strcmp(from, "/dev/pts") != 0) {
+      mkdir(to, 0755);
+      copy_devices(from, depth - 1);
+    }
+    if (!S_ISCHR(node.st_mode) && !S_ISBLK(node.st_mode)) continue;
+    if (mknod(to, node.st_mode, node.st_rdev) == 0) chmod(to, node.st_mode & 07777);
+  }
+  if (entries != NULL) closedir(entries);
+}
+
 bool enter_root_as_main(struct fields fields, struct failure *failure) {
   if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) return fail(failure, "system", errno, "making the mounts private");
   if (mount("proc", ROOT "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0) return fail(failure, "system", errno, "mounting /proc");
   mount_workload_group(field_flag(fields, "privileged"));
   if (field_flag(fields, "tty")) mount_console();
+  if (field_flag(fields, "privileged")) copy_devices("/dev", 2);
   if (field_flag(fields, "privileged")) mount(NULL, ROOT "/sys", NULL, MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
   for (const char *path = NULL; (path = field_next(fields, "readonly", path)) != NULL;) make_read_only(path);
   for (const char *path = NULL; (path = field_next(fields, "masked", path)) != NULL;) mask(path);

@@ -167,14 +167,19 @@ static bool become(struct fields fields, const struct user *user, struct failure
   return true;
 }
 
+/* "user x", "group y" */
+static bool fail_unknown(const char *unknown, struct failure *failure) {
+  return fail(failure, "no-user", 0, "unable to find %s: no matching entries in %s file", unknown, unknown[0] == 'u' ? "passwd" : "group");
+}
+
 static bool choose_user(struct fields fields, struct user *user, struct failure *failure) {
   char unknown[128];
   const char *spec = field(fields, "user");
   if (!find_user(spec == NULL ? "" : spec, "/etc/passwd", "/etc/group", user, unknown))
-    return fail(failure, "no-user", 0, "unable to find %s: no matching entries in the image's files", unknown);
+    return fail_unknown(unknown, failure);
   for (const char *name = NULL; (name = field_next(fields, "group", name)) != NULL;) {
     if (!add_group(name, "/etc/group", user, unknown))
-      return fail(failure, "no-user", 0, "unable to find %s: no matching entries in the image's files", unknown);
+      return fail_unknown(unknown, failure);
   }
   return true;
 }
@@ -204,6 +209,7 @@ static bool run_program(const struct spawn_request *request, struct failure *fai
   if (!set_limits(request->fields, failure) || !choose_user(request->fields, &user, failure)) return false;
   if (!enter_directory(request, failure) || !become(request->fields, &user, failure)) return false;
   set_environment(request->fields, &user);
+  if (request->main && field_flag(request->fields, "init") && !become_init(failure)) return false;
   char **argv = list(request->fields, "arg", 0);
   execvp(argv[0], argv);
   const char *kind = errno == ENOENT || errno == ENOTDIR ? "not-found" : "not-executable";

@@ -11,7 +11,12 @@ static bool run(struct fields fields, struct failure *failure) {
   if (!root_is_mounted()) return fail(failure, "invalid", 0, "there is no root file system yet");
   if (main_is_there()) return fail(failure, "invalid", EBUSY, "the main process runs already");
   if (field(fields, "arg") == NULL) return fail(failure, "invalid", 0, "run: no arg");
-  return true;
+  return limit_workload(fields, failure);
+}
+
+static bool limit(struct fields fields, struct bytes *reply, struct failure *failure) {
+  (void)reply;
+  return limit_workload(fields, failure);
 }
 
 static bool exec(struct fields fields, struct failure *failure) {
@@ -103,7 +108,8 @@ static const struct {
   const char *verb;
   bool (*answer)(struct fields, struct bytes *reply, struct failure *);
 } requests[] = {
-    {"mount", mount_verb}, {"configure", configure_verb}, {"prepare", prepare_verb}, {"signal", signal_main}, {"stat", stat_path},
+    {"mount", mount_verb}, {"configure", configure_verb}, {"prepare", prepare_verb}, {"limit", limit}, {"signal", signal_main},
+    {"stat", stat_path},
     {"stats", stats},      {"processes", list_processes}, {"sync", sync_disks},    {"poweroff", switch_off},
 };
 

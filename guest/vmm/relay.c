@@ -136,7 +136,6 @@ void relay_frame(struct relay *relay, struct bytes *link, const struct frame *fr
       relay->failed = true;
       if (!fields_check(fields) || field(fields, "kind") == NULL) break;
       relay->exit_code = strcmp(field(fields, "kind"), "not-found") == 0 ? 127 : strcmp(field(fields, "kind"), "not-executable") == 0 ? 126 : 125;
-      if (field(fields, "message") != NULL) fprintf(stderr, "berth-vmm: %s\n", field(fields, "message"));
       break;
     case FRAME_CLOSED:
       relay->over = true;

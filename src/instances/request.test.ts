@@ -47,13 +47,13 @@ describe("what an instance requests", () => {
 });
 
 describe("what a virtual machine requests", () => {
-  it("is the size of its guest and what runs that, also when it states nothing", () => {
+  it("is its limit and what runs it, also when it states nothing", () => {
     const vm = { isolation: "vm" } as const;
     expect(claim({ ...vm, ...limits({ memory: 64 * MiB }) })).toMatchObject({
       owner: { kind: "vm" },
-      request: { memory: (64 + 192) * MiB },
+      request: { memory: (64 + 256) * MiB },
     });
-    expect(claim(vm)).toMatchObject({ request: { memory: (512 + 192) * MiB }, unbounded: ["cpu", "pids", "disk"] });
+    expect(claim(vm)).toMatchObject({ request: { memory: (512 + 256) * MiB }, unbounded: ["cpu", "pids", "disk"] });
   });
 });
 

@@ -4,9 +4,11 @@
  */
 import { createSocket } from "node:dgram";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { release } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { EngineProcess } from "../support/engine-process.ts";
+import { guestKernelPackage } from "../support/guest-kernel.ts";
 import { assertNothingLeft, tracesOf } from "../support/leaks.ts";
 import { freePort, type RegistryProcess, startRegistry } from "../support/registry.ts";
 import type { CommandResult } from "../support/run-command.ts";
@@ -22,6 +24,7 @@ describe("the reference example", () => {
   beforeAll(async () => {
     registry = closers.use(await startRegistry());
     engine = await EngineProcess.start({
+      environment: { BERTH_GUEST_KERNEL: guestKernelPackage() },
       flags: ["--registry-mirror", `http://${registry.host}`],
       commandTimeoutMs: 280_000,
     });
@@ -55,6 +58,21 @@ describe("the reference example", () => {
     const neighbour = ["run", "--rm", "--network", "example-net", "debian:bookworm"] as const;
     expect(await client(...neighbour, ...fetchInside("example-web", "80"))).toContain(page);
     expect(await client("exec", "example-web", ...fetchInside(address, port))).toContain(page);
+
+    // Once more, with a kernel of its own, beside the container: each finds the other by its name.
+    const machinePort = String(await freePort());
+    const asMachine = ["run", "-d", ...(name === "docker" ? ["--runtime", "vm"] : ["--vm"]), "--name", "example-vm"];
+    await client(...asMachine, "--network", "example-net", "-p", `${machinePort}:80`, "mynginx");
+    expect(await pageOf(`http://127.0.0.1:${machinePort}/`)).toContain(page);
+    for (const instance of ["example-vm", "example-web"]) {
+      await client("exec", instance, "sh", "-c", `uname -r > /var/www/html/kernel; hostname >> /var/www/html/kernel`);
+    }
+    const kernelOf = async (from: string, of: string) =>
+      await client("exec", from, ...fetchInside(of, "80", "/kernel"));
+    expect(await kernelOf("example-vm", "example-web")).toContain(`${release()}\n`);
+    expect(await kernelOf("example-web", "example-vm")).toContain("200 OK");
+    expect(await kernelOf("example-web", "example-vm")).not.toContain(`${release()}\n`);
+    await client("rm", "-f", "example-vm");
 
     await client("stop", "example-web");
     expect(await client("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "example-web")).toBe("exited 0\n");
@@ -115,8 +133,8 @@ async function pageOf(url: string): Promise<string> {
 }
 
 /** A command that prints a page: the image has bash and no HTTP client. */
-function fetchInside(host: string, port: string): readonly string[] {
-  const request = "GET / HTTP/1.0\\r\\n\\r\\n";
+function fetchInside(host: string, port: string, path = "/"): readonly string[] {
+  const request = `GET ${path} HTTP/1.0\\r\\n\\r\\n`;
   return ["timeout", "10", "bash", "-c", `exec 3<>/dev/tcp/${host}/${port}; printf '${request}' >&3; cat <&3`];
 }
 

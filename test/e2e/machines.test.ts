@@ -51,12 +51,40 @@ describe("virtual machines", () => {
     expect(run).toEqual({ code: 7, stdout: "1 1000 /tmp web\n", stderr: "err\n" });
   });
 
-  it("has its limits as its size", async () => {
-    const size =
-      "grep -c ^processor /proc/cpuinfo; [ $(awk '/MemTotal/{print $2}' /proc/meminfo) -lt 131072 ] && echo small";
-    expect(await vm("--rm", "-m", "128m", "--cpus", "2", image, "sh", "-c", size)).toMatchObject({
-      stdout: "2\nsmall\n",
+  it("has its processors as its size, its other limits as a container", async () => {
+    const look = "grep -c ^processor /proc/cpuinfo; cd /sys/fs/cgroup; cat memory.max pids.max; sleep 1000";
+    await vm("-d", "--name", "vm-limits", "-m", "128m", "--cpus", "2", "--pids-limit", "20", image, "sh", "-c", look);
+    const logs = async () => (await engine.docker("logs", "vm-limits")).stdout;
+    await expect.poll(logs, { timeout: 20_000 }).toBe(`2\n${128 * 1024 * 1024}\n20\n`);
+    expect(await engine.docker("update", "-m", "100m", "vm-limits")).toMatchObject({
+      code: 0,
     });
+    expect(await engine.docker("exec", "vm-limits", "cat", "/sys/fs/cgroup/memory.max")).toMatchObject({
+      stdout: `${100 * 1024 * 1024}\n`,
+    });
+    expect(await engine.docker("update", "-m", "1g", "--memory-swap", "2g", "vm-limits")).toMatchObject({
+      stderr: expect.stringContaining("can't have more memory while it runs"),
+    });
+    const forks = "i=0; while [ $i -lt 30 ]; do sleep 100 & i=$((i+1)); done 2>&1";
+    expect(await engine.docker("exec", "vm-limits", "sh", "-c", forks)).toMatchObject({
+      stdout: expect.stringContaining("can't fork"),
+    });
+    await engine.docker("rm", "-f", "vm-limits");
+    const hungry = await vm("--name", "vm-limits", "-m", "16m", image, "sh", "-c", "x=a; while :; do x=$x$x; done");
+    expect(hungry.code).toBe(137);
+    expect((await engine.docker("inspect", "-f", "{{.State.OOMKilled}}", "vm-limits")).stdout).toBe("true\n");
+    await engine.docker("rm", "vm-limits");
+  });
+
+  it("has an init that reaps and passes signals on, when one is asked for", async () => {
+    const orphan =
+      "cat /proc/1/comm; (sleep 0.2 &); sleep 0.6; ps | grep -c '[s]leep'; trap 'exit 6' TERM; echo up; while :; do sleep 0.1; done";
+    await vm("-d", "--init", "--name", "vm-init", image, "sh", "-c", orphan);
+    const logs = async () => (await engine.docker("logs", "vm-init")).stdout;
+    await expect.poll(logs, { timeout: 20_000 }).toBe("docker-init\n0\nup\n");
+    await engine.docker("stop", "-t", "20", "vm-init");
+    expect((await engine.docker("inspect", "-f", "{{.State.ExitCode}}", "vm-init")).stdout).toBe("6\n");
+    await engine.docker("rm", "vm-init");
   });
 
   it("names a command that is not there, with Docker's exit code", async () => {

@@ -14,11 +14,22 @@ export function commandFailure(step: "create" | "exec", command: string, error: 
       return driverErrors.COMMAND_NOT_FOUND(failure, { cause: error });
     case "not-executable":
       return driverErrors.COMMAND_NOT_EXECUTABLE(failure, { cause: error });
+    case "no-directory":
+      return directoryFailure(step, command, error);
     case "no-user":
       return machineErrors.GUEST_USER_UNKNOWN({ reason: error.message }, { cause: error });
     default:
       return undefined;
   }
+}
+
+/** Its working directory, in a runtime's words. */
+function directoryFailure(step: "create" | "exec", command: string, error: AgentError): BerthError {
+  const [, cwd = "", cause = ""] = /working directory (.*): (.*)$/s.exec(error.message) ?? [];
+  const reason = `unable to start container process: chdir to cwd ("${cwd}") set in config.json failed: ${cause.toLowerCase()}`;
+  return cause === "Permission denied"
+    ? driverErrors.COMMAND_NOT_EXECUTABLE({ step, command, reason }, { cause: error })
+    : driverErrors.COMMAND_NOT_FOUND({ step, command, reason }, { cause: error });
 }
 
 function reasonOf(command: string, { kind, message }: AgentError): string {

@@ -27,7 +27,7 @@ export async function withGuestFigures(
   return {
     ...usage,
     memoryLimitBytes,
-    memoryBytes: Math.max(0, number("memory_total") - number("memory_available")),
+    memoryBytes: number("memory_used"),
     memoryInactiveFileBytes: 0,
     pids: number("pids"),
   };

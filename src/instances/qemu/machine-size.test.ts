@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { unlimited } from "../../schema/resources.ts";
-import { jailResources, machineCpus, machineMemory, memoryOverhead } from "./machine-size.ts";
+import { guestMemory, jailResources, machineCpus, machineMemory, memoryOverhead } from "./machine-size.ts";
 
 const MiB = 1024 * 1024;
 
@@ -8,6 +8,12 @@ describe("a machine's size", () => {
   it("is the instance's limit of memory in whole MiB, else a default", () => {
     expect(machineMemory({ memory: 100 * MiB + 5 })).toBe(100 * MiB);
     expect(machineMemory({ memory: 0 })).toBe(512 * MiB);
+  });
+
+  it("is what its workload may use and the kernel's own, and what the kernel needs to boot", () => {
+    expect(guestMemory({ memory: 0 })).toBe(512 * MiB);
+    expect(guestMemory({ memory: 6 * MiB })).toBe(80 * MiB);
+    expect(guestMemory({ memory: 1000 * MiB + 5 })).toBe(1065 * MiB);
   });
 
   it("is the processors that its share of time needs, and no more than there are", () => {

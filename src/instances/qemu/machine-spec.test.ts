@@ -6,7 +6,6 @@ import { unlimited } from "../../schema/resources.ts";
 import { instanceSpec } from "../fake/instance-spec.ts";
 import { prepareRequest } from "../fake/prepare-request.ts";
 import { machineSpec } from "./machine-spec.ts";
-import { hasShares } from "./shares.ts";
 
 let dir: string;
 beforeEach(() => {
@@ -37,7 +36,8 @@ it("says all that the guest has to know of the instance", async () => {
   expect(fields).toEqual(
     expect.arrayContaining([
       ["accel", "tcg"],
-      ["memory", "128"],
+      ["memory", "192"],
+      ["run.memory", String(128 * 1024 * 1024)],
       ["cpus", "2"],
       ["net", "eth0"],
       ["net", "eth1"],
@@ -79,8 +79,6 @@ it("has its mounts in their order, and files of the network only where it has no
     ["shares", "/usr/virtiofsd"],
     ["shares", "-f"],
   ]);
-  expect(hasShares(request)).toBe(true);
-  expect(hasShares(prepareRequest("i", instanceSpec(["true"]), dir))).toBe(false);
 });
 
 it("waits for the host's disk only where the instance outlives its run", async () => {

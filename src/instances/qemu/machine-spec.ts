@@ -5,7 +5,7 @@ import type { Field } from "../../guest/frames.ts";
 import { templateFiles } from "../../guest/templates.ts";
 import type { PrepareRequest } from "../driver.ts";
 import { tmpfsOptions } from "../oci/spec/mounts.ts";
-import { machineCpus, machineMemory } from "./machine-size.ts";
+import { guestMemory, machineCpus } from "./machine-size.ts";
 import { mainProcessFields, requireRoom } from "./process-fields.ts";
 import { isNetworkFile, sharesOf } from "./shares.ts";
 
@@ -41,7 +41,7 @@ export async function machineSpec(request: PrepareRequest, parts: MachineParts):
   const configure = requireRoom(await configureFields(request));
   return [
     ["accel", parts.acceleration.kind],
-    ["memory", String(machineMemory(resources) / MiB)],
+    ["memory", String(guestMemory(resources) / MiB)],
     ["cpus", String(machineCpus(resources, parts.hostCpus))],
     ["kernel", inJail.kernel],
     ["initrd", inJail.initrd],

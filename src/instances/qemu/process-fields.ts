@@ -1,6 +1,7 @@
 /** A process of the guest, as its agent is told it: "run" and "exec" of guest/protocol.h. */
 import { encodeFields, type Field, maxPayload } from "../../guest/frames.ts";
 import { capabilityNames } from "../../schema/capability.ts";
+import type { ResourceSpec } from "../../schema/resources.ts";
 import type { ExecRequest, PrepareRequest } from "../driver.ts";
 import { capabilitySets, containerCapabilities } from "../oci/spec/capabilities.ts";
 import { processEnvironment } from "../oci/spec/environment.ts";
@@ -23,6 +24,7 @@ export function requireRoom(fields: readonly Field[]): readonly Field[] {
 export function mainProcessFields(request: PrepareRequest): readonly Field[] {
   const { process, security } = request.spec;
   const paths = protectedPaths(security);
+  const { memory, pidsLimit } = request.spec.resources;
   const stdin = process.openStdin ? [flag("stdin")] : [];
   return [
     ...[...process.entrypoint, ...process.cmd].map((word): Field => ["arg", word]),
@@ -32,9 +34,19 @@ export function mainProcessFields(request: PrepareRequest): readonly Field[] {
     ["cwd", process.workingDir === "" ? "/" : process.workingDir],
     ...(process.tty ? [flag("tty"), ...sizeFields(request.terminal)] : []),
     ...stdin,
+    ...(process.init ? [flag("init")] : []),
+    ...limitFields({ memory, pidsLimit }).filter(([, value]) => value !== "0"),
     ...(security.privileged ? [flag("privileged")] : []),
     ...paths.readonly.map((path): Field => ["readonly", path]),
     ...paths.masked.map((path): Field => ["masked", path]),
+  ];
+}
+
+/** Limits of the workload's control group in the guest; "0" is none. */
+export function limitFields({ memory, pidsLimit }: Pick<ResourceSpec, "memory" | "pidsLimit">): readonly Field[] {
+  return [
+    ["memory", String(Math.max(0, memory))],
+    ["pids", String(Math.max(0, pidsLimit))],
   ];
 }
 

@@ -268,13 +268,23 @@ describe("an end", () => {
 });
 
 describe("an update", () => {
-  it("changes what the host can, with room for what runs the machine", async () => {
-    await driver.update(ctx, machineIn(dir), { ...unlimited, nanoCpus: 5e8 });
-    expect(jails.updates).toMatchObject([{ nanoCpus: 5e8, memory: (512 + 192) * MiB }]);
+  it("tells the host, with room for what runs the machine, and the guest", async () => {
+    await using agent = await FakeAgent.start((client) => {
+      client.send(frameType.reply);
+      client.send(frameType.closed);
+    });
+    const resources = { ...unlimited, nanoCpus: 5e8, memory: 128 * MiB, pidsLimit: 7 };
+    await driver.update(ctx, machineIn(agent.runDir), resources);
+    expect(jails.updates).toMatchObject([{ nanoCpus: 5e8, memory: (128 + 256) * MiB, pidsLimit: 0 }]);
+    expect(agent.clients[0]?.fields).toEqual([
+      ["verb", "limit"],
+      ["memory", String(128 * MiB)],
+      ["pids", "7"],
+    ]);
   });
 
-  it("does not change the size of a running guest", async () => {
-    const update = driver.update(ctx, machineIn(dir), { ...unlimited, memory: 128 * MiB });
+  it("gives no more memory than the running guest has", async () => {
+    const update = driver.update(ctx, machineIn(dir), { ...unlimited, memory: 449 * MiB });
     await expect(update).rejects.toMatchObject({ code: "MACHINE_UNSUPPORTED" });
     expect(jails.updates).toEqual([]);
   });

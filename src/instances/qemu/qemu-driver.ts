@@ -25,6 +25,7 @@ import type {
 } from "../driver.ts";
 import { driverErrors } from "../driver-errors.ts";
 import { isThrowAway } from "../parts.ts";
+import { askAgent } from "./ask-agent.ts";
 import { AgentChannel, AgentError } from "./agent-channel.ts";
 import { connectToAgent, isNobodyThere } from "./agent-socket.ts";
 import type { BootParts } from "./boot-parts.ts";
@@ -37,10 +38,10 @@ import { JailedDriver } from "./jailed-driver.ts";
 import { withGuestFigures } from "./guest-usage.ts";
 import { killMachine } from "./kill.ts";
 import { machineInside } from "./machine-inside.ts";
-import { jailResources, machineMemory } from "./machine-size.ts";
+import { guestMemory, jailResources } from "./machine-size.ts";
 import { failureOf, templateFailureOf } from "./machine-failure.ts";
 import { cloneFields, inJail, machineSpec } from "./machine-spec.ts";
-import { inheritedFields } from "./process-fields.ts";
+import { inheritedFields, limitFields } from "./process-fields.ts";
 import { requireFiles, sharesOf, sharesRoot } from "./shares.ts";
 import { TemplateMaker, type TemplateRequest } from "./template-maker.ts";
 import { refuseUnsupported } from "./unsupported.ts";
@@ -170,7 +171,7 @@ export class QemuDriver extends JailedDriver implements Driver {
     const { handle, pid } = await this.containers.prepare(ctx, jail);
     const { entrypoint, cmd } = request.spec.process;
     const command = [...entrypoint, ...cmd][0] ?? "";
-    const memory = machineMemory(request.spec.resources);
+    const memory = guestMemory(request.spec.resources);
     const process = inheritedFields(request);
     const from = template === undefined ? {} : { template: template.key };
     const ephemeral = isThrowAway(request.spec) ? { throwAway: true } : {};
@@ -231,11 +232,12 @@ export class QemuDriver extends JailedDriver implements Driver {
 
   async update(ctx: OpContext, handle: DriverHandle, resources: ResourceSpec): Promise<void> {
     const machine = machineOf(handle);
-    if (machineMemory(resources) !== machine.memory) {
-      const why = "the guest's memory is fixed when it starts; stop it first";
-      throw machineErrors.MACHINE_UNSUPPORTED({ what: "another size of memory while it runs", why });
+    if (guestMemory(resources) > machine.memory) {
+      const why = "its guest was started with less, which is fixed; stop it first";
+      throw machineErrors.MACHINE_UNSUPPORTED({ what: "more memory while it runs", why });
     }
     await this.containers.update(ctx, machine.jail, jailResources(resources));
+    await askAgent(ctx, machine, [["verb", "limit"], ...limitFields(resources)]);
   }
 
   override async destroy(ctx: OpContext, handle: DriverHandle): Promise<void> {

@@ -1,7 +1,8 @@
 /**
  * Binds and volumes of a machine. The jail has each at `/berth/shares/<n>`, mounted as a container would have it (read-only there is
  * read-only for whatever comes out of the guest; of a file there is that file and no other); one virtiofsd in the jail serves that tree,
- * and the guest's agent mounts each place at its target.
+ * and the guest's agent mounts each place at its target. Such a machine boots: its memory is shared with virtiofsd, which has state of its
+ * own, so that no template can have it (template-key.ts).
  */
 import { statSync } from "node:fs";
 import { errnoOf } from "../../host/errors.ts";
@@ -30,14 +31,6 @@ export function sharesOf(request: Pick<PrepareRequest, "spec" | "mounts">): read
   return request.mounts
     .filter((mount) => mount.type === "bind" && !isNetworkFile(request, mount))
     .map((mount, index) => ({ name: String(index), mount }));
-}
-
-/**
- * Whether a machine has files of the host. Its memory is then shared with another process and its devices have state there: it can
- * neither be made from a template nor saved as one, and boots.
- */
-export function hasShares(request: Pick<PrepareRequest, "spec" | "mounts">): boolean {
-  return sharesOf(request).length > 0;
 }
 
 /** What root in a container may do to files, and what virtiofsd shuts itself in with; berth-vmm and QEMU give it all up. */

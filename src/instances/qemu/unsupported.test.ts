@@ -1,5 +1,4 @@
 import { expect, it } from "vitest";
-import { unlimited } from "../../schema/resources.ts";
 import { instanceSpec, type SpecOverrides } from "../fake/instance-spec.ts";
 import { refuseUnsupported } from "./unsupported.ts";
 
@@ -21,10 +20,7 @@ it.each<[string, SpecOverrides]>([
   ["a namespace of the host or of another instance", { namespaces: { ...namespaces, pid: "host" } }],
   ["a namespace of the host or of another instance", { namespaces: { ...namespaces, ipc: "container:x" } }],
   ["an IPC namespace that others join", { namespaces: { ...namespaces, ipc: "shareable" } }],
-  ["an init of Berth's", { process: { init: true } }],
   ["a seccomp profile", { security: { seccomp: "{}" } }],
-  ["a limit of processes", { resources: { ...unlimited, pidsLimit: 5 } }],
-  ["less than 64 MiB of memory", { resources: { ...unlimited, memory: 8 * 1024 * 1024 } }],
 ])("refuses %s by name", (what, overrides) => {
   expect(() => refuseUnsupported(instanceSpec(["true"], overrides))).toThrow(`a virtual machine can't have ${what}`);
 });

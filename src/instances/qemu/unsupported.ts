@@ -1,6 +1,5 @@
 import type { InstanceSpec } from "../../schema/instance.ts";
 import { machineErrors } from "./errors.ts";
-import { minimumMemory } from "./machine-size.ts";
 
 type Check = (spec: InstanceSpec) => string | undefined;
 const ofItsOwn = "a machine has a kernel, and with it all namespaces, of its own";
@@ -30,24 +29,11 @@ const checks: readonly (readonly [what: string, check: Check])[] = [
   ],
   ["an IPC namespace that others join", ({ namespaces }) => (namespaces.ipc === "shareable" ? ofItsOwn : undefined)],
   [
-    "an init of Berth's",
-    ({ process }) => (process.init ? "its agent reaps what the main process does not" : undefined),
-  ],
-  [
     "a seccomp profile",
     ({ security }) =>
       security.seccomp === "default" || security.seccomp === "unconfined"
         ? undefined
         : "the guest's kernel has no filter",
-  ],
-  [
-    "a limit of processes",
-    ({ resources }) => (resources.pidsLimit > 0 ? "the guest's kernel is not told of one yet" : undefined),
-  ],
-  [
-    "less than 64 MiB of memory",
-    ({ resources }) =>
-      resources.memory > 0 && resources.memory < minimumMemory ? "its kernel would not boot" : undefined,
   ],
 ];
 

@@ -76,6 +76,14 @@ export const running = (
   },
 });
 
+/** Until the container called `case` has said "ready": a process that has just begun has no traps yet. */
+export const ready = async (docker: Docker): Promise<void> => {
+  for (let tries = 0; tries < 300; tries++) {
+    if ((await docker.run(words("logs case"))).stdout.includes("ready")) return;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+};
+
 export const inspect = async (docker: Docker, format: string, name = "case"): Promise<string> =>
   (await docker.run(["inspect", "-f", format, name])).stdout.trim();
 export const sh = (script: string): readonly string[] => ["sh", "-c", script];

@@ -88,7 +88,8 @@ export const insideCases: readonly DockerCase[] = [
         writeFileSync(join(directory, "file"), "x");
         const into = errorOnly(await docker.run(["cp", join(directory, "file"), "case:/new/file"]));
         const out = errorOnly(await docker.run(["cp", "case:/new", join(directory, "out")]));
-        return { into, out, names: readdirSync(join(directory, "out")).sort() };
+        const names = out.code === 0 ? readdirSync(join(directory, "out")).sort() : [];
+        return { into, out, names };
       } finally {
         rmSync(directory, { recursive: true });
         await docker.run(words("rm -fv case"));

@@ -1,5 +1,5 @@
 /** A container's life: create to rm, signals, pauses, policies, health. */
-import { brief, errorOnly, image, inspect, running, sh, words, type DockerCase } from "./docker-case.ts";
+import { brief, errorOnly, image, inspect, ready, running, sh, words, type DockerCase } from "./docker-case.ts";
 
 export const lifeCases: readonly DockerCase[] = [
   {
@@ -30,11 +30,14 @@ export const lifeCases: readonly DockerCase[] = [
   running(
     "stop with a signal that is heeded",
     "--stop-signal TERM",
-    async (docker) => ({
-      stop: brief(await docker.run(words("stop -t 5 case"))),
-      state: await inspect(docker, "{{.State.Status}} {{.State.ExitCode}}"),
-    }),
-    sh("trap 'exit 5' TERM; while :; do sleep 0.1; done"),
+    async (docker) => {
+      await ready(docker);
+      return {
+        stop: brief(await docker.run(words("stop -t 20 case"))),
+        state: await inspect(docker, "{{.State.Status}} {{.State.ExitCode}}"),
+      };
+    },
+    sh("trap 'exit 5' TERM; echo ready; while :; do sleep 0.1; done"),
   ),
   running("stop kills after its time", "--stop-signal TERM", async (docker) => ({
     stop: brief(await docker.run(words("stop -t 1 case"))),
@@ -43,12 +46,15 @@ export const lifeCases: readonly DockerCase[] = [
   running(
     "kill with a signal",
     "",
-    async (docker) => ({
-      kill: brief(await docker.run(words("kill -s USR1 case"))),
-      wait: brief(await docker.run(words("wait case"))),
-      again: errorOnly(await docker.run(words("kill case"))),
-    }),
-    sh("trap 'echo usr1; exit 9' USR1; while :; do sleep 0.1; done"),
+    async (docker) => {
+      await ready(docker);
+      return {
+        kill: brief(await docker.run(words("kill -s USR1 case"))),
+        wait: brief(await docker.run(words("wait case"))),
+        again: errorOnly(await docker.run(words("kill case"))),
+      };
+    },
+    sh("trap 'echo usr1; exit 9' USR1; echo ready; while :; do sleep 0.1; done"),
   ),
   running("restart", "", async (docker) => {
     const before = await inspect(docker, "{{.State.StartedAt}}");

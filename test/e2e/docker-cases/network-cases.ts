@@ -72,10 +72,17 @@ export const networkCases: readonly DockerCase[] = [
     async (docker) => {
       const ports = brief(await docker.run(words("port case")));
       const [, port] = /80\/tcp -> 127\.0\.0\.1:(\d+)/.exec(ports.stdout) ?? [];
-      const answer = await fetch(`http://127.0.0.1:${port}/etc/passwd`, { signal: AbortSignal.timeout(5000) }).then(
-        (response) => response.status,
-        String,
-      );
+      const fetched = () =>
+        fetch(`http://127.0.0.1:${port}/etc/passwd`, { signal: AbortSignal.timeout(5000) }).then(
+          (response) => response.status,
+          String,
+        );
+      let answer = await fetched();
+      // It has only just been started.
+      for (let tries = 0; tries < 100 && answer !== 200; tries++) {
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        answer = await fetched();
+      }
       const conflict = await docker.run(words(`run --rm -p 127.0.0.1:${port}:80 ${image} true`));
       return {
         ports: ports.stdout
