@@ -114,6 +114,12 @@ export const instanceErrors = defineErrors({
       `cannot join ${p.kind} namespace of a non running container: container ${p.name} is not running`,
     hint: (p) => `Start ${p.name} first.`,
   },
+  NAMESPACE_OF_MACHINE: {
+    status: 409,
+    message: (p: { readonly kind: string; readonly name: string }) =>
+      `cannot join ${p.kind} namespace of ${p.name}: it is a virtual machine, what it has is in its guest`,
+    hint: (p) => `reach ${p.name} over a network that both are on`,
+  },
   IPC_NOT_SHAREABLE: {
     status: 409,
     message: (p: { readonly name: string }) =>

@@ -106,6 +106,7 @@ function requireRunning(parts: Parts, mode: string, kind: string): InstanceRecor
   if (!isActive(other) || other.state.pid === 0) {
     throw instanceErrors.NAMESPACE_OF_STOPPED({ kind, name: other.name });
   }
+  if (other.spec.isolation === "vm") throw instanceErrors.NAMESPACE_OF_MACHINE({ kind, name: other.name });
   return other;
 }
 

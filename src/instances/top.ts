@@ -1,6 +1,6 @@
 import type { OpContext } from "../base/op-context.ts";
-import type { GuestProcess } from "./driver.ts";
-import { insideOf, refuseInside } from "./files/inside.ts";
+import { insideOf } from "./files/inside.ts";
+import { guestTable } from "./guest-top.ts";
 import { driverOf, type Parts } from "./parts.ts";
 import { instanceErrors } from "./errors.ts";
 import { resolveInstance } from "./resolve.ts";
@@ -28,9 +28,12 @@ export async function instanceProcesses(
   }
   const driver = driverOf(parts, record.spec);
   if (driver.inside !== undefined) {
-    if (psArguments !== "" && psArguments !== "-ef") refuseInside(parts, record, "run ps with options of its own in");
     const inside = insideOf(parts, record, "list the processes of");
-    const table = guestTable(inside === undefined ? [] : await inside.driver.processes(ctx, inside.handle));
+    const processes = inside === undefined ? [] : await inside.driver.processes(ctx, inside.handle);
+    const table = guestTable(processes, psArguments);
+    if (table === undefined) {
+      throw instanceErrors.INSIDE_UNSUPPORTED({ name: record.name, verb: "run ps with those options in" });
+    }
     parts.publish(record, "top");
     return table;
   }
@@ -38,22 +41,6 @@ export async function instanceProcesses(
   const table = parsePs(await runPs(parts, ctx, words, pids), new Set(pids));
   parts.publish(record, "top");
   return table;
-}
-
-/** Without what only the host's ps works out: when each began, and where. */
-function guestTable(processes: readonly GuestProcess[]): ProcessTable {
-  return {
-    titles: ["UID", "PID", "PPID", "TIME", "CMD"],
-    rows: processes.map(({ uid, pid, ppid, cpuSeconds, command }) => [
-      String(uid),
-      String(pid),
-      String(ppid),
-      [cpuSeconds / 3600, (cpuSeconds / 60) % 60, cpuSeconds % 60]
-        .map((part) => String(Math.floor(part)).padStart(2, "0"))
-        .join(":"),
-      command,
-    ]),
-  };
 }
 
 /** A column titled PID that holds something else would show other containers' processes (`-o user=PID`). */

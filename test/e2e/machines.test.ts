@@ -65,7 +65,7 @@ describe("virtual machines", () => {
     expect(await engine.docker("update", "-m", "1g", "--memory-swap", "2g", "vm-limits")).toMatchObject({
       stderr: expect.stringContaining("can't have more memory while it runs"),
     });
-    const forks = "i=0; while [ $i -lt 30 ]; do sleep 100 & i=$((i+1)); done 2>&1";
+    const forks = "i=0; while [ $i -lt 30 ]; do sleep 100 >/dev/null 2>&1 & i=$((i+1)); done 2>&1";
     expect(await engine.docker("exec", "vm-limits", "sh", "-c", forks)).toMatchObject({
       stdout: expect.stringContaining("can't fork"),
     });
@@ -78,7 +78,7 @@ describe("virtual machines", () => {
 
   it("has an init that reaps and passes signals on, when one is asked for", async () => {
     const orphan =
-      "cat /proc/1/comm; (sleep 0.2 &); sleep 0.6; ps | grep -c '[s]leep'; trap 'exit 6' TERM; echo up; while :; do sleep 0.1; done";
+      "cat /proc/1/comm; (sleep 0.2 &); sleep 0.6; ps -o stat | grep -c Z; trap 'exit 6' TERM; echo up; while :; do sleep 0.1; done";
     await vm("-d", "--init", "--name", "vm-init", image, "sh", "-c", orphan);
     const logs = async () => (await engine.docker("logs", "vm-init")).stdout;
     await expect.poll(logs, { timeout: 20_000 }).toBe("docker-init\n0\nup\n");
@@ -157,6 +157,8 @@ describe("virtual machines", () => {
     const address = (await engine.docker("port", "vm-web", "80")).stdout.trim();
     expect(await (await fetch(`http://${address}/`)).text()).toBe("machine\n");
     expect(await get("ct-web", "vm-web")).toMatchObject({ stdout: "machine\n" });
+    const joining = await engine.docker("run", "--rm", "--network", "container:vm-web", image, "true");
+    expect(joining.stderr).toContain("cannot join network namespace of vm-web: it is a virtual machine");
     await engine.docker("rm", "-f", "vm-web", "ct-web");
   });
 
