@@ -1,0 +1,112 @@
+/**
+ * A machine with Debian, from the distribution's mirror to its end: built once, booted once, under emulation. `BERTH_TEST_DEBIAN_DISK` names a disk
+ * that `berth machine image build debian:bookworm` made before, to save that time.
+ */
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { EngineProcess } from "../support/engine-process.ts";
+import { assertNothingLeft } from "../support/leaks.ts";
+import { until } from "../support/until.ts";
+
+const ready = process.env["BERTH_TEST_DEBIAN_DISK"] ?? "";
+const minutes = 60_000;
+
+describe("a machine with Debian", () => {
+  let engine: EngineProcess;
+  let dir: string;
+  const machine = (...words: readonly string[]) => engine.berth("machine", ...words);
+  const inside = (name: string, script: string) => machine("exec", name, "sh", "-c", script);
+  const bootId = async (name: string) => (await inside(name, "cat /proc/sys/kernel/random/boot_id")).stdout;
+  const ok = (stdout: unknown = expect.any(String)) => ({ code: 0, stderr: "", stdout });
+
+  beforeAll(async () => {
+    dir = mkdtempSync(join(tmpdir(), "berth-debian-"));
+    if (!existsSync("dist/guest/osinit")) execFileSync("sh", ["guest/build.sh"]);
+    execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", join(dir, "key")]);
+    engine = await EngineProcess.start({ commandTimeoutMs: 15 * minutes });
+  });
+  afterAll(async () => {
+    await engine.remove();
+    rmSync(dir, { recursive: true });
+    await assertNothingLeft(engine);
+  });
+
+  it("has a disk that is made of the distribution, and kept as KubeVirt keeps one", {
+    timeout: 16 * minutes,
+  }, async () => {
+    if (ready !== "") await machine("image", "build", "--disk", ready, "-t", "machine/debian:bookworm");
+    const card = ["--user", "ada", "--ssh-key", join(dir, "key.pub"), "--cpus", "2", "--memory", "768MiB"];
+    // Where there is no such image, this builds it.
+    expect(await machine("create", "web1", "--image", "debian:bookworm", "--disk", "6GiB", ...card)).toEqual(ok());
+    const images = await engine.berth("images", "--format", "{{.Repository}}:{{.Tag}}");
+    expect(images.stdout).toBe("machine/debian:bookworm\n");
+    await engine.berth("create", "--name", "files", "machine/debian:bookworm", "none");
+    await engine.berth("export", "-o", join(dir, "files.tar"), "files");
+    await engine.berth("rm", "files");
+    const listed = execFileSync("tar", ["-tvf", join(dir, "files.tar"), "--numeric-owner"], { encoding: "utf8" });
+    expect(listed).toMatch(/^-r--r----- 107\/107 .* disk\/disk\.qcow2$/m);
+  });
+
+  it("boots with systemd, takes its user and key, and fills its disk", { timeout: 12 * minutes }, async () => {
+    expect(await machine("start", "web1")).toEqual(ok());
+    await until(async () => (await inside("web1", "true")).code === 0, "the guest agent answers", 400);
+    await until(
+      async () => /done|error/.test((await inside("web1", "cloud-init status")).stdout),
+      "cloud-init ends",
+      300,
+    );
+    expect(await inside("web1", "cloud-init status; systemctl --failed --no-legend; hostname")).toEqual(
+      ok("status: done\nweb1\n"),
+    );
+    const key = readFileSync(join(dir, "key.pub"), "utf8").split(" ").slice(0, 2).join(" ");
+    expect((await inside("web1", "cat ~ada/.ssh/authorized_keys; sudo -u ada sudo -n id -u")).stdout).toMatch(
+      new RegExp(`^${key.replace("+", "\\+")}.*\n0\n$`),
+    );
+    const size = await inside("web1", "df --output=size -BG / | tail -1");
+    expect(size.stdout.trim()).toBe("6G");
+    // The serial console has a login, and the address is the one that the network assigns.
+    expect((await machine("logs", "web1")).stdout).toContain("web1 login:");
+    const { stdout: address } = await machine("ip", "-q", "web1");
+    const options = [
+      "-o",
+      "StrictHostKeyChecking=no",
+      "-o",
+      `UserKnownHostsFile=${join(dir, "hosts")}`,
+      "-o",
+      "BatchMode=yes",
+    ];
+    const words = ["-i", join(dir, "key"), ...options, "-o", "ConnectTimeout=60", `ada@${address.trim()}`, "id -un"];
+    expect(execFileSync("ssh", words, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] })).toBe("ada\n");
+  });
+
+  it("goes on when the engine is killed, and is reached again", { timeout: 5 * minutes }, async () => {
+    const before = await bootId("web1");
+    await engine.crash();
+    await engine.boot();
+    expect(before).not.toBe("");
+    expect(await bootId("web1")).toBe(before);
+    expect((await machine("ls", "--format", "{{.Name}} {{.Status}}")).stdout).toMatch(/^web1 up /);
+  });
+
+  it("goes back to a snapshot with its memory", { timeout: 8 * minutes }, async () => {
+    const before = await bootId("web1");
+    expect(await inside("web1", "echo memory > /run/kept; echo disk > /root/kept; sync")).toEqual(ok(""));
+    expect(await machine("snapshot", "create", "web1", "good")).toEqual(ok("good\n"));
+    expect(await inside("web1", "rm /run/kept; echo bad > /root/kept; touch /root/new; sync")).toEqual(ok(""));
+    expect(await machine("snapshot", "revert", "web1", "good")).toEqual(ok(""));
+    await until(async () => (await inside("web1", "true")).code === 0, "the guest agent answers", 120);
+    expect(await inside("web1", "cat /run/kept /root/kept; ls /root/new 2>/dev/null")).toMatchObject({
+      stdout: "memory\ndisk\n",
+    });
+    expect(await bootId("web1")).toBe(before);
+  });
+
+  it("is switched off by its power button", { timeout: 5 * minutes }, async () => {
+    expect(await machine("stop", "--or-fail", "-t", "200", "web1")).toEqual(ok("web1\n"));
+    expect((await machine("ls", "--format", "{{.Status}}")).stdout).toMatch(/^off/);
+    expect(await machine("rm", "web1")).toEqual(ok("web1\n"));
+  });
+});
