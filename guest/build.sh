@@ -24,7 +24,7 @@ mkdir -p "$out"
 # shellcheck disable=SC2086
 "$cc" $flags -o "$out/berth-vmm.new" "$here"/common/*.c "$here"/vmm/*.c
 # shellcheck disable=SC2086
-"$cc" $flags -o "$out/osinit.new" "$here"/common/netlink.c "$here"/osinit/*.c
+"$cc" $flags -o "$out/osinit.new" "$here"/common/bytes.c "$here"/common/fields.c "$here"/agent/user.c "$here"/osinit/*.c
 mv "$out/agent.new" "$out/agent"
 mv "$out/berth-vmm.new" "$out/berth-vmm"
 mv "$out/osinit.new" "$out/osinit"

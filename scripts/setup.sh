@@ -12,11 +12,11 @@ wanted="runc:runc crun:crun conmon:conmon nft:nftables dnsmasq:dnsmasq-base mmde
 # Virtual machines: QEMU, their disks, and a compiler for the guest's agent.
 wanted="$wanted qemu-system-$(uname -m):qemu-system-$(uname -m | sed s/_64// | sed s/aarch64/arm/) qemu-img:qemu-utils mkfs.ext4:e2fsprogs gcc:gcc musl-gcc:musl-tools"
 # Their disk images: GRUB for both firmwares, and FAT.
-wanted="$wanted grub-mkimage:grub-common mformat:mtools"
+wanted="$wanted grub-mkimage:grub-common mformat:mtools depmod:kmod"
 wanted="$wanted ${BERTH_SETUP_EXTRA:-}"
 missing=
 for pair in $wanted; do
-  PATH=$PATH:/usr/sbin:/sbin command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
+  [ -e "${pair%%:*}" ] || PATH=$PATH:/usr/sbin:/sbin command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
 done
 [ -e /usr/include/stdio.h ] || missing="$missing libc6-dev"
 if [ "$(uname -m)" = x86_64 ]; then

@@ -218,6 +218,7 @@ async function assemble(
     roots,
     disks,
     root: join(dataRoot, "machines", "images-in-work"),
+    kernelPackage: (ctx, progress) => machineParts.kernelPackage(ctx, progress),
     osinit: join(guestBinaries(), "osinit"),
   });
   const wholeMachines = createMachineService({

@@ -52,6 +52,11 @@ export class GuestKits {
     return await this.#making.run("kit", () => this.#get(ctx, progress));
   }
 
+  /** Path of the kernel's package; fetched when it is not there. */
+  async kernelPackage(ctx: OpContext, progress: ProgressSink = noProgress): Promise<string> {
+    return await this.#making.run("kit", () => this.#package(ctx, progress));
+  }
+
   /** Removes kits other than the one with this digest, and what a killed engine left half made. */
   async prune(keep: ReadonlySet<string>): Promise<void> {
     const directory = join(this.#options.root, "kits");

@@ -33,6 +33,8 @@ export interface MachineImagesOptions {
   readonly disks: VirtualDisks;
   /** A directory of the engine's own on the data root; made when missing. */
   readonly root: string;
+  /** Path of a package with Debian's cloud kernel, fetched when it is not there. */
+  readonly kernelPackage: (ctx: OpContext, progress: ProgressSink) => Promise<string>;
   /** The static program that guest/build.sh makes for machines' disks. */
   readonly osinit: string;
 }
@@ -213,7 +215,10 @@ export class MachineImages {
       progress({ id: "disk", status: "Adding what a machine needs" });
       {
         await using root = await roots.open(ctx, tree);
-        await prepareRoot(ctx, root, { source, rootUuid, osinit, fresh });
+        const kernelPackage = async () => await this.#options.kernelPackage(ctx, progress);
+        const config = image.config.config ?? {};
+        const request = { source, rootUuid, osinit, fresh, config, kernelPackage, directory };
+        await prepareRoot(ctx, { host, roots }, root, request);
       }
       progress({ id: "disk", status: "Making the disk" });
       const size = await measureTree(ctx, host, tree);

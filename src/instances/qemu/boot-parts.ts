@@ -108,6 +108,11 @@ export class BootParts {
     return await making;
   }
 
+  /** A .deb with the kernel; fetched when it is not there. */
+  async kernelPackage(ctx: OpContext, progress: ProgressSink): Promise<string> {
+    return await this.#kits.kernelPackage(ctx, progress);
+  }
+
   async acceleration(ctx: OpContext): Promise<Acceleration> {
     const { host, root, binaries } = this.#options;
     this.#acceleration ??= probeKvm(ctx, { host, root, rom: join(binaries, "kvm-probe.bin") }).catch(
