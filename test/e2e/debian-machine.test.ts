@@ -107,6 +107,26 @@ describe("a machine with Debian", () => {
   it("is switched off by its power button", { timeout: 5 * minutes }, async () => {
     expect(await machine("stop", "--or-fail", "-t", "200", "web1")).toEqual(ok("web1\n"));
     expect((await machine("ls", "--format", "{{.Status}}")).stdout).toMatch(/^off/);
+  });
+
+  it("goes out as an OVA that others read, and comes back as a machine", { timeout: 15 * minutes }, async () => {
+    const ova = join(dir, "web1.ova");
+    expect(await machine("export", "web1", ova)).toEqual(ok(`${ova}\n`));
     expect(await machine("rm", "web1")).toEqual(ok("web1\n"));
+    const files = execFileSync("tar", ["-tf", ova], { encoding: "utf8" }).trim().split("\n");
+    // DSP0243: the description comes first.
+    expect(files[0]).toMatch(/\.ovf$/);
+    execFileSync("tar", ["-xf", ova, "-C", dir]);
+    execFileSync("xmllint", ["--noout", join(dir, files[0] ?? "")]);
+    const disk = files.find((name) => name.endsWith(".vmdk")) ?? "";
+    const info: { readonly format: string; readonly "virtual-size": number } = JSON.parse(
+      execFileSync("qemu-img", ["info", "--output=json", join(dir, disk)], { encoding: "utf8" }),
+    );
+    expect(info).toMatchObject({ format: "vmdk", "virtual-size": 6 * 1024 ** 3 });
+
+    expect(await machine("import", ova, "--name", "back", "--quiet", "--start")).toMatchObject({ code: 0, stderr: "" });
+    await until(async () => (await inside("back", "true")).code === 0, "the guest agent answers", 600);
+    expect(await inside("back", "cat /root/kept; id -un ada")).toEqual(ok("disk\nada\n"));
+    expect(await machine("rm", "-f", "back")).toEqual(ok("back\n"));
   });
 });

@@ -51,12 +51,12 @@ describe("disk images of machines", () => {
     const [, size] = /root has (\d+) MiB/.exec(await logs("bios")) ?? [];
     expect(Number(size)).toBeGreaterThan(380);
     expect(await machine("stop", "--or-fail", "-t", "100", "bios")).toEqual(ok("bios\n"));
-    expect(await logs("bios")).toMatch(/stopping\r?\nberth: the command ended with exit code 0/);
+    expect(await logs("bios")).toMatch(/stopping\s+berth: the command ended with exit code 0/);
     await machine("rm", "bios");
   });
 
   it.runIf(existsSync("/usr/share/OVMF/OVMF_CODE_4M.fd"))("start by UEFI as well", async () => {
-    const hardware = ["--firmware", "uefi", "--memory", "192MiB", "--cpus", "1", "--disk", "256MiB"];
+    const hardware = ["--firmware", "uefi", "--memory", "384MiB", "--cpus", "1", "--disk", "256MiB"];
     expect(await machine("create", "uefi", "--image", image, ...hardware, "--start")).toEqual(ok());
     await until(async () => (await logs("uefi")).includes("UP as 1000"), "its command runs", 250);
     await machine("rm", "-f", "uefi");
