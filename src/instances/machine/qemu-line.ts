@@ -42,7 +42,7 @@ export function qemuLine(spec: MachineSpec, context: LineContext): readonly stri
     ...firmware(spec, context),
     ...channels(spec),
     ...device(["virtio-rng-pci", "id=rng"]),
-    ...device(["virtio-balloon-pci", "id=balloon"]),
+    ...device(["virtio-balloon-pci", "id=balloon", "deflate-on-oom=on"]),
     ...device(["virtio-scsi-pci", "id=scsi"]),
     ...device(["qemu-xhci", "id=usb"]),
     ...device(["usb-tablet", "id=tablet", "bus=usb.0"]),

@@ -156,10 +156,16 @@ async function memoryNow(
   const what = "memory";
   const { base, plugged } = await memorySize(ctx, qmp);
   const more = bytes - (base + plugged);
-  const agent = more > 0 ? await agentOf(parts, ctx, at) : undefined;
+  const agent = more > 0 || plugged > 0 ? await agentOf(parts, ctx, at) : undefined;
   let blocks = 0;
   try {
     if (more <= 0) {
+      // The balloon takes of what the guest uses: what was plugged in and is not in use yet would be taken twice.
+      if (plugged > 0) {
+        if (agent === undefined)
+          return { what, when: "at the next start", note: "no agent answers that could tell what is in use" };
+        await agent.onlineMemory(ctx);
+      }
       await balloon(ctx, qmp, bytes);
       return {
         what,
@@ -168,8 +174,10 @@ async function memoryNow(
       };
     }
     blocks = (await agent?.onlineMemory(ctx)) ?? 0;
-    await plugMemory(ctx, qmp, Math.ceil(more / memoryBlock) * memoryBlock);
-    await balloon(ctx, qmp, bytes);
+    const added = Math.ceil(more / memoryBlock) * memoryBlock;
+    await plugMemory(ctx, qmp, added);
+    // What the balloon took before.
+    await balloon(ctx, qmp, base + plugged + added);
   } catch (error) {
     return late(ctx, what, error);
   }
