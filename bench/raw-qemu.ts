@@ -86,6 +86,11 @@ function rewrite(word: string, outside: ReadonlyMap<string, string>, directory: 
     return `socket,id=${socket[1]},path=${join(directory, `raw-${socket[1]}.sock`)},server=on,wait=off`;
   const tap = /^tap,id=(\w+),fd=\d+$/.exec(word);
   if (tap !== null) return `user,id=${tap[1]},restrict=on`;
+  // Its backing file is named in the disk itself, as the jail has it.
+  if (word.startsWith("driver=qcow2,node-name=scratch,")) {
+    const blank = outside.get("/berth/blank") ?? "";
+    return `${word},backing.driver=raw,backing.read-only=on,backing.file.driver=file,backing.file.filename=${blank}`;
+  }
   return word.replaceAll(/\/berth\/\w+/g, (path) =>
     path === "/berth/scratch" ? join(directory, "raw-scratch.qcow2") : (outside.get(path) ?? path),
   );
