@@ -1,12 +1,19 @@
 /**
  * Walks the failpoints: `npm run failpoints -- [--operation NAME]... [--point NAME[#K]]... [--mode die|fail|die-again]
- * [--again NAME[#K]]... [--engines N]`. With die-again the engine dies at three effects of each operation (or at those given), and again
+ * [--again NAME[#K]]... [--engines N]
+ * [--machines]`. With --machines the operations on virtual machines are walked instead, which take minutes each. With die-again the engine dies at three effects of each operation (or at those given), and again
  * in front of each effect of its recovery (or those given with --again).
  * A line for each step and a summary; exit code 1 when there was a fault.
  */
 import { parseArgs } from "node:util";
 import { messageOf } from "../src/base/errors.ts";
-import { type Mode, operations, type Step, walkOperation } from "../test/support/failpoint-walk/walk.ts";
+import {
+  machineOperations,
+  type Mode,
+  operations,
+  type Step,
+  walkOperation,
+} from "../test/support/failpoint-walk/walk.ts";
 import type { Hit } from "../test/support/failpoint-walk/world.ts";
 
 const { values } = parseArgs({
@@ -16,6 +23,7 @@ const { values } = parseArgs({
     again: { type: "string", multiple: true, default: [] },
     mode: { type: "string", multiple: true, default: ["die", "fail"] },
     engines: { type: "string", default: "2" },
+    machines: { type: "boolean", default: false },
     list: { type: "boolean", default: false },
   },
 });
@@ -24,7 +32,8 @@ const modes = values.mode.map((mode): Mode => {
   if (mode === "die" || mode === "fail" || mode === "die-again") return mode;
   throw new Error(`--mode is die, fail or die-again, not ${mode}`);
 });
-const known = operations.map(({ name }) => name);
+const all = [...operations, ...machineOperations];
+const known = all.map(({ name }) => name);
 for (const name of values.operation) {
   if (!known.includes(name)) throw new Error(`--operation is one of ${known.join(", ")}, not ${name}`);
 }
@@ -33,7 +42,9 @@ for (const name of values.operation) {
 let interrupted = false;
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => (interrupted = true));
 
-const queue = operations.filter(({ name }) => values.operation.length === 0 || values.operation.includes(name));
+const isChosen = ({ name }: { readonly name: string }) => values.operation.includes(name);
+const queue =
+  values.operation.length > 0 ? all.filter(isChosen) : [...(values.machines ? machineOperations : operations)];
 const steps: Step[] = [];
 const broken: string[] = [];
 const begun = performance.now();

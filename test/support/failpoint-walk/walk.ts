@@ -18,6 +18,9 @@ export const operations: readonly Operation[] = [
   ...imageOperations,
 ];
 
+/** On virtual machines: minutes for each. */
+export { machineOperations } from "./machine-operations.ts";
+
 /** "die-again": the engine that is started after a death dies too, in front of an effect of its recovery. */
 export type Mode = "die" | "fail" | "die-again";
 

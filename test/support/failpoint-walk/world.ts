@@ -64,7 +64,8 @@ export class World implements AsyncDisposable {
     const ports: [number, number] = [await freePort(), await freePort()];
     // Engines side by side must not choose the same subnet at the same time.
     const pool = `base=10.${randomInt(100, 250)}.0.0/16,size=24`;
-    const environment = { BERTH_FAILPOINTS: `@${join(directory, "spec")}` };
+    const kernel = process.env["BERTH_TEST_KERNEL_PACKAGE"] ?? "";
+    const environment = { BERTH_FAILPOINTS: `@${join(directory, "spec")}`, BERTH_GUEST_KERNEL: kernel };
     const engine = await EngineProcess.start({ flags: ["--default-address-pool", pool], environment });
     const [first, second] = archives;
     if (first === undefined || second === undefined) throw new Error("no archives");
