@@ -1,7 +1,9 @@
 /** The same verbs on a virtual machine: slow, as each step boots some, so that they are walked only when asked for. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { exec, makeContainer, status } from "./container-operations.ts";
 import type { Operation } from "./operation.ts";
-import { pause, tarOf, type World } from "./world.ts";
+import { type ContainerView, pause, tarOf, type World } from "./world.ts";
 
 async function makeMachine(world: World, more: Readonly<Record<string, unknown>> = {}): Promise<void> {
   const { HostConfig, ...rest } = more;
@@ -39,6 +41,16 @@ function between(before: string, after: string): Operation["state"] {
     if (found === after) return "after";
     throw new Error(`the machine is ${found}, not ${before} or ${after}`);
   };
+}
+
+/** A machine that is made for a stopped one's files is kept for some seconds. */
+async function untilAlone(world: World): Promise<void> {
+  const { Id } = await world.call<ContainerView>("GET", "/containers/op/json");
+  const directory = join(world.engine.runRoot, "instances", Id);
+  for (let tries = 0; existsSync(directory); tries++) {
+    if (tries === 150) throw new Error("the machine that was made for its files is still there");
+    await pause(200);
+  }
 }
 
 export const machineOperations: readonly Operation[] = [
@@ -97,7 +109,10 @@ export const machineOperations: readonly Operation[] = [
     prepare: makeMachine,
     run: async (world) =>
       void (await world.call("PUT", "/containers/op/archive?path=/root", { body: tarOf({ copied: "text" }) })),
-    state: async (world) =>
-      (await world.find("/containers/op/archive?path=/root/copied")) === undefined ? "before" : "after",
+    state: async (world) => {
+      const copied = await world.find("/containers/op/archive?path=/root/copied");
+      await untilAlone(world);
+      return copied === undefined ? "before" : "after";
+    },
   },
 ];
