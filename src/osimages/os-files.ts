@@ -141,13 +141,13 @@ WantedBy=multi-user.target
 `;
 
 /**
- * cloud-init looks for a seed on a disk, and does nothing where there is none. The root grows and the host key is made without it, much
- * faster; of its modules only those are called that a seed can ask for.
+ * cloud-init looks for a seed on a disk, and does nothing where there is none. The root grows without it, much faster; a new
+ * instance id (a clone) gets another host key; of its modules only those are called that a seed can ask for.
  */
 const cloudConfig = `# Written by Berth.
 datasource_list: [ NoCloud ]
-ssh_deletekeys: false
-ssh_genkeytypes: []
+ssh_deletekeys: true
+ssh_genkeytypes: [ ed25519 ]
 cloud_init_modules:
   - bootcmd
   - write-files
