@@ -254,24 +254,26 @@ describe("virtual machines", () => {
 
   it("is killed, stopped and removed while it boots, and interrupted", async () => {
     const starting = async (name: string, act: readonly string[]) => {
-      await engine.docker("create", "--name", name, "--runtime", "vm", image, "sleep", "1000");
+      // With a volume it boots: a template would be there before we are.
+      const words = ["create", "--name", name, "--runtime", "vm", "-v", "/boot", image, "sleep", "1000"];
+      const made = await engine.docker(...words);
+      const directory = join(engine.runRoot, "instances", made.stdout.trim());
       const started = engine.docker("start", name);
-      // One that is not being started yet, or runs already, is no matter: then it ends as any other.
-      await new Promise((resolve) => setTimeout(resolve, 300));
+      await expect.poll(() => existsSync(directory), { timeout: 20_000, interval: 10 }).toBe(true);
       const acted = await engine.docker(...act, name);
       return [acted.code, (await started).stderr] as const;
     };
     const brokenOff = expect.stringMatching(/was broken off: it was (killed|stopped|removed) before its process ran/);
     expect(await starting("vm-boot1", ["kill"])).toEqual([0, brokenOff]);
     expect(await starting("vm-boot2", ["stop", "-t", "0"])).toEqual([0, brokenOff]);
-    expect(await starting("vm-boot3", ["rm", "-f"])).toEqual([0, brokenOff]);
+    expect(await starting("vm-boot3", ["rm", "-f", "-v"])).toEqual([0, brokenOff]);
     expect(await engine.docker("ps", "-a", "--format", "{{.Names}} {{.State}}")).toMatchObject({
       stdout: "vm-boot2 created\nvm-boot1 created\n",
     });
     const interrupted = `(sleep 0.5; printf '\\003') | docker run --rm -it --runtime vm ${image} sleep 1000`;
     const run = await runCommand("script", ["-qec", interrupted, "/dev/null"], { env: { DOCKER_HOST: engine.host } });
     expect([130, 1]).toContain(run.code);
-    await engine.docker("rm", "vm-boot1", "vm-boot2");
+    await engine.docker("rm", "-v", "vm-boot1", "vm-boot2");
   });
 
   it("tells after the engine's death in a boot what became of that", async () => {
