@@ -104,15 +104,31 @@ describe("a machine with Debian", () => {
     expect(await bootId("web1")).toBe(before);
   });
 
+  it("gets a disk and a card while it runs, and the card an address", { timeout: 8 * minutes }, async () => {
+    expect(await machine("disk", "attach", "web1", "data", "--size", "64MiB")).toMatchObject({ code: 0 });
+    const disk = "grep -lx 131072 /sys/block/*/size";
+    await until(async () => (await inside("web1", disk)).stdout.includes("/sys/block/"), "the guest sees the disk", 60);
+    await engine.docker("network", "create", "--subnet", "10.199.46.0/24", "extra");
+    expect(await machine("nic", "attach", "web1", "extra")).toEqual(ok("net1\n"));
+    const addresses = async () => (await inside("web1", "ip -4 -brief address")).stdout;
+    await until(async () => (await addresses()).includes(" 10.199.46."), "the card has its address", 120);
+    expect(await machine("nic", "detach", "web1", "net1")).toMatchObject({ code: 0 });
+    expect(await machine("disk", "detach", "web1", "data", "--delete")).toMatchObject({ code: 0 });
+  });
+
   it("is switched off by its power button", { timeout: 5 * minutes }, async () => {
     expect(await machine("stop", "--or-fail", "-t", "200", "web1")).toEqual(ok("web1\n"));
     expect((await machine("ls", "--format", "{{.Status}}")).stdout).toMatch(/^off/);
   });
 
-  it("goes out as an OVA that others read, and comes back as a machine", { timeout: 15 * minutes }, async () => {
-    const ova = join(dir, "web1.ova");
-    expect(await machine("export", "web1", ova)).toEqual(ok(`${ova}\n`));
+  it("is cloned; the clone goes out as an OVA that others read, and comes back as a machine", {
+    timeout: 15 * minutes,
+  }, async () => {
+    expect(await machine("clone", "web1", "twin")).toEqual(ok("twin\n"));
     expect(await machine("rm", "web1")).toEqual(ok("web1\n"));
+    const ova = join(dir, "twin.ova");
+    expect(await machine("export", "twin", ova)).toEqual(ok(`${ova}\n`));
+    expect(await machine("rm", "twin")).toEqual(ok("twin\n"));
     const files = execFileSync("tar", ["-tf", ova], { encoding: "utf8" }).trim().split("\n");
     // DSP0243: the description comes first.
     expect(files[0]).toMatch(/\.ovf$/);
