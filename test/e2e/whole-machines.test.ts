@@ -310,7 +310,9 @@ describe("whole-OS machines", () => {
 
     await engine.crash();
     await engine.boot();
-    expect(await machine("exec", "m-agent", "cat", "/proc/sys/kernel/ostype")).toMatchObject({ stdout: "Linux\n" });
+    expect(await machine("exec", "m-agent", "--", "cat", "/proc/sys/kernel/ostype")).toMatchObject({
+      stdout: "Linux\n",
+    });
     expect(await machine("stop", "m-agent")).toEqual({ code: 0, stdout: "m-agent\n", stderr: "" });
   });
 

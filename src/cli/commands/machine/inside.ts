@@ -7,7 +7,7 @@ import { copy as containerCopy } from "../container/copy.ts";
 const needsAgent = "Needs qemu-guest-agent in the guest.";
 
 export const exec = defineCommand({
-  arguments: "MACHINE COMMAND [ARG...]",
+  arguments: "MACHINE [--] COMMAND [ARG...]",
   options: {
     detach: flag("Leave it running in the background", "d"),
     interactive: flag("Give it our stdin, up to 8 MiB, once that has ended", "i"),
@@ -19,8 +19,9 @@ export const exec = defineCommand({
   passThrough: true,
   async run(ctx, [name = "", ...command], values) {
     const { id } = await new MachinesClient(ctx.client).inspect(name);
-    const words = [id, ...command];
-    await containerExec.run(ctx, words, {
+    // As after incus exec and kubectl exec.
+    const words = command[0] === "--" ? command.slice(1) : command;
+    await containerExec.run(ctx, [id, ...words], {
       ...values,
       tty: false,
       envFile: [],
