@@ -14,7 +14,7 @@ import type { VirtualDisks } from "../disks/virtual-disks.ts";
 import { guestErrors } from "../guest/errors.ts";
 import { mkdir, rm } from "../host/files.ts";
 import type { Host } from "../host/host.ts";
-import { releaseOf } from "../images/bootstrap/distribution.ts";
+import { namesRelease, releaseOf } from "../images/bootstrap/distribution.ts";
 import type { ImageService } from "../images/image-service.ts";
 import { formatFamiliar, formatReference, parseReference, withDefaultTag } from "../images/reference.ts";
 import type { ImageRecord } from "../schema/image.ts";
@@ -46,7 +46,10 @@ export interface BuildMachineImage {
   readonly tag?: string;
   /** Bytes of the disk, rounded up to MiB. */
   readonly size?: number;
-  /** Where to look for the source; an image before a distribution unless given. */
+  /**
+   * What the source is. Unless given, a release by its usual name (debian:bookworm) is the distribution's, whatever base image of
+   * that name is here; everything else is an image where there is one.
+   */
   readonly from?: "image" | "distribution";
   /** Distribution: further packages, and its mirror. */
   readonly packages?: readonly string[];
@@ -94,7 +97,7 @@ export class MachineImages {
 
   /**
    * The image with a machine's disk that `name` means: `machine/NAME`, else NAME itself where it is one, else one that is made of the
-   * image NAME or the distribution NAME, and tagged `machine/NAME`. `OS_SOURCE_UNKNOWN`.
+   * distribution NAME or the image NAME, and tagged `machine/NAME`. `OS_SOURCE_UNKNOWN`.
    */
   async ensure(ctx: OpContext, name: string, progress: ProgressSink = noProgress): Promise<ImageRecord> {
     return (await this.#find(ctx, name)) ?? (await this.build(ctx, { source: name }, progress));
@@ -104,7 +107,7 @@ export class MachineImages {
   async build(ctx: OpContext, request: BuildMachineImage, progress: ProgressSink = noProgress): Promise<ImageRecord> {
     const tag = withDefaultTag(parseReference(request.tag ?? machineName(request.source)));
     return await this.#making.run(formatReference(tag), async () => {
-      const image = request.from === "distribution" ? undefined : this.#image(request.source);
+      const image = isDistribution(request) ? undefined : this.#image(request.source);
       if (image !== undefined) {
         if (await this.#hasDisk(ctx, image)) throw osImageErrors.OS_SOURCE_IS_A_DISK({ source: request.source });
         using _kept = await this.#options.images.keep(image.id);
@@ -254,6 +257,10 @@ export class MachineImages {
 /** "debian:bookworm" -> "machine/debian:bookworm". */
 export function machineName(source: string): string {
   return `machine/${formatFamiliar(parseReference(source)).replace(/@.*$/, "")}`;
+}
+
+function isDistribution({ source, from }: BuildMachineImage): boolean {
+  return from === "distribution" || (from === undefined && namesRelease(withDefaultTag(parseReference(source))));
 }
 
 function releaseIn(source: string) {

@@ -1,6 +1,6 @@
-import { expect, test } from "vitest";
+import { describe, expect, it, test } from "vitest";
 import { parseReference } from "../reference.ts";
-import { hostRelease, releaseOf, sourcesOf, sourcesOfMirror } from "./distribution.ts";
+import { hostRelease, namesRelease, releaseOf, sourcesOf, sourcesOfMirror } from "./distribution.ts";
 
 const BOOKWORM = { distribution: "debian", suite: "bookworm" } as const;
 const HOST_SOURCES = [
@@ -66,4 +66,20 @@ test("a mirror that the user names is the only one", () => {
   expect(sourcesOfMirror(BOOKWORM, "file:/srv/mirror")).toEqual([
     { uri: "file:/srv/mirror", suite: "bookworm", components: ["main"] },
   ]);
+});
+
+describe("a release's usual name", () => {
+  it.each(["debian:bookworm", "debian", "debian:12", "debian:12.5", "debian:bookworm-slim", "ubuntu:24.04"])(
+    "%s",
+    (name) => {
+      expect(namesRelease(parseReference(name))).toBe(true);
+    },
+  );
+
+  it.each(["debian:mine", "me/debian:bookworm", "localhost:5000/library/debian:bookworm", "busybox", "debian:99"])(
+    "is not %s",
+    (name) => {
+      expect(namesRelease(parseReference(name))).toBe(false);
+    },
+  );
 });

@@ -72,6 +72,18 @@ export function releaseOf(reference: Reference, host: Release | undefined): Rele
   return { distribution: distribution.name, suite: tag };
 }
 
+/** Whether this is the name that Docker's library has a release by, and not an image of somebody's with a similar one. */
+export function namesRelease(reference: Reference): boolean {
+  const distribution = DISTRIBUTIONS.find(({ name }) => reference.path === `library/${name}`);
+  const tag = (reference.tag ?? "latest").replace(/-slim$/, "");
+  if (distribution === undefined || reference.domain !== "docker.io" || reference.digest !== undefined) return false;
+  const { versions } = distribution;
+  return (
+    ["latest", ...Object.values(versions), ...Object.keys(versions)].includes(tag) ||
+    (/^\d+\./.test(tag) && (tag.split(".")[0] ?? "") in versions)
+  );
+}
+
 /** The host's own release, from the text of /etc/os-release. */
 export function hostRelease(osRelease: string): Release | undefined {
   const field = (name: string) => new RegExp(`^${name}="?([^"\\n]*)"?$`, "m").exec(osRelease)?.[1];

@@ -12,13 +12,15 @@ const name = "machine image build";
 
 export const build = defineCommand({
   arguments: "[SOURCE]",
-  help: `SOURCE is an image that is here, or a distribution's release (debian:bookworm), which is installed from its mirror with the cloud
-kernel, systemd, cloud-init, the guest agent and an SSH server. With --file, it is the directory of a Dockerfile, whose result becomes a
+  help: `SOURCE is a distribution's release (debian:bookworm), which is installed from its mirror with the cloud kernel, systemd, cloud-init,
+the guest agent and an SSH server; or an image that is here. With --file, it is the directory of a Dockerfile, whose result becomes a
 machine's disk; with --disk, none is given. The result is an image named machine/SOURCE: berth images shows it, push and pull move it.`,
   options: {
     tag: text("NAME[:TAG]", "Name the image", "t"),
     file: text("DOCKERFILE", "Build this Dockerfile first", "f"),
-    distribution: flag("SOURCE is a distribution's release, also where there is an image of that name"),
+    distribution: flag(
+      "SOURCE is a distribution's release, also where it is not known and there is an image of that name",
+    ),
     disk: text("FILE", "Make it of a disk: qcow2, raw, vmdk, vdi, vhdx or vhd"),
     size: text("BYTES", "Size of the disk (4 GiB, or what the files need)"),
     package: list("NAME", "Distribution: install a further package"),
