@@ -23,6 +23,7 @@ beforeEach(() => {
     writeFileSync(argv.at(-2) ?? "", argv.join(" "));
     return {};
   });
+  host.processes.script("debugfs", () => ({}));
 });
 
 afterEach(() => rmSync(root, { recursive: true }));

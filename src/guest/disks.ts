@@ -43,6 +43,9 @@ export interface ImageTree {
   readonly directory: string;
 }
 
+/** Made by mkfs.ext4 in every file system. */
+const lostAndFound = "lost+found";
+
 export class MachineDisks {
   readonly #options: MachineDisksOptions;
   readonly #making = new KeyedMutex();
@@ -58,9 +61,10 @@ export class MachineDisks {
       progress({ id: tree.digest.slice(0, 12), status: "Making the image's disk" });
       const { bytes, files } = await this.#measure(ctx, tree.directory);
       const size = Math.ceil((bytes * overhead.share + files * overhead.perFile + overhead.bytes) / MiB);
-      // Never written to: no journal. One inode for each file, and lost+found.
+      // Never written to: no journal. One inode for each file, and those that each file system has.
       const options = ["-E", extended, "-O", "^has_journal", "-N", String(files + sparseInodes), "-d", tree.directory];
       await this.#format(ctx, draft, options, size);
+      if (!existsSync(join(tree.directory, lostAndFound))) await this.#dropLostAndFound(ctx, draft);
       progress({ id: tree.digest.slice(0, 12), status: "Disk complete" });
     });
   }
@@ -129,6 +133,13 @@ export class MachineDisks {
         disk: draft,
         reason: stderr.trim().split("\n").at(-1) ?? `exit code ${code}`,
       });
+  }
+
+  /** The directory is for a repair that this disk never has, and is none of the image's: its containers don't see one either. */
+  async #dropLostAndFound(ctx: OpContext, draft: string): Promise<void> {
+    const argv = [this.#tool("debugfs"), "-w", "-R", `rmdir /${lostAndFound}`, draft] as const;
+    const { code, stderr } = await this.#options.host.processes.run(ctx, { argv, timeoutMs: makeMs });
+    if (code !== 0) throw guestErrors.GUEST_DISK_FAILED({ disk: draft, reason: stderr.trim() || `exit code ${code}` });
   }
 
   /** Bytes on the disk (blocks of 4 KiB, whatever the host's file system packs) and number of files. */

@@ -34,6 +34,7 @@ const packageOf: Readonly<Record<string, string>> = {
   "apt-get": "apt",
   "dpkg-deb": "dpkg",
   "mkfs.ext4": "e2fsprogs",
+  debugfs: "e2fsprogs",
   "qemu-img": "qemu-utils",
   "qemu-system-x86_64": "qemu-system-x86",
   "qemu-system-aarch64": "qemu-system-arm",

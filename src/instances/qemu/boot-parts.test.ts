@@ -37,6 +37,7 @@ beforeEach(() => {
     log: silentLogger,
   });
   host.processes.script("du", () => ({ stdout: "4096\tx\n" }));
+  host.processes.script("debugfs", () => ({}));
   host.processes.script("mkfs.ext4", ({ argv }) => {
     writeFileSync(argv.at(-2) ?? "", "");
     return {};

@@ -53,7 +53,7 @@ export class BootParts {
 
   /** Names of what is not installed; none when machines can be run. */
   missing(): readonly string[] {
-    return this.#missing(["mkfs.ext4"]);
+    return this.#missing(["mkfs.ext4", "debugfs"]);
   }
 
   /** Likewise for whole-OS machines, which bring their own kernel and file systems. */
