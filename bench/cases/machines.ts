@@ -1,4 +1,4 @@
-/** Virtual machines: how fast they start (from a template, from the pool, cold), and what each takes. Peers run a container instead. */
+/** Virtual machines: how fast they start (from a template, cold), and what each takes. Peers run a container instead. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { BerthEngine } from "../berth-engine.ts";
 import { type Bench, type BenchCase, time } from "../case.ts";
