@@ -63,7 +63,7 @@ describe("a machine with Debian", () => {
     );
     const key = readFileSync(join(dir, "key.pub"), "utf8").split(" ").slice(0, 2).join(" ");
     expect((await inside("web1", "cat ~ada/.ssh/authorized_keys; sudo -u ada sudo -n id -u")).stdout).toMatch(
-      new RegExp(`^${key.replace("+", "\\+")}.*\n0\n$`),
+      new RegExp(`^${key.replaceAll("+", "\\+")}.*\n0\n$`),
     );
     const size = await inside("web1", "df --output=size -BG / | tail -1");
     expect(size.stdout.trim()).toBe("6G");
