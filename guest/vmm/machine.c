@@ -26,6 +26,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -245,13 +246,24 @@ static void turn(struct whole *machine) {
   if (fds[3].revents && machine->control >= 0) serve(machine);
 }
 
+/* A guest's console ends its lines with both already; QEMU, which has the terminal by now, leaves that to the terminal as well. */
+static void leave_lines_alone(void) {
+  struct termios terminal;
+  if (tcgetattr(0, &terminal) < 0) return;
+  terminal.c_oflag &= ~(tcflag_t)OPOST;
+  tcsetattr(0, TCSANOW, &terminal);
+}
+
 int run_whole_machine(const char *spec_path) {
   struct whole machine = {.spec = read_spec(spec_path), .signals = relay_signals(), .listener = -1, .control = -1};
   int status = 0;
   machine.run = field(machine.spec, "run");
   if (machine.run == NULL) machine.run = "/berth/run";
   start(&machine);
-  if (qmp_begin(machine.control)) listen_on(&machine);
+  if (qmp_begin(machine.control)) {
+    leave_lines_alone();
+    listen_on(&machine);
+  }
   while (waitpid(machine.qemu, &status, WNOHANG) != machine.qemu) turn(&machine);
   return mourn(&machine, status);
 }
