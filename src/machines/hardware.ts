@@ -1,5 +1,6 @@
 /** From what is asked for to the specification of an instance that is a machine. Pure, but for new names. */
 import { randomBytes, randomUUID } from "node:crypto";
+import { defaultSecurity, ownNamespaces } from "../instances/default-walls.ts";
 import type { InstanceRequest } from "../instances/instance-service.ts";
 import type { MachineDisk, MachineNic, MachineSpec } from "../schema/machine.ts";
 import type { CreateMachineBody, MachineNicRequest } from "../schema/machine-api.ts";
@@ -67,18 +68,8 @@ export function machineRequest(body: CreateMachineBody, sources: Sources, host: 
     mounts: [],
     devices: [],
     deviceCgroupRules: [],
-    security: {
-      privileged: false,
-      capAdd: [],
-      capDrop: [],
-      noNewPrivileges: false,
-      seccomp: "default",
-      maskedPaths: null,
-      readonlyPaths: null,
-      readonlyRootfs: false,
-      otherOptions: [],
-    },
-    namespaces: { pid: "", ipc: "", uts: "", cgroup: "", user: "" },
+    security: defaultSecurity,
+    namespaces: ownNamespaces,
     sysctls: {},
     shmSize: 0,
     ulimits: [],

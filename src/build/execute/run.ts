@@ -6,6 +6,7 @@ import { shellOf } from "../../dockerfile/config-instruction.ts";
 import { heredocText, parseHeredocWord } from "../../dockerfile/heredoc.ts";
 import type { RunInstruction } from "../../dockerfile/instruction.ts";
 import { writeFile } from "../../host/files.ts";
+import { defaultSecurity, ownNamespaces } from "../../instances/default-walls.ts";
 import type { OutputFrame } from "../../instances/driver.ts";
 import type { AttachSession, InstanceRequest } from "../../instances/instance-service.ts";
 import type { ImageLayer } from "../../schema/image.ts";
@@ -162,18 +163,8 @@ async function instanceRequest({ build, state, command, network }: Step): Promis
     mounts: await scriptMount(build, command),
     devices: [],
     deviceCgroupRules: [],
-    security: {
-      privileged: false,
-      capAdd: [],
-      capDrop: [],
-      noNewPrivileges: false,
-      seccomp: "default",
-      maskedPaths: null,
-      readonlyPaths: null,
-      readonlyRootfs: false,
-      otherOptions: [],
-    },
-    namespaces: { pid: "", ipc: "", uts: "", cgroup: "", user: "" },
+    security: defaultSecurity,
+    namespaces: ownNamespaces,
     sysctls: {},
     shmSize: request.shmSize,
     ulimits: [...request.ulimits],

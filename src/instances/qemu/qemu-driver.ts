@@ -159,7 +159,7 @@ export class QemuDriver extends JailedDriver implements Driver {
     };
     // What the instance wrote in its last run belongs to no template's memory.
     const isFirst = !existsSync(scratch) && request.resting !== true;
-    const key = isFirst ? this.#maker.keyOf(fields, { kit: kit.digest, parts: booting }) : undefined;
+    const key = isFirst ? await this.#maker.keyOf(fields, { kit: kit.digest, parts: booting }) : undefined;
     const template = key === undefined ? undefined : this.#maker.find(key);
     if (template !== undefined) await copyScratch(join(template.directory, templateFiles.scratch), scratch);
     else if (!existsSync(scratch)) await this.#parts.scratchDisk(scratch, inJail.blank);

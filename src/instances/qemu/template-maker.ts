@@ -1,6 +1,7 @@
 /** Makes templates, one at a time, each in a jail like those of machines; and says which one fits a machine. */
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { cpus } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { messageOf } from "../../base/errors.ts";
@@ -55,14 +56,17 @@ export class TemplateMaker {
   }
 
   /** Undefined when no template can be had for it. */
-  keyOf(fields: readonly Field[], facts: { readonly kit: string; readonly parts: JailParts }): string | undefined {
+  async keyOf(
+    fields: readonly Field[],
+    facts: { readonly kit: string; readonly parts: JailParts },
+  ): Promise<string | undefined> {
     const { host } = this.#options;
     const qemu = host.processes.which(`qemu-system-${host.facts.machine}`);
     if (qemu === undefined) return undefined;
     const ground: TemplateGround = {
       owner: String(process.getuid?.() ?? 0),
-      qemu: this.#digest(qemu),
-      vmm: this.#digest(facts.parts.vmm),
+      qemu: await this.#digest(qemu),
+      vmm: await this.#digest(facts.parts.vmm),
       kit: facts.kit,
       image: `${basename(facts.parts.image)} ${seen(facts.parts.image)}`,
       processor: facts.parts.kvm ? `${cpus()[0]?.model ?? ""} ${host.facts.kernelRelease}` : "",
@@ -177,12 +181,14 @@ export class TemplateMaker {
     }
   }
 
-  /** Of a program, read again when the file is another. */
-  #digest(path: string): string {
+  /** Of a program, read again when the file is another. QEMU's has tens of megabytes: others are served meanwhile. */
+  async #digest(path: string): Promise<string> {
     const now = seen(path);
     const known = this.#digests.get(path);
     if (known?.seen === now) return known.digest;
-    const digest = createHash("sha256").update(readFileSync(path)).digest("hex");
+    const digest = createHash("sha256")
+      .update(await readFile(path))
+      .digest("hex");
     this.#digests.set(path, { seen: now, digest });
     return digest;
   }
