@@ -340,13 +340,16 @@ export function driverContract(name: string, options: DriverSuiteOptions): void 
       it("is refused in the same words while the instance ends", async () => {
         for (let round = 0; round < 5; round++) {
           const { handle } = await run(["sleep", "1000"]);
-          const execs = Array.from({ length: 4 }, async (_, index) => {
-            await delay(index * 4);
-            return await driver.exec(ctx, handle, execOf(["true"]));
-          });
+          // Collected from the start: one may be refused while the signal is still under way.
+          const execs = Promise.allSettled(
+            Array.from({ length: 4 }, async (_, index) => {
+              await delay(index * 4);
+              return await driver.exec(ctx, handle, execOf(["true"]));
+            }),
+          );
           await delay(round * 3);
           await driver.signal(ctx, handle, SIGKILL);
-          for (const result of await Promise.allSettled(execs)) {
+          for (const result of await execs) {
             if (result.status === "rejected") expect(result.reason).toMatchObject({ code: "TASK_NOT_RUNNING" });
           }
         }
