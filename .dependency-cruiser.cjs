@@ -60,6 +60,13 @@ module.exports = {
       from: { path: "^bench/" },
       to: { path: "^(src|test)/", pathNot: "^(src/(client|schema|base|host)/|test/support/)" },
     },
+    {
+      name: "conformance-is-a-client",
+      comment: "conformance/ runs others' tests against an engine from outside: it may import the client and what is below it, the Dockerfile parser, which it tests in its own process, and the tests' support",
+      severity: "error",
+      from: { path: "^conformance/" },
+      to: { path: "^(src|test)/", pathNot: "^(src/(client|dockerfile|schema|base)/|test/support/)" },
+    },
     { name: "no-circular", severity: "error", from: {}, to: { circular: true, viaOnly: { dependencyTypesNot: ["type-only", "dynamic-import"] } } },
     {
       name: "fakes-are-for-tests",

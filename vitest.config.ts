@@ -4,7 +4,7 @@ export default defineConfig({
   test: {
     pool: "forks",
     projects: [
-      { test: { name: "unit", include: ["src/**/*.test.ts", "bench/**/*.test.ts", "test/soak/*.test.ts"], testTimeout: 20_000 } },
+      { test: { name: "unit", include: ["src/**/*.test.ts", "bench/**/*.test.ts", "conformance/**/*.test.ts", "test/soak/*.test.ts"], testTimeout: 20_000 } },
       {
         // Real kernel, runtimes and tools: needs root. One file at a time, so that each can check that nothing is left.
         test: {

@@ -29,9 +29,9 @@ const before = new Set(traces());
 const arguments_ = process.argv.slice(2);
 if (arguments_.length === 0) {
   check("types", process.execPath, ["node_modules/typescript-native/bin/tsc", "-p", "tsconfig.json"]);
-  check("lint", "oxlint", ["--type-aware", "--deny-warnings", "src", "test", "scripts"]);
-  check("format", "biome", ["format", "src", "test", "scripts"]);
-  check("imports go down only", "depcruise", ["--config", ".dependency-cruiser.cjs", "src"]);
+  check("lint", "oxlint", ["--type-aware", "--deny-warnings", "src", "test", "scripts", "bench", "conformance"]);
+  check("format", "biome", ["format", "src", "test", "scripts", "bench", "conformance"]);
+  check("imports go down only", "depcruise", ["--config", ".dependency-cruiser.cjs", "src", "bench", "conformance"]);
 }
 
 const report = join(scratch, "report.json");

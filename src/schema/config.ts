@@ -44,7 +44,7 @@ export const EngineConfig = Type.Object(
     dnsSearch: Type.Array(Type.String(), { default: [], description: "DNS search domains of containers" }),
     registryMirrors: Type.Array(Type.String(), {
       default: [],
-      description: "Mirrors of docker.io to try first, URLs",
+      description: "Mirrors to try first: URL for docker.io, REGISTRY=URL for another registry",
       flag: "registry-mirror",
     }),
     insecureRegistries: Type.Array(Type.String(), {

@@ -27,8 +27,10 @@ test.each([
   expect(endpoint.tls.verify).toBe(!insecure);
 });
 
-test("mirrors are for docker.io only, and never for pushes", async () => {
-  const subject = endpoints({ mirrors: ["https://user:pa%3Ass@m.example/cache/", "http://plain.example:5000"] });
+test("mirrors are for docker.io unless they name another registry, and never for pushes", async () => {
+  const subject = endpoints({
+    mirrors: ["https://user:pa%3Ass@m.example/cache/", "http://plain.example:5000", "quay.io=http://127.0.0.1:5001"],
+  });
   const pull = await subject.forPull(parseReference("debian"));
   expect(pull.map(({ url, insecure, mirror, auth }) => [url.href, insecure, mirror, auth])).toEqual([
     ["https://m.example/cache/", false, true, { username: "user", password: "pa:ss" }],
@@ -36,5 +38,10 @@ test("mirrors are for docker.io only, and never for pushes", async () => {
     ["https://registry-1.docker.io/", false, false, undefined],
   ]);
   expect(await subject.forPull(parseReference("r.example/debian"))).toHaveLength(1);
+  const other = await subject.forPull(parseReference("quay.io/a/b"));
+  expect(other.map(({ url, mirror }) => [url.href, mirror])).toEqual([
+    ["http://127.0.0.1:5001/", true],
+    ["https://quay.io/", false],
+  ]);
   expect((await subject.forPush(parseReference("debian"))).mirror).toBe(false);
 });

@@ -4,6 +4,7 @@ import type { EngineConfig } from "../../schema/config.ts";
 import type { RegistryAuth } from "../image-service.ts";
 import type { Reference } from "../reference.ts";
 import type { RegistryCertificates } from "./certificates.ts";
+import { mirrorsOf } from "./mirrors.ts";
 import type { TlsSettings } from "./transport.ts";
 
 /** Where a registry is spoken to. */
@@ -23,7 +24,7 @@ export interface Endpoint {
 const DOCKER_HUB = "docker.io";
 const DOCKER_HUB_HOST = "registry-1.docker.io";
 
-/** Chooses the endpoints of a reference: mirrors first (of docker.io, and only to pull), then the registry itself. */
+/** Chooses the endpoints of a reference: mirrors first (only to pull), then the registry itself. */
 export class Endpoints {
   readonly #config: Pick<EngineConfig, "registryMirrors" | "insecureRegistries">;
   readonly #certificates: RegistryCertificates;
@@ -37,7 +38,7 @@ export class Endpoints {
   }
 
   async forPull(reference: Reference): Promise<readonly Endpoint[]> {
-    const mirrors = reference.domain === DOCKER_HUB ? this.#config.registryMirrors : [];
+    const mirrors = mirrorsOf(reference.domain, this.#config.registryMirrors);
     const endpoints: Endpoint[] = [];
     for (const mirror of mirrors) endpoints.push(await this.#mirror(mirror));
     return [...endpoints, await this.forPush(reference)];

@@ -1,4 +1,5 @@
 /** `GET /info` and `GET /version`. */
+import { mirrorsOf } from "../../../images/registry/mirrors.ts";
 import type { InstanceRecord } from "../../../schema/instance.ts";
 import { type ApiVersion, maximumApiVersion, minimumApiVersion } from "../api-version.ts";
 import type { SystemFacts, SystemInfo } from "../backend.ts";
@@ -121,8 +122,9 @@ export function versionJson(facts: SystemFacts): object {
 function registryJson(info: SystemInfo): object {
   const isCidr = (entry: string) => entry.includes("/");
   const hosts = info.insecureRegistries.filter((entry) => !isCidr(entry));
+  const mirrors = mirrorsOf("docker.io", info.registryMirrors);
   const index = (name: string, secure: boolean) => ({
-    Mirrors: name === "docker.io" ? info.registryMirrors : [],
+    Mirrors: mirrorsOf(name, info.registryMirrors),
     Name: name,
     Official: name === "docker.io",
     Secure: secure,
@@ -133,7 +135,7 @@ function registryJson(info: SystemInfo): object {
       ...hosts.map((host) => [host, index(host, false)] as const),
     ]),
     InsecureRegistryCIDRs: info.insecureRegistries.filter(isCidr),
-    Mirrors: info.registryMirrors.length === 0 ? null : info.registryMirrors,
+    Mirrors: mirrors.length === 0 ? null : mirrors,
   };
 }
 
