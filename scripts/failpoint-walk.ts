@@ -8,7 +8,7 @@
 import { parseArgs } from "node:util";
 import { messageOf } from "../src/base/errors.ts";
 import {
-  machineOperations,
+  allMachineOperations,
   type Mode,
   operations,
   type Step,
@@ -32,7 +32,7 @@ const modes = values.mode.map((mode): Mode => {
   if (mode === "die" || mode === "fail" || mode === "die-again") return mode;
   throw new Error(`--mode is die, fail or die-again, not ${mode}`);
 });
-const all = [...operations, ...machineOperations];
+const all = [...operations, ...allMachineOperations];
 const known = all.map(({ name }) => name);
 for (const name of values.operation) {
   if (!known.includes(name)) throw new Error(`--operation is one of ${known.join(", ")}, not ${name}`);
@@ -44,7 +44,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => 
 
 const isChosen = ({ name }: { readonly name: string }) => values.operation.includes(name);
 const queue =
-  values.operation.length > 0 ? all.filter(isChosen) : [...(values.machines ? machineOperations : operations)];
+  values.operation.length > 0 ? all.filter(isChosen) : [...(values.machines ? allMachineOperations : operations)];
 const steps: Step[] = [];
 const broken: string[] = [];
 const begun = performance.now();

@@ -4,7 +4,7 @@ import type { OpContext } from "../base/op-context.ts";
 import { ArchiveThread } from "./archive-thread.ts";
 import { IdleThreads } from "./idle-threads.ts";
 import { SourceThread } from "./source-thread.ts";
-import { Turns } from "./turns.ts";
+import { Turns } from "../base/turns.ts";
 import type { WorkerCall } from "./worker-protocol.ts";
 
 export interface PooledThread<T> extends AsyncDisposable {

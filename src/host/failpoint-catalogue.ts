@@ -57,6 +57,7 @@ const otherPoints = {
   "process.runtime.start": "have the runtime start a container itself",
   "process.signal": "send a signal to a process",
   "process.sync": "run sync on the layers' file system",
+  "qemu.command": "have QEMU change something of a machine that runs",
   "state.commit": "commit a transaction of the records",
   "state.sync": "wait until the records that were committed are on the disk",
 } as const satisfies Readonly<Record<string, string>>;

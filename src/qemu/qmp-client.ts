@@ -6,6 +6,7 @@ import type { Socket } from "node:net";
 import { messageOf } from "../base/errors.ts";
 import { type OpContext, withTimeout } from "../base/op-context.ts";
 import { errnoOf } from "../host/errors.ts";
+import { failpoints } from "../host/failpoints.ts";
 import { CommandError } from "./command-error.ts";
 import { qemuErrors } from "./errors.ts";
 import { EventStream } from "./event-stream.ts";
@@ -37,6 +38,8 @@ const greetingMs = 20_000;
 const defaultLimitMs = 20_000;
 /** The schema, the longest answer that there is, has 200 KiB. */
 const maxLineBytes = 8 * 1024 * 1024;
+/** Commands that change nothing. */
+const asks = /^(query-|qom-get$|qom-list|qmp_capabilities$)/;
 
 export class QmpClient implements Disposable {
   /** Resolves with why when the connection has ended, whoever ended it. */
@@ -99,6 +102,10 @@ export class QmpClient implements Disposable {
    */
   async execute(ctx: OpContext, command: string, args: JsonObject = {}, limitMs = defaultLimitMs): Promise<unknown> {
     ctx.signal.throwIfAborted();
+    if (failpoints.on && !asks.test(command)) {
+      const failure = () => new CommandError("QMP_REFUSED", command, "GenericError", "failpoint");
+      await failpoints.before("qemu.command", command, failure);
+    }
     if (this.#endedBy !== undefined) throw qemuErrors.QMP_LOST({ command, reason: this.#endedBy });
     const id = this.#nextId++;
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();

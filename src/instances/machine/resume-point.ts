@@ -50,10 +50,31 @@ export async function forgetResumePoint(dataDir: string): Promise<void> {
   await rm(fileIn(dataDir), { force: true });
 }
 
+/**
+ * Says that the disks may keep memory that nothing goes on from: while it is being saved, and from when it was resumed. Without a resume
+ * point beside it, what is there is to be removed. It may be as large as the guest's memory.
+ */
+const leftIn = (dataDir: string) => join(dataDir, "memory-left");
+
+export function hasMemoryLeft(dataDir: string): boolean {
+  return existsSync(leftIn(dataDir)) && !hasResumePoint(dataDir);
+}
+
+export async function noteMemoryLeft(dataDir: string): Promise<void> {
+  await writeFile(leftIn(dataDir), "");
+}
+
+export async function forgetMemoryLeft(dataDir: string): Promise<void> {
+  await rm(leftIn(dataDir), { force: true });
+}
+
 /** Gives a QEMU that was started without running its guest (`-S`) what it is to go on from, and lets it go on. */
 export async function resumeFrom(ctx: OpContext, qmp: QmpClient, dataDir: string, point: ResumePoint): Promise<void> {
   await loadMachine(ctx, qmp, point);
+  if (!point.keep) await noteMemoryLeft(dataDir);
   await forgetResumePoint(dataDir);
   await qmp.execute(ctx, "cont");
-  if (!point.keep) await deleteSnapshot(ctx, qmp, point);
+  if (point.keep) return;
+  await deleteSnapshot(ctx, qmp, point);
+  await forgetMemoryLeft(dataDir);
 }

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { silentLogger } from "../../base/logger.ts";
 import { background } from "../../base/op-context.ts";
 import { encodeFields, type Field, frameType } from "../../guest/frames.ts";
@@ -106,6 +106,24 @@ describe("a start", () => {
     await using agent = await FakeAgent.start((client) => client.send(frameType.reply));
     await driver.start(ctx, machineIn(agent.runDir));
     expect(agent.clients[0]?.get("verb")).toBe("started");
+  });
+
+  it("waits for its turn where as many are being started as there are processors, and one", async () => {
+    const all = new FakeHost().facts.cpus + 1;
+    const started: FakeAgentClient[] = [];
+    await using agent = await FakeAgent.start((client) => void started.push(client));
+    const starts = Array.from({ length: all + 1 }, () => driver.start(ctx, machineIn(agent.runDir)));
+    const ended = Promise.all(starts);
+    await vi.waitFor(() => expect(started).toHaveLength(all));
+    const givenUp = new AbortController();
+    const late = driver.start({ ...ctx, signal: givenUp.signal }, machineIn(agent.runDir));
+    givenUp.abort(new Error("nobody waits for it"));
+    await expect(late).rejects.toThrow("nobody waits for it");
+    expect(started).toHaveLength(all);
+    started[0]?.send(frameType.reply);
+    await vi.waitFor(() => expect(started).toHaveLength(all + 1));
+    for (const client of started.slice(1)) client.send(frameType.reply);
+    await ended;
   });
 
   it.each<[string, readonly Field[], string, string]>([

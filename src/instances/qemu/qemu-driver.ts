@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "../../base/logger.ts";
 import type { OpContext } from "../../base/op-context.ts";
+import { Turns } from "../../base/turns.ts";
 import { fileDaemonWords } from "../../guest/file-daemon.ts";
 import { encodeFields } from "../../guest/frames.ts";
 import { templateFiles } from "../../guest/templates.ts";
@@ -85,11 +86,17 @@ export class QemuDriver extends JailedDriver implements Driver {
   readonly #maker: TemplateMaker;
   /** Machines that are being booted, and would be templates: by id, from their preparation to their start. */
   readonly #coldStarts = new Map<string, TemplateRequest>();
+  /**
+   * A start is processor time and little else: beyond one for each processor, and one that waits for the disk, more at once end no sooner,
+   * and on a busy machine each looks as if it hung.
+   */
+  readonly #starting: Turns;
 
   constructor({ host, containers, parts, log }: QemuDriverOptions) {
     super(containers, (handle) => machineOf(handle).jail);
     this.#host = host;
     this.#parts = parts;
+    this.#starting = new Turns(host.facts.cpus + 1);
     this.#maker = new TemplateMaker({ host, containers, templates: parts.templates, log });
   }
 
@@ -188,6 +195,8 @@ export class QemuDriver extends JailedDriver implements Driver {
     const machine = machineOf(handle);
     const booted = this.#coldStarts.get(machine.id);
     this.#coldStarts.delete(machine.id);
+    // Its times run from here on: what is ahead of it is not held against it.
+    using _turn = await this.#starting.take(ctx.signal);
     await this.containers.start(ctx, machine.jail);
     try {
       await this.#untilStarted(ctx, machine);

@@ -20,9 +20,10 @@ import { backUpMachine } from "./back-up.ts";
 import { cloneMachine } from "./clone.ts";
 import { attachDisk, detachDisk } from "./disks.ts";
 import { changeMedium, setBootOrder } from "./media.ts";
+import { mendMachine } from "./mend.ts";
 import { attachNic, detachNic } from "./nics.ts";
 import { resizeMachine } from "./resize.ts";
-import { discardSaved, mendMachine, saveMachine } from "./save.ts";
+import { discardSaved, saveMachine } from "./save.ts";
 import { screenshot, typeKeys } from "./screen.ts";
 import { createSnapshot, listSnapshots, removeSnapshot, revertToSnapshot } from "./snapshots.ts";
 

@@ -1,23 +1,22 @@
-/** Putting a machine to sleep with all its memory, and recovery of what was cut short. */
-import { isBerthError, messageOf } from "../../base/errors.ts";
+/** Putting a machine to sleep with all its memory. */
 import type { OpContext } from "../../base/op-context.ts";
+import { Reverter } from "../../base/reverter.ts";
 import {
+  forgetMemoryLeft,
   forgetResumePoint,
   hasResumePoint,
+  noteMemoryLeft,
   readResumePoint,
   writeResumePoint,
 } from "../../instances/machine/resume-point.ts";
-import { objectOf, stringOf } from "../../qemu/reply.ts";
 import type { QmpClient } from "../../qemu/qmp-client.ts";
-import { deleteSnapshot, saveMachine as saveState } from "../../qemu/snapshots.ts";
+import { deleteSnapshot, saveMachine as saveState, type SnapshotRequest } from "../../qemu/snapshots.ts";
 import { machineRoomErrors } from "../errors.ts";
-import { isMachine, type MachineParts, machinePaths, resolveMachine } from "../parts.ts";
+import { isMachine, type MachineParts, type MachineRecord, resolveMachine } from "../parts.ts";
 import { devicesOf } from "./devices-of.ts";
 import { liveErrors } from "./errors.ts";
-import { thawLeftOver } from "./freeze.ts";
 import { keptDisks } from "./kept-disks.ts";
 import { openMonitor } from "./monitor.ts";
-import { removeLeftOvers } from "./whole-disks.ts";
 
 const tag = "berth-saved";
 
@@ -33,15 +32,18 @@ export async function saveMachine(parts: MachineParts, ctx: OpContext, nameOrId:
     const { pluggedIn } = await devicesOf(ctx, qmp);
     if (pluggedIn.length > 0) throw liveErrors.DEVICES_PLUGGED_IN({ machine: name, devices: pluggedIn });
     await deleteSnapshot(ctx, qmp, { tag, nodes, name });
+    await using reverter = new Reverter(ctx);
+    await noteMemoryLeft(dataDir);
+    reverter.add("remove what was saved", (undo) => removeMemory(undo, dataDir, qmp, { tag, nodes, name }));
     // Nothing is written after it was saved: it stands still from before until it ends.
+    reverter.add("let it go on", async (undo) => {
+      if (!qmp.isClosed) await qmp.execute(undo, "cont");
+    });
     await qmp.execute(ctx, "stop");
-    try {
-      await saveState(ctx, qmp, { tag, nodes, name });
-      await writeResumePoint(dataDir, { tag, nodes, name, keep: false });
-    } catch (error) {
-      await qmp.execute(ctx, "cont");
-      throw error;
-    }
+    await saveState(ctx, qmp, { tag, nodes, name });
+    await writeResumePoint(dataDir, { tag, nodes, name, keep: false });
+    reverter.commit();
+    await forgetMemoryLeft(dataDir);
   });
   await parts.instances.stop(ctx, id, { signal: "SIGKILL", timeoutSeconds: 10 });
 }
@@ -52,44 +54,37 @@ export async function discardSaved(parts: MachineParts, ctx: OpContext, nameOrId
   await parts.instances.exclusive(ctx, id, async ({ record, dataDir }) => {
     const point = await readResumePoint(dataDir);
     if (point === undefined || !isMachine(record)) throw liveErrors.MACHINE_NOT_SAVED({ machine: record.name });
+    if (!point.keep) await noteMemoryLeft(dataDir);
     await forgetResumePoint(dataDir);
-    if (point.keep) return;
-    for (const disk of keptDisks(record.name, record.spec.machine, dataDir)) {
-      await parts.disks.snapshot(ctx, disk, "delete", point.tag);
-    }
+    if (!point.keep) await removeMemoryLeft(parts, ctx, record, dataDir);
   });
+}
+
+/** Memory in the disks that nothing goes on from. Of a machine that runs, `qmp` is its monitor. */
+export async function removeMemoryLeft(
+  parts: MachineParts,
+  ctx: OpContext,
+  { name, spec }: MachineRecord,
+  dataDir: string,
+  qmp?: QmpClient,
+): Promise<void> {
+  const disks = keptDisks(name, spec.machine, dataDir);
+  if (qmp !== undefined) {
+    await removeMemory(ctx, dataDir, qmp, { tag, nodes: disks.map(({ node }) => node), name });
+    return;
+  }
+  for (const disk of disks) await parts.disks.snapshot(ctx, disk, "delete", tag);
+  await forgetMemoryLeft(dataDir);
+}
+
+/** Where QEMU has gone, what it leaves is for the engine's next start. */
+async function removeMemory(ctx: OpContext, dataDir: string, qmp: QmpClient, at: SnapshotRequest): Promise<void> {
+  if (qmp.isClosed) return;
+  await deleteSnapshot(ctx, qmp, at);
+  await forgetMemoryLeft(dataDir);
 }
 
 /** Before anything that changes disks or hardware of a machine that is off. `MACHINE_SAVED`. */
 export function requireNotSaved(machine: string, dataDir: string): void {
   if (hasResumePoint(dataDir)) throw liveErrors.MACHINE_SAVED({ machine });
-}
-
-/** At the engine's start: lets go on what a killed engine has stopped, ends what it had saved, removes what it was copying. */
-export async function mendMachine(parts: MachineParts, ctx: OpContext, id: string): Promise<void> {
-  try {
-    const { dataDir, isSaved } = await parts.instances.exclusive(ctx, id, async ({ record, dataDir }) => {
-      if (record.state.status === "paused") return { dataDir, isSaved: false };
-      if (record.state.status !== "running") {
-        await removeLeftOvers(ctx, dataDir, undefined);
-        return { dataDir, isSaved: false };
-      }
-      using monitor = await openMonitor(parts, ctx, record);
-      await removeLeftOvers(ctx, dataDir, monitor.qmp);
-      const status = await runState(ctx, monitor.qmp);
-      const isSaved = hasResumePoint(dataDir);
-      if (status === "running") await forgetResumePoint(dataDir);
-      else if (!isSaved && (status === "paused" || status === "prelaunch")) await monitor.qmp.execute(ctx, "cont");
-      return { dataDir, isSaved: isSaved && status !== "running" };
-    });
-    if (isSaved) await parts.instances.stop(ctx, id, { signal: "SIGKILL", timeoutSeconds: 10 });
-    else await thawLeftOver(ctx, parts.agents.at(machinePaths(parts, id).qga), dataDir);
-  } catch (error) {
-    if (!isBerthError(error)) throw error;
-    ctx.log.warn({ machine: id, error: messageOf(error) }, "what was going on with a machine is not known");
-  }
-}
-
-async function runState(ctx: OpContext, qmp: QmpClient): Promise<string> {
-  return stringOf(objectOf(await qmp.execute(ctx, "query-status"), "status")["status"], "status");
 }

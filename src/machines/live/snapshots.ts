@@ -237,6 +237,11 @@ async function withBook<T>(
   });
 }
 
+/** At the engine's start: what was being made or removed goes, what was being put back is. */
+export async function mendSnapshots(parts: MachineParts, ctx: OpContext, id: string): Promise<void> {
+  await withBook(parts, ctx, id, async () => {});
+}
+
 async function mended(parts: MachineParts, ctx: OpContext, at: Held): Promise<Book> {
   const { record, book, dataDir } = at;
   if (record.state.status === "paused") return book;

@@ -7,8 +7,10 @@ import { assertNothingLeft } from "../leaks.ts";
 import { ownershipFaults } from "../ownership.ts";
 import { containerOperations } from "./container-operations.ts";
 import { imageOperations } from "./image-operations.ts";
+import { machineOperations } from "./machine-operations.ts";
 import type { Operation } from "./operation.ts";
 import { networkOperations, volumeOperations } from "./resource-operations.ts";
+import { wholeMachineOperations } from "./whole-machine-operations.ts";
 import { type Hit, type Inventory, World } from "./world.ts";
 
 export const operations: readonly Operation[] = [
@@ -19,7 +21,7 @@ export const operations: readonly Operation[] = [
 ];
 
 /** On virtual machines: minutes for each. */
-export { machineOperations } from "./machine-operations.ts";
+export const allMachineOperations: readonly Operation[] = [...machineOperations, ...wholeMachineOperations];
 
 /** "die-again": the engine that is started after a death dies too, in front of an effect of its recovery. */
 export type Mode = "die" | "fail" | "die-again";
