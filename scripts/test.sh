@@ -10,4 +10,5 @@ BERTH_SETUP_EXTRA="/usr/lib/ISOLINUX/isolinux.bin:isolinux /usr/share/OVMF/OVMF_
   sh "$root/scripts/setup.sh"
 cd "$root"
 sh scripts/docker-client.sh
+sh scripts/compose-client.sh
 PATH="$root/node_modules/.bin:$root/.cache/docker-client:$PATH" pinned_node scripts/run-tests.mjs "$@"

@@ -6,13 +6,12 @@ import { fromBinary } from "./tar-entry.ts";
 const MAX_PATH_BYTES = 4095;
 
 /**
- * A member's name as a relative path without "." and empty components; "" is the top directory. Absolute names, `..`
- * and names beyond PATH_MAX are refused, rather than bent into something inside.
+ * A member's name as a relative path without "." and empty components; "" is the top directory. An absolute name begins
+ * there as well, as for tar and Docker (Compose sends secrets that way); `..` and names beyond PATH_MAX are refused.
  */
 export function cleanEntryName(name: string): string {
   const parts = components(name);
   if (parts.length === 0) return "";
-  if (name.startsWith("/")) throw refused(name, "its name is absolute");
   if (parts.includes("..")) throw refused(name, 'its name holds ".."');
   if (name.length > MAX_PATH_BYTES) throw refused(`${name.slice(0, 64)}…`, `its name has ${name.length} bytes`);
   return parts.join("/");
@@ -21,7 +20,7 @@ export function cleanEntryName(name: string): string {
 /** The same for the target of a hard link, which is another member's name. */
 export function cleanHardLinkTarget(entry: string, target: string): string {
   const parts = components(target);
-  if (target.startsWith("/") || parts.includes("..") || parts.length === 0 || target.length > MAX_PATH_BYTES) {
+  if (parts.includes("..") || parts.length === 0 || target.length > MAX_PATH_BYTES) {
     throw refused(entry, `its hard-link target "${fromBinary(target)}" is not inside the archive`);
   }
   return parts.join("/");

@@ -39,6 +39,8 @@ describe("decodeQuery", () => {
     expect(query.t).toEqual(["a", "b"]);
     expect(query.buildargs).toEqual({ A: "1", B: null });
     expect(query.rm).toBe(true);
+    // Compose writes null for what its file doesn't say.
+    expect(decodeQuery(BuildQuery, { cachefrom: "null", ulimits: "null" })).not.toHaveProperty("cachefrom");
     expect(() => decodeQuery(BuildQuery, { buildargs: '{"A":1}' })).toThrow("buildargs");
     expect(() => decodeQuery(BuildQuery, { labels: "[]" })).toThrow("labels");
   });

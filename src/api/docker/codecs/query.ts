@@ -90,6 +90,8 @@ function decodeJson(name: string, schema: object, value: string): unknown {
   } catch (error) {
     throw apiErrors.API_INVALID_PARAMETER({ name, value, reason: messageOf(error) });
   }
+  // What Go's clients write for a list or a map that they were given none of.
+  if (parsed === null) return undefined;
   const problem = validatorOf(schema).problem(parsed);
   if (problem !== undefined) {
     throw apiErrors.API_INVALID_PARAMETER({ name, value, reason: `${problem.path} ${problem.reason}`.trim() });
