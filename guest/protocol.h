@@ -73,7 +73,7 @@ enum frame_type {
   FRAME_REPLY = 8,
   /*
    * agent: FIELDS kind=, message= (a sentence), errno= (its number) where the guest's kernel said one.
-   * kind: not-found (126/127's 127: no such command), not-executable (126), no-user, no-directory, not-running (the main process has
+   * kind: not-found (126/127's 127: no such command), not-executable (126), no-user, no-directory, no-root, not-running (the main process has
    * ended or never ran), invalid (a field), protocol, system.
    */
   FRAME_ERROR = 9,
@@ -92,7 +92,8 @@ enum frame_type {
  *
  * mount      the root file system: an overlay of the disks named by their serial. Once; answers REPLY.
  *            image=<serial of the read-only ext4>, scratch=<serial of the writable ext4> (absent: tmpfs), readonly=1
- *            shm=<bytes of /dev/shm>.
+ *            shm=<bytes of /dev/shm>. Or os=<serial>: the root of the operating system on that disk, read-only, on which nothing runs;
+ *            ERROR kind=no-root, with what its partitions are, when none has one that can be read.
  * configure  who this guest is; any number of times (after the boot, after a restore). All fields optional; answers REPLY.
  *            hostname=, domainname=, time=<seconds.nanoseconds since 1970>, entropy=<hex, 32 bytes and more>,
  *            link=<n> <name> <mac> <mtu>           the n-th network device (0 is the first)
@@ -114,8 +115,9 @@ enum frame_type {
  *            Before its CLOSED the agent writes the disks' caches out, so that the machine can be switched off.
  * exec       one more process beside the main one: the same fields, and detach=1 (goes on when the client goes).
  * pack       a tar stream of path= on stdout (followlink=1: of what the path's last component links to); names start with name=
- *            (default: the last component); bare=1: the root alone, without what is mounted over it. Streams, STARTED and EXIT as of a
- *            process; EXIT code=0, or 1 with the reason on stderr.
+ *            (default: the last component); bare=1: the root alone, without what is mounted over it. leave=<pattern> (glob(7), below
+ *            name=; repeats): without those; empty=<pattern>: directories without what is in them, files without content. Streams, STARTED
+ *            and EXIT as of a process; EXIT code=0, or 1 with the reason on stderr.
  * unpack     a tar stream on stdin into the directory path=; EXIT likewise. keepowner=1 gives files the numbers in the archive,
  *            owner=<user> makes them all that user's; replace=1: a directory takes the place of another file, and the other way round, which
  *            else is refused. Without a main process all is on the disk at CLOSED.

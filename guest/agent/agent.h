@@ -24,8 +24,8 @@ struct failure {
 /* Fills it and returns false, for `return fail(...)`. */
 __attribute__((format(printf, 4, 5))) bool fail(struct failure *failure, const char *kind, int error, const char *format, ...);
 
-/* --- modules.c: loads what /modules/order names, each once. */
-void load_modules(void);
+/* --- modules.c: loads what a list names, each once. */
+void load_modules(const char *list);
 
 /* --- port.c: the virtio-serial port, opened without blocking; waits for it to appear. -1: there is none. */
 int open_port(void);
@@ -39,6 +39,9 @@ bool enter_root_as_main(struct fields fields, struct failure *failure);
 /* What was written is on the scratch disk. */
 void sync_root(void);
 bool freeze_root(bool freeze, struct failure *failure);
+
+/* --- os-root.c: finds the root of the operating system on a disk ("/dev/vda"), and mounts it at IMAGE */
+bool mount_os_root(const char *disk, struct failure *failure);
 
 /* --- workload.c: the control group of all processes that are not the agent's own. Without one (a test) nothing happens. */
 void make_workload_group(void);

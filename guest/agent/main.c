@@ -153,7 +153,7 @@ int main(int argc, char **argv) {
     if (mount("tmpfs", "/run", "tmpfs", 0, NULL) < 0) return 1;
   } else {
     early_mounts();
-    load_modules();
+    load_modules("/modules/order");
     port = open_port();
   }
   if (port < 0) {

@@ -1,4 +1,4 @@
-/* The initrd has the kernel's modules in /modules, and in /modules/order their names, each after those that it needs. */
+/* The initrd has the kernel's modules in /modules, and lists of their names there, each after those that it needs. */
 #define _GNU_SOURCE
 #include "agent.h"
 
@@ -9,8 +9,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-void load_modules(void) {
-  FILE *order = fopen("/modules/order", "re");
+void load_modules(const char *list) {
+  FILE *order = fopen(list, "re");
   if (order == NULL) return; /* A kernel that has all built in. */
   char name[128], path[160];
   while (fgets(name, sizeof name, order) != NULL) {

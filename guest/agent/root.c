@@ -98,6 +98,18 @@ static void make_skeleton(void) {
   if (symlink("/proc/mounts", SKELETON "/etc/mtab") < 0 && errno != EEXIST) fprintf(stderr, "berth: /etc/mtab: %s\n", strerror(errno));
 }
 
+/* Of a disk with an operating system: nothing is written to it, and nothing of it runs. */
+static bool mount_os(const char *serial, struct failure *failure) {
+  char path[64];
+  if (!find_disk(serial, path)) return fail(failure, "system", ENODEV, "this machine has no disk with the serial %s", serial);
+  if (!mount_os_root(path, failure)) return false;
+  mkdir(BARE, 0755);
+  if (mount(IMAGE, ROOT, NULL, MS_BIND, NULL) < 0 || mount(IMAGE, BARE, NULL, MS_BIND, NULL) < 0)
+    return fail(failure, "system", errno, "binding the root");
+  mounted = read_only = true;
+  return true;
+}
+
 static bool mount_overlay(struct fields fields, struct failure *failure) {
   if (!mount_image(fields, failure) || !mount_scratch(fields, failure)) return false;
   make_skeleton();
@@ -141,6 +153,7 @@ static void make_devices(void) {
 
 bool mount_root(struct fields fields, struct failure *failure) {
   if (mounted) return fail(failure, "invalid", EBUSY, "the root file system is mounted already");
+  if (field(fields, "os") != NULL) return mount_os(field(fields, "os"), failure);
   if (!mount_overlay(fields, failure)) return false;
   char shm[64];
   snprintf(shm, sizeof shm, "mode=1777,size=%lld", field_number(fields, "shm", 64 << 20));

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -197,14 +198,14 @@ static void pack_children(const char *path, const char *prefix) {
   if (count >= 0) free(names);
 }
 
-static void pack_directory(const char *path, const char *name, const struct stat *file) {
+static void pack_directory(const char *path, const char *name, const struct stat *file, bool whole) {
   size_t length = strlen(name);
   char *own;
   while (length > 0 && name[length - 1] == '/') length--;
   if (asprintf(&own, "%.*s/", (int)length, name) < 0) abort();
   write_entry(path, own, file, '5', "", 0);
   if (as_layer && is_opaque(path)) pack_mark(own, ".wh..wh..opq", "", file);
-  pack_children(path, own);
+  if (whole) pack_children(path, own);
   free(own);
 }
 
@@ -220,6 +221,17 @@ static void pack_other(const char *path, const char *name, const struct stat *fi
   write_entry(path, name, file, S_ISCHR(file->st_mode) ? '3' : S_ISBLK(file->st_mode) ? '4' : '6', "", 0);
 }
 
+/* leave=, empty= of the request. */
+static struct fields choice;
+
+static bool is_chosen(const char *field_name, const char *name) {
+  if (strncmp(name, "./", 2) == 0) name += 2;
+  for (const char *pattern = NULL; (pattern = field_next(choice, field_name, pattern)) != NULL;) {
+    if (fnmatch(pattern, name, FNM_PATHNAME) == 0) return true;
+  }
+  return false;
+}
+
 static void pack(const char *path, const char *prefix, const char *base) {
   struct stat file;
   char *name;
@@ -230,8 +242,11 @@ static void pack(const char *path, const char *prefix, const char *base) {
   if (S_ISSOCK(file.st_mode)) return; /* tar has none. */
   if (as_layer && is_whiteout(&file)) return pack_mark(prefix, ".wh.", base, &file);
   if (asprintf(&name, "%s%s", prefix, base) < 0) abort();
-  if (S_ISDIR(file.st_mode)) pack_directory(path, name, &file);
-  else pack_other(path, name, &file);
+  if (is_chosen("leave", name)) file.st_mode = 0;
+  bool empty = is_chosen("empty", name);
+  if (S_ISDIR(file.st_mode)) pack_directory(path, name, &file, !empty);
+  else if (empty && S_ISREG(file.st_mode)) write_entry(path, name, &file, '0', "", 0);
+  else if (file.st_mode != 0) pack_other(path, name, &file);
   free(name);
 }
 
@@ -249,6 +264,7 @@ int pack_job(struct fields fields) {
   if (field_flag(fields, "followlink") && (resolved = realpath(path, NULL)) != NULL) path = resolved;
   if (lstat(path, &there) < 0) give_up(path);
   const char *slash = strrchr(path, '/');
+  choice = fields;
   pack(path, "", name != NULL ? name : slash != NULL && slash[1] != 0 ? slash + 1 : ".");
   free(resolved);
   return finish();

@@ -235,6 +235,12 @@ export const commands: readonly CommandEntry[] = [
   entry("image tag", "tag", "Give an image another name", async () => (await import("./commands/image/manage.ts")).tag),
 
   entry(
+    "convert",
+    "",
+    "Make a machine of a container or an image, or an image of a machine's disk",
+    async () => (await import("./commands/convert.ts")).convert,
+  ),
+  entry(
     "machine image build",
     "",
     "Make a bootable disk image of a distribution, an image, a Dockerfile or a disk",

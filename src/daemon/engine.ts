@@ -24,6 +24,7 @@ import { createInstanceService, type InstanceManager } from "../instances/manage
 import { createOciDriver } from "../instances/oci/oci-driver.ts";
 import { cgroupParent } from "../instances/parts.ts";
 import { BootParts } from "../instances/qemu/boot-parts.ts";
+import { DiskReader } from "../instances/qemu/disk-reader.ts";
 import { QemuDriver } from "../instances/qemu/qemu-driver.ts";
 import { Ledger } from "../ledger/ledger.ts";
 import { createMachineService } from "../machines/create-machine-service.ts";
@@ -226,6 +227,7 @@ async function assemble(
     disks,
     images,
     machineImages,
+    diskReader: new DiskReader({ containers: driver, parts: machineParts, ledger, runRoot, cgroupParent: parent }),
     snapshotter,
     instances,
     networks,

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { background } from "../base/op-context.ts";
 import { FakeHost } from "../host/fake/fake-host.ts";
 import { GuestKits } from "./guest-kit.ts";
-import { guestModules } from "./kernel-modules.ts";
+import { diskModules, guestModules } from "./kernel-modules.ts";
 
 let root: string;
 let host: FakeHost;
@@ -42,7 +42,8 @@ function unpackInto(directory: string): void {
   mkdirSync(modules, { recursive: true });
   mkdirSync(join(directory, "boot"));
   writeFileSync(join(modules, "modules.builtin"), "");
-  for (const name of guestModules) writeFileSync(join(modules, `${name}.ko`), `\0depends=\0${name}`);
+  for (const name of [...guestModules, ...diskModules])
+    writeFileSync(join(modules, `${name}.ko`), `\0depends=\0${name}`);
   const setup = Buffer.alloc(5 * 512);
   setup.writeUInt8(4, 0x1f1);
   setup.write("HdrS", 0x202, "latin1");

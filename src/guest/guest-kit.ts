@@ -14,7 +14,7 @@ import { mkdir, rename, rm, writeFile } from "../host/files.ts";
 import type { Host } from "../host/host.ts";
 import { guestErrors } from "./errors.ts";
 import { makeInitrd } from "./initrd.ts";
-import { collectModules, guestModules } from "./kernel-modules.ts";
+import { collectModules, diskModules, guestModules } from "./kernel-modules.ts";
 import { downloadKernelPackage, unpackKernelPackage } from "./kernel-package.ts";
 import { extractPvhKernel } from "./pvh-kernel.ts";
 
@@ -23,6 +23,8 @@ export interface GuestKit {
   readonly digest: string;
   readonly kernel: string;
   readonly initrd: string;
+  /** The same with further file systems, for reading disks of operating systems. */
+  readonly readerInitrd: string;
   readonly kernelVersion: string;
 }
 
@@ -37,7 +39,7 @@ export interface GuestKitOptions {
 }
 
 /** Raised when the making of a kit changes, so that old ones are not taken. */
-const recipe = 1;
+const recipe = 2;
 
 export class GuestKits {
   readonly #options: GuestKitOptions;
@@ -69,7 +71,7 @@ export class GuestKits {
     const agent = await this.#readAgent();
     const file = await this.#package(ctx, progress);
     const digest = createHash("sha256")
-      .update(JSON.stringify([recipe, basename(file), guestModules]))
+      .update(JSON.stringify([recipe, basename(file), guestModules, diskModules]))
       .update(agent)
       .digest("hex");
     const directory = join(this.#options.root, "kits", digest);
@@ -89,9 +91,13 @@ export class GuestKits {
       await mkdir(tree, { recursive: true, mode: 0o700 });
       const { image, modules, version } = await unpackKernelPackage(ctx, this.#options.host, file, tree);
       const kernel = await extractPvhKernel(await readFile(image));
-      const initrd = makeInitrd(agent, await collectModules(modules, guestModules));
+      const always = await collectModules(modules, guestModules);
+      const names = new Set(always.map(({ name }) => name));
+      const later = (await collectModules(modules, diskModules)).filter(({ name }) => !names.has(name));
+      const initrd = makeInitrd(agent, always);
       await writeFile(join(draft, "kernel"), kernel, { mode: 0o444, flush: true });
       await writeFile(join(draft, "initrd"), initrd, { mode: 0o444, flush: true });
+      await writeFile(join(draft, "reader-initrd"), makeInitrd(agent, always, later), { mode: 0o444, flush: true });
       await writeFile(join(draft, "version"), version, { flush: true });
       await rm(tree, { recursive: true });
       await rename(draft, directory);
@@ -140,6 +146,7 @@ async function readKit(directory: string, digest: string): Promise<GuestKit | un
     digest,
     kernel: join(directory, "kernel"),
     initrd: join(directory, "initrd"),
+    readerInitrd: join(directory, "reader-initrd"),
     kernelVersion: await readFile(version, "utf8"),
   };
 }

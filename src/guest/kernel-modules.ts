@@ -25,6 +25,9 @@ export const guestModules: readonly string[] = [
   "virtiofs",
 ];
 
+/** Beside ext4, which overlays need anyway: what distributions put their root on. */
+export const diskModules: readonly string[] = ["xfs", "btrfs"];
+
 /**
  * `wanted` and all that they need, each after what it needs, from below `directory` (lib/modules/VERSION). One that the kernel has built
  * in (modules.builtin) is left out.

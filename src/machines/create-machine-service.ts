@@ -2,6 +2,9 @@ import type { OpContext } from "../base/op-context.ts";
 import { createMachine } from "./create.ts";
 import { machineAddresses } from "./addresses.ts";
 import { Bases } from "./bases.ts";
+import { removeConversions } from "./convert/intermediate.ts";
+import { convertToImage } from "./convert/to-image.ts";
+import { convertToMachine } from "./convert/to-machine.ts";
 import { exportMachine } from "./exchange/export.ts";
 import { importMachine } from "./exchange/import.ts";
 import { removeTransfers } from "./exchange/transfers.ts";
@@ -31,6 +34,7 @@ export function createMachineService(dependencies: MachineDependencies): Machine
       await parts.bases.collect();
       await removeTakenDisks(parts);
       await removeTransfers(parts.dataRoot);
+      await removeConversions(parts, ctx);
       await live.recover(ctx);
     },
     live,
@@ -48,6 +52,8 @@ export function createMachineService(dependencies: MachineDependencies): Machine
     },
     export: (ctx, nameOrId, how) => exportMachine(parts, ctx, nameOrId, how),
     import: (ctx, request, source, progress) => importMachine(parts, ctx, request, source, progress),
+    convertToMachine: (ctx, request, progress) => convertToMachine(parts, ctx, request, progress),
+    convertToImage: (ctx, request, progress) => convertToImage(parts, ctx, request, progress),
     addresses: (ctx, nameOrId) => machineAddresses(parts, ctx, nameOrId),
   };
 }

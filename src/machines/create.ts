@@ -30,6 +30,8 @@ export async function createMachine(
   ctx: OpContext,
   given: CreateMachineBody,
   progress: ProgressSink,
+  /** What people are told that it was made from, instead of the name of its image. */
+  madeFrom?: string,
 ): Promise<InstanceRecord> {
   const host = hostFacts(parts);
   const body = { ...given };
@@ -40,11 +42,11 @@ export async function createMachine(
   requireOneSource(body);
   const firmware = body.firmware ?? machinePreset(body, host).firmware;
   if (body.iso !== undefined) await requireBootable(body.iso, firmware);
-  using base = body.image === undefined ? undefined : await baseOfImage(parts, ctx, body.image, progress);
+  using base = body.image === undefined ? undefined : await baseOfImage(parts, ctx, body.image, progress, madeFrom);
   await using taken = body.diskFile === undefined ? undefined : await takeDisk(parts, ctx, body.diskFile);
   const root = rootDisk(body, base?.virtualSize ?? taken?.virtualSize);
   const sources: Sources = {
-    source: body.image ?? basename(body.diskFile ?? body.iso ?? ""),
+    source: madeFrom ?? body.image ?? basename(body.diskFile ?? body.iso ?? ""),
     root: { ...root, base: base?.file ?? "" },
     iso: body.iso === undefined ? undefined : { file: isoFile, source: body.iso },
   };
@@ -107,9 +109,10 @@ async function baseOfImage(
   ctx: OpContext,
   name: string,
   progress: ProgressSink,
+  label = name,
 ): Promise<HeldBase> {
   const image = await parts.machineImages.ensure(ctx, name, progress);
-  return await parts.bases.ofImage(ctx, image, name, progress);
+  return await parts.bases.ofImage(ctx, image, label, progress);
 }
 
 /** `least` is what it is made from has; undefined for a blank one. */

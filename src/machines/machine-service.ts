@@ -8,7 +8,9 @@ import type { ProgressSink } from "../base/progress.ts";
 import type { Export } from "./exchange/export.ts";
 import type { ImportRequest } from "./exchange/import.ts";
 import type { LiveMachines } from "./live/live-machines.ts";
+import type { ImageRecord } from "../schema/image.ts";
 import type { InstanceRecord } from "../schema/instance.ts";
+import type { ConvertToImageBody, ConvertToMachineBody } from "../schema/machine-convert-api.ts";
 import type {
   CreateMachineBody,
   GuestAddresses,
@@ -48,6 +50,17 @@ export interface MachineService {
    * `OVA_…`, `ARCHIVE_…`) or a disk (`DISK_…`), `NETWORK_NOT_FOUND`, and what a creation is refused for.
    */
   import(ctx: OpContext, request: ImportRequest, source: Readable, progress: ProgressSink): Promise<InstanceRecord>;
+  /**
+   * A machine that runs what a container, or a container of an image, does: with a kernel and a boot loader of its own, on a disk with
+   * the container's files as they are now. Nothing is left when it fails. `CONVERT_SOURCE_UNKNOWN`, `CONVERT_ALREADY_MACHINE`, what a disk can't be made
+   * of (`OS_…`), and what a creation is refused for.
+   */
+  convertToMachine(ctx: OpContext, request: ConvertToMachineBody, progress: ProgressSink): Promise<InstanceRecord>;
+  /**
+   * An image with the root file system that is on a machine's disk, or on a disk's file. A machine that runs goes on, and is read as of one
+   * moment. `DISK_HAS_NO_ROOT`, `CONVERT_SOURCE_UNCLEAR`, `CONVERT_NO_DISK`, what is wrong with a disk's file.
+   */
+  convertToImage(ctx: OpContext, request: ConvertToImageBody, progress: ProgressSink): Promise<ImageRecord>;
   /** As the agent in the guest says; as the networks assign them where it does not answer. */
   addresses(ctx: OpContext, nameOrId: string): Promise<GuestAddresses>;
 }

@@ -3,6 +3,7 @@ import type { VirtualDisks } from "../disks/virtual-disks.ts";
 import type { Host } from "../host/host.ts";
 import type { ImageService } from "../images/image-service.ts";
 import { disksDir, socketsDir } from "../instances/machine/layout.ts";
+import type { DiskReader } from "../instances/qemu/disk-reader.ts";
 import type { InstanceManager } from "../instances/manager.ts";
 import type { NetworkService } from "../network/network-service.ts";
 import type { MachineImages } from "../osimages/machine-images.ts";
@@ -20,7 +21,9 @@ export interface MachineDependencies {
   readonly disks: VirtualDisks;
   readonly images: ImageService;
   /** Makes the disk of a distribution or an image that has none yet. */
-  readonly machineImages: Pick<MachineImages, "ensure">;
+  readonly machineImages: Pick<MachineImages, "ensure" | "build">;
+  /** Reads what is on a disk, in a machine of its own. */
+  readonly diskReader: Pick<DiskReader, "open">;
   readonly snapshotter: Snapshotter;
   readonly instances: InstanceManager;
   readonly networks: NetworkService;

@@ -42,6 +42,8 @@ export interface MachineImagesOptions {
 export interface BuildMachineImage {
   /** An image that is here, or a distribution's release: "debian:bookworm". */
   readonly source: string;
+  /** What people are told that it is made of; the source by default. */
+  readonly label?: string;
   /** Name of the result; `machine/<source>` by default. */
   readonly tag?: string;
   /** Bytes of the disk, rounded up to MiB. */
@@ -65,8 +67,8 @@ export interface ImportMachineDisk {
 }
 
 const MiB = 1024 * 1024;
-/** Without a wish. Sparse: what is not used takes no room. */
-const usualSize = 4 * 1024 * MiB;
+/** Bytes of a disk without a wish. Sparse: what is not used takes no room. */
+export const usualSize = 4 * 1024 * MiB;
 const prefix = "os-image-";
 /** Repository of a distribution's files on their way into a disk. */
 const treeRepository = "berth-os-tree";
@@ -109,9 +111,10 @@ export class MachineImages {
     return await this.#making.run(formatReference(tag), async () => {
       const image = isDistribution(request) ? undefined : this.#image(request.source);
       if (image !== undefined) {
-        if (await this.#hasDisk(ctx, image)) throw osImageErrors.OS_SOURCE_IS_A_DISK({ source: request.source });
+        const source = request.label ?? request.source;
+        if (await this.#hasDisk(ctx, image)) throw osImageErrors.OS_SOURCE_IS_A_DISK({ source });
         using _kept = await this.#options.images.keep(image.id);
-        return await this.#makeOf(ctx, image, { ...request, tag: formatFamiliar(tag), fresh: false }, progress);
+        return await this.#makeOf(ctx, image, { ...request, source, tag: formatFamiliar(tag), fresh: false }, progress);
       }
       if (request.from === "image") return this.#options.images.resolve(request.source);
       return await this.#makeOfDistribution(ctx, { ...request, tag: formatFamiliar(tag) }, progress);

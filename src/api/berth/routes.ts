@@ -1,6 +1,7 @@
 /** What Docker's API has no words for. Served beside it, without a version in the path. */
 import { CapacityReport } from "../../schema/capacity.ts";
 import { BootstrapBody, CapacityQuery } from "../../schema/docker/berth.ts";
+import { convertRoutes } from "./convert.ts";
 import { machineImageRoutes } from "./machine-images.ts";
 import { ok, type Route, route, streamed } from "../docker/route.ts";
 import { streamProgress } from "../docker/streams/json-stream.ts";
@@ -41,4 +42,5 @@ export const berthRoutes: readonly Route[] = [
     },
   }),
   ...machineImageRoutes,
+  ...convertRoutes,
 ];

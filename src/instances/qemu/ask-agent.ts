@@ -10,7 +10,10 @@ import type { Machine } from "./handle.ts";
 const answerMs = 10_000;
 
 /** The channel of a request, open; `TASK_NOT_RUNNING` when the machine has ended. */
-export async function openChannel({ id, runDir }: Machine, fields: readonly Field[]): Promise<AgentChannel> {
+export async function openChannel(
+  { id, runDir }: Pick<Machine, "id" | "runDir">,
+  fields: readonly Field[],
+): Promise<AgentChannel> {
   try {
     const channel = new AgentChannel(await connectToAgent(runDir), fields);
     channel.unref();

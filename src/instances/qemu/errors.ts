@@ -28,6 +28,13 @@ export const machineErrors = defineErrors({
     message: (p: { readonly id: string; readonly reason: string }) =>
       `failed to start the virtual machine of ${p.id.slice(0, 12)}: ${p.reason}`,
   },
+  DISK_HAS_NO_ROOT: {
+    status: 400,
+    message: (p: { readonly name: string; readonly found: string }) =>
+      `there is no root file system on the disk of ${p.name} that can be read: ${p.found === "" ? "it is empty" : p.found}`,
+    hint: () =>
+      "ext4, XFS and btrfs are read, in a partition or on the whole disk; not what is encrypted, on LVM, or not Linux",
+  },
   AGENT_SILENT: {
     status: 504,
     message: (p: { readonly id: string; readonly seconds: number }) =>

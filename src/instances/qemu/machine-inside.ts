@@ -95,7 +95,7 @@ export const machineInside: DriverInside = {
 };
 
 /** What the agent writes, until it has ended well; else `AGENT_REFUSED` to do this. */
-async function* outputOf(ctx: OpContext, channel: AgentChannel, verb: string): AsyncGenerator<Uint8Array> {
+export async function* outputOf(ctx: OpContext, channel: AgentChannel, verb: string): AsyncGenerator<Uint8Array> {
   const abort = () => channel.close();
   ctx.signal.addEventListener("abort", abort, { once: true });
   let complaint = "";

@@ -41,8 +41,11 @@ export async function copyWholeDisks(
   ctx: OpContext,
   record: MachineRecord,
   dataDir: string,
+  /** Of these disks alone. */
+  only?: readonly string[],
 ): Promise<WholeDisks> {
   const { machine } = record.spec;
+  const isWanted = (name: string) => only === undefined || only.includes(name);
   const directory = disksDir(dataDir);
   const copies = [
     ...machine.disks.map(({ name, file }) => ({
@@ -52,7 +55,9 @@ export async function copyWholeDisks(
     ...(machine.firmware === "uefi"
       ? [{ name: "uefi-vars", source: { file: join(directory, files.uefiVariables), format: "qcow2" } as const }]
       : []),
-  ].map((each) => ({ ...each, draft: `${draftPrefix}${randomUUID()}.qcow2` }));
+  ]
+    .filter(({ name }) => isWanted(name))
+    .map((each) => ({ ...each, draft: `${draftPrefix}${randomUUID()}.qcow2` }));
   await using reverter = new Reverter(ctx);
   const remove = async () => {
     for (const { draft } of copies) await rm(join(directory, draft), { force: true });

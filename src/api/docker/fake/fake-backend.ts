@@ -58,6 +58,8 @@ function fakeMachines(): MachineService {
     addresses: () => unused("machines"),
     export: () => unused("machines"),
     import: () => unused("machines"),
+    convertToMachine: () => unused("machines"),
+    convertToImage: () => unused("machines"),
     live: {
       recover: () => unused("machines"),
       createSnapshot: () => unused("machines"),

@@ -11,10 +11,8 @@ import { drawProgress } from "../../render/progress.ts";
 import { parsePorts } from "../container/parse-ports.ts";
 import { choice } from "./choice.ts";
 
-const options = {
-  image: text("IMAGE", "Image with a disk in it (machine/IMAGE or IMAGE)"),
-  iso: text("FILE", "ISO to boot from, such as an installer; its disk is blank"),
-  diskFile: text("FILE", "Disk to copy: qcow2, raw, vmdk, vdi, vhdx"),
+/** Whatever a machine is made from. */
+export const machineOptions = {
   disk: text("SIZE", "Size of its disk (10GiB, or what the image has where that is more)"),
   diskBus: text("BUS", "virtio, scsi or sata"),
   cpus: integer("N", "Processors"),
@@ -35,6 +33,13 @@ const options = {
   label: list("KEY=VALUE", "Set a label", "l"),
   restart: text("POLICY", "no, always, unless-stopped or on-failure"),
   start: flag("Switch it on as well"),
+} as const;
+
+const options = {
+  image: text("IMAGE", "Image with a disk in it (machine/IMAGE or IMAGE)"),
+  iso: text("FILE", "ISO to boot from, such as an installer; its disk is blank"),
+  diskFile: text("FILE", "Disk to copy: qcow2, raw, vmdk, vdi, vhdx"),
+  ...machineOptions,
   quiet: flag("No progress", "q"),
 } as const;
 
@@ -51,12 +56,19 @@ export const create = defineCommand({
 });
 
 export function createBody(name: string, values: OptionValues<typeof options>): CreateMachineBody {
-  const nics = networkCards(values);
   return {
-    name,
+    ...machineBody(name, values),
     ...(values.image === undefined ? {} : { image: values.image }),
     ...(values.iso === undefined ? {} : { iso: resolve(values.iso) }),
     ...(values.diskFile === undefined ? {} : { diskFile: resolve(values.diskFile) }),
+  };
+}
+
+/** All but what it is made from. */
+export function machineBody(name: string, values: Values): Omit<CreateMachineBody, "image" | "iso" | "diskFile"> {
+  const nics = networkCards(values);
+  return {
+    name,
     ...(values.disk === undefined ? {} : { disk: size("disk", values.disk) }),
     ...(values.diskBus === undefined ? {} : { diskBus: choice(DiskBus, "disk-bus", values.diskBus) }),
     ...(values.cpus === undefined ? {} : { cpus: values.cpus }),
@@ -78,7 +90,7 @@ const restartPolicies = {
   anyOf: [{ const: "no" }, { const: "always" }, { const: "unless-stopped" }, { const: "on-failure" }],
 } as const;
 
-type Values = OptionValues<typeof options>;
+type Values = OptionValues<typeof machineOptions>;
 
 /** Undefined leaves the engine's default. */
 function networkCards({ network, nic, mac, ip }: Values): readonly MachineNicRequest[] | undefined {
