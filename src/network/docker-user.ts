@@ -1,7 +1,8 @@
 /**
  * Beside an iptables firewall whose FORWARD chain drops by default (Docker's, ufw's), our bridges' packets would be dropped
- * whatever our own table says. So our bridges are accepted in DOCKER-USER, the chain that Docker leaves to others, or in FORWARD
- * itself where there is none; what may pass is decided by our own table all the same. Planning is pure.
+ * whatever our own table says. So what containers begin, and the answers to it, is accepted in DOCKER-USER, the chain that Docker
+ * leaves to others, or in FORWARD itself where there is none. What comes in to their published ports is accepted only where nobody but
+ * Docker made the chain drop: an administrator's firewall decides itself. Planning is pure.
  */
 import { readFile, realpath } from "node:fs/promises";
 import { messageOf } from "../base/errors.ts";
@@ -12,6 +13,8 @@ import type { Host } from "../host/host.ts";
 export interface ForwardRules {
   readonly dropsByDefault: boolean;
   readonly hasDockerUser: boolean;
+  /** A firewall that somebody set up looks at forwarded packets, beside the rules of programs that run containers and machines. */
+  readonly isGuarded: boolean;
   /** Rules with our comment, as arguments after "-A": ["DOCKER-USER", "-i", "brt1", ...]. */
   readonly ours: readonly (readonly string[])[];
   /** Position (from 1) of a bare RETURN that ends DOCKER-USER: ours must come before. 0 is none. */
@@ -24,11 +27,22 @@ export function parseForwardRules(text: string, tag: string): ForwardRules {
   return {
     dropsByDefault: lines.includes("-P FORWARD DROP"),
     hasDockerUser: lines.includes("-N DOCKER-USER"),
+    isGuarded: !lines.includes("-N DOCKER-USER") || lines.some(isFirewallRule),
     ours: lines
       .filter((line) => line.startsWith("-A ") && line.includes(` --comment ${comment(tag)} `))
       .map((line) => line.split(/\s+/).slice(1)),
     finalReturn: user.at(-1) === "-A DOCKER-USER -j RETURN" ? user.length : 0,
   };
+}
+
+/** Chains of programs that, like us, only see to their own packets. */
+const programs = /^(DOCKER|LIBVIRT|KUBE|CNI|FLANNEL|cali|NETAVARK|ts-)/;
+
+/** ufw's and firewalld's are jumps to chains of theirs, others drop right there; Docker drops between containers of one bridge. */
+function isFirewallRule(line: string): boolean {
+  const [, target = ""] = /^-A FORWARD .*-j (\S+)/.exec(line) ?? [];
+  if (target === "" || target === "ACCEPT" || target === "RETURN" || programs.test(target)) return false;
+  return !(target === "DROP" && / -i (\S+) -o \1 /.test(line));
 }
 
 /** iptables' arguments that make the rules be those of `bridges`: differences only, additions first. */
@@ -38,8 +52,12 @@ export function planForwardRules(
   tag: string,
 ): readonly (readonly string[])[] {
   const chain = current.hasDockerUser ? "DOCKER-USER" : "FORWARD";
+  const inwards = current.isGuarded ? answers : [];
   const wanted = current.dropsByDefault
-    ? bridges.flatMap((bridge) => ["-i", "-o"].map((way) => acceptRule(chain, way, bridge, tag)))
+    ? bridges.flatMap((bridge) => [
+        acceptRule(chain, ["-i", bridge], tag),
+        acceptRule(chain, ["-o", bridge, ...inwards], tag),
+      ])
     : [];
   const same = (a: readonly string[], b: readonly string[]): boolean => a.join(" ") === b.join(" ");
   const missing = wanted.filter((rule) => !current.ours.some((other) => same(rule, other)));
@@ -58,8 +76,11 @@ function placed(current: ForwardRules, chain: string, index: number, match: read
     : ["-A", chain, ...match];
 }
 
-function acceptRule(chain: string, way: string, bridge: string, tag: string): readonly string[] {
-  return [chain, way, bridge, "-m", "comment", "--comment", comment(tag), "-j", "ACCEPT"];
+/** Of connections that were let through already. */
+const answers = ["-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED"];
+
+function acceptRule(chain: string, match: readonly string[], tag: string): readonly string[] {
+  return [chain, ...match, "-m", "comment", "--comment", comment(tag), "-j", "ACCEPT"];
 }
 
 function comment(tag: string): string {
@@ -99,7 +120,15 @@ async function syncFamily(
   if (path === undefined || (await isUnusedLegacy(path, program))) return;
   const listing = await host.processes.run(ctx, { argv: [path, "-w", "-S"] });
   if (listing.code !== 0) throw new Error(listing.stderr.trim());
-  for (const args of planForwardRules(parseForwardRules(listing.stdout, tag), bridges, tag)) {
+  const current = parseForwardRules(listing.stdout, tag);
+  const changes = planForwardRules(current, bridges, tag);
+  if (changes.length > 0 && current.dropsByDefault && current.isGuarded && bridges.length > 0) {
+    ctx.log.info(
+      { program },
+      "the host's firewall drops what it does not know: it decides who reaches published ports",
+    );
+  }
+  for (const args of changes) {
     const result = await host.processes.run(ctx, { argv: [path, "-w", ...args] });
     if (result.code !== 0) throw new Error(`${program} ${args.join(" ")}: ${result.stderr.trim()}`);
   }

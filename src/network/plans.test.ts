@@ -330,6 +330,27 @@ describe("rules beside another firewall", () => {
     ]);
   });
 
+  it("leave what comes in to a firewall that somebody set up, with Docker beside it or not", () => {
+    const answers = "-o brt-new -m conntrack --ctstate RELATED,ESTABLISHED -m comment --comment berth-abc123 -j ACCEPT";
+    const plan = (text: string) =>
+      planForwardRules(parseForwardRules(text, "abc123"), ["brt-new"], "abc123").map((args) => args.join(" "));
+    const docker = [
+      "-P FORWARD DROP",
+      "-N DOCKER-USER",
+      "-A FORWARD -j DOCKER-USER",
+      "-A FORWARD -o docker0 -j DOCKER",
+    ];
+    const icc = "-A FORWARD -i docker0 -o docker0 -j DROP";
+    const open = "-A DOCKER-USER -o brt-new -m comment --comment berth-abc123 -j ACCEPT";
+    expect(plan([...docker, icc, "-A FORWARD -j LIBVIRT_FWI"].join("\n"))).toContain(open);
+    expect(plan([...docker, "-A FORWARD -j ufw-before-forward"].join("\n"))).toContain(`-A DOCKER-USER ${answers}`);
+    expect(plan([...docker, "-A FORWARD -d 192.0.2.1/32 -j DROP"].join("\n"))).toContain(`-A DOCKER-USER ${answers}`);
+    expect(plan("-P FORWARD DROP\n-A FORWARD -j ufw-before-forward\n")).toEqual([
+      "-I FORWARD 1 -i brt-new -m comment --comment berth-abc123 -j ACCEPT",
+      `-I FORWARD 2 ${answers}`,
+    ]);
+  });
+
   it("are none where the firewall forwards", () => {
     const open = parseForwardRules("-P FORWARD ACCEPT\n-N DOCKER-USER\n", "abc123");
     expect(planForwardRules(open, ["brt-new"], "abc123")).toEqual([]);
