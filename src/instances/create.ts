@@ -24,7 +24,7 @@ import { joinedInstance } from "./validate/namespaces.ts";
 import { invalid } from "./validate/invalid.ts";
 import { normaliseTarget } from "./validate/mounts.ts";
 import { discardUnsupported } from "./validate/resources.ts";
-import { validateHealthcheck, validateRequest } from "./validate/validate.ts";
+import { requireProbe, validateHealthcheck, validateRequest } from "./validate/validate.ts";
 
 /** Journal kind of a create that makes volumes, which nothing else would lead recovery to. */
 export const createJournalKind = "instance.create";
@@ -56,6 +56,7 @@ export async function createInstance(
   const merged = mergeImage({ ...request, resources: able.resources }, image?.config.config ?? {});
   requireCommand(merged);
   validateHealthcheck(merged.healthcheck);
+  requireProbe(merged.restartPolicy, merged);
   driver.refuse(merged);
 
   const id = newId();

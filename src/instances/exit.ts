@@ -30,6 +30,7 @@ export async function endRun(
   await attempt(ctx, "tear down the network", () => parts.networks.tearDown(ctx, id));
   const delayMs = restartDelay(spec.restartPolicy, {
     exitCode: exit.exitCode,
+    unhealthy: state.health?.status === "unhealthy",
     ranMs,
     exitIsFinal: live.exitIsFinal,
     manuallyStopped: state.manuallyStopped,

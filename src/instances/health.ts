@@ -3,6 +3,7 @@ import type { HealthProbe, InstanceRecord } from "../schema/instance.ts";
 import { nextProbeDelay, type ProbePlan, probePlan, withProbe } from "./health-state.ts";
 import type { Run } from "./live-instances.ts";
 import type { Parts } from "./parts.ts";
+import { endUnhealthy } from "./unhealthy.ts";
 
 /** Bytes of a probe's output that are kept, as in Docker. */
 const maxOutput = 4096;
@@ -31,7 +32,9 @@ async function probeUntil(parts: Parts, id: string, plan: ProbePlan, run: Run, u
     if (record?.state.status !== "running") continue;
     const startMs = parts.clock.now();
     const probe = await runProbe(parts, record, plan, until);
-    if (!until.aborted && probe !== undefined) takeProbe(parts, id, plan, probe, startMs - run.startedAtMs);
+    if (until.aborted || probe === undefined) continue;
+    takeProbe(parts, id, plan, probe, startMs - run.startedAtMs);
+    await endUnhealthy(parts, id, run, until);
   }
 }
 

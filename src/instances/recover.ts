@@ -305,6 +305,7 @@ function isWantedAtStart({ spec, state }: InstanceRecord): boolean {
   if (state.startedAt === "") return false;
   const run = {
     exitCode: state.exitCode,
+    unhealthy: state.health?.status === "unhealthy",
     ranMs: 0,
     exitIsFinal: false,
     manuallyStopped: state.manuallyStopped,

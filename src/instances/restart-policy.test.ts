@@ -1,15 +1,17 @@
 import { describe, expect, it } from "vitest";
+import type { RestartPolicy } from "../schema/instance.ts";
 import { type EndedRun, restartDelay } from "./restart-policy.ts";
 
 const failed: EndedRun = {
   exitCode: 1,
+  unhealthy: false,
   ranMs: 50,
   exitIsFinal: false,
   manuallyStopped: false,
   restartCount: 0,
   lastDelayMs: 0,
 };
-const policy = (name: "no" | "always" | "on-failure" | "unless-stopped", maximumRetryCount = 0) => ({
+const policy = (name: RestartPolicy["name"], maximumRetryCount = 0) => ({
   name,
   maximumRetryCount,
 });
@@ -33,5 +35,15 @@ describe("restart delays", () => {
     expect(restartDelay(policy("always"), { ...failed, manuallyStopped: true })).toBe(100);
     expect(restartDelay(policy("unless-stopped"), { ...failed, manuallyStopped: true })).toBeUndefined();
     expect(restartDelay(policy("always"), { ...failed, exitIsFinal: true })).toBeUndefined();
+  });
+
+  it("take an unhealthy run for a failed one where the policy says so", () => {
+    const unhealthy = { ...failed, exitCode: 0, unhealthy: true };
+    expect(restartDelay(policy("unhealthy"), unhealthy)).toBe(100);
+    expect(restartDelay(policy("on-failure"), unhealthy)).toBeUndefined();
+    expect(restartDelay(policy("unhealthy"), failed)).toBe(100);
+    expect(restartDelay(policy("unhealthy"), { ...unhealthy, unhealthy: false })).toBeUndefined();
+    expect(restartDelay(policy("unhealthy"), { ...unhealthy, manuallyStopped: true })).toBeUndefined();
+    expect(restartDelay(policy("unhealthy", 2), { ...unhealthy, restartCount: 2 })).toBeUndefined();
   });
 });

@@ -39,13 +39,18 @@ export async function stopAndWait(
   timeoutSeconds: number | undefined,
   calledName: string,
 ): Promise<void> {
-  const seconds = timeoutSeconds ?? record.spec.stopTimeout ?? defaultTimeoutSeconds;
+  const seconds = timeoutSeconds ?? stopSeconds(record);
   const stopped = await signalAndWait(parts, ctx, record.id, signal, seconds < 0 ? undefined : seconds * 1000);
   if (!stopped) {
     const killed = await signalAndWait(parts, ctx, record.id, SIGKILL, killPatienceMs);
     if (!killed) throw instanceErrors.STOP_FAILED({ name: calledName, reason: "it did not end after SIGKILL" });
   }
   parts.publish(parts.records.get(record.id) ?? record, "stop");
+}
+
+/** How long it may take to heed the stop signal; negative is for ever. */
+export function stopSeconds({ spec }: InstanceRecord): number {
+  return spec.stopTimeout ?? defaultTimeoutSeconds;
 }
 
 /** SIGKILL, and its end. */

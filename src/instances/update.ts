@@ -8,7 +8,7 @@ import { driverOf, type Parts } from "./parts.ts";
 import { claimOf } from "./request.ts";
 import { isActive, resolveInstance } from "./resolve.ts";
 import { discardUnsupported, validateResources } from "./validate/resources.ts";
-import { validateRestartPolicy } from "./validate/validate.ts";
+import { requireProbe, validateRestartPolicy } from "./validate/validate.ts";
 
 export interface InstanceChanges {
   readonly resources: Partial<ResourceSpec>;
@@ -33,6 +33,7 @@ export async function updateInstance(
   using _ = await parts.locks.acquire(id);
   const record = parts.records.require(id);
   refuseConflicts(record, stated, changes.restartPolicy);
+  if (changes.restartPolicy !== undefined) requireProbe(changes.restartPolicy, record.spec);
   const resources = { ...record.spec.resources, ...stated };
   validateResources(resources, machine, { update: true });
   // Held until the record has the new limits. One that does not run reserves when it starts.

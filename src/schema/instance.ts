@@ -137,8 +137,10 @@ export const RestartPolicy = Type.Object({
     Type.Literal("always"),
     Type.Literal("on-failure"),
     Type.Literal("unless-stopped"),
+    // Beside Docker's: as on-failure, and an unhealthy run counts as one that failed.
+    Type.Literal("unhealthy"),
   ]),
-  /** For on-failure; 0 is no bound. */
+  /** For on-failure and unhealthy; 0 is no bound. */
   maximumRetryCount: Type.Integer({ minimum: 0 }),
 });
 export type RestartPolicy = Static<typeof RestartPolicy>;

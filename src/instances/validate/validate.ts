@@ -1,6 +1,7 @@
 import type { InstanceRequest } from "../instance-service.ts";
 import type { Healthcheck } from "../../schema/image.ts";
-import type { RestartPolicy } from "../../schema/instance.ts";
+import type { InstanceSpec, RestartPolicy } from "../../schema/instance.ts";
+import { probePlan } from "../health-state.ts";
 import { validateRequestLabels } from "../request.ts";
 import { signalNumber } from "../signals.ts";
 import { invalid } from "./invalid.ts";
@@ -91,7 +92,15 @@ export function validateRestartPolicy(policy: RestartPolicy): void {
   if (policy.maximumRetryCount < 0) {
     throw invalid("invalid restart policy: maximum retry count cannot be negative");
   }
-  if (policy.name !== "on-failure" && policy.maximumRetryCount !== 0) {
+  if (policy.name !== "on-failure" && policy.name !== "unhealthy" && policy.maximumRetryCount !== 0) {
     throw invalid("invalid restart policy: maximum retry count can only be used with 'on-failure'");
   }
+}
+
+/** Nothing would ever find it unhealthy. */
+export function requireProbe(policy: RestartPolicy, spec: InstanceSpec): void {
+  if (policy.name !== "unhealthy" || probePlan(spec) !== undefined) return;
+  throw invalid(
+    "invalid restart policy: 'unhealthy' needs a health check: give one with --health-cmd, or HEALTHCHECK in the image",
+  );
 }

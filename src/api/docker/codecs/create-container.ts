@@ -66,7 +66,7 @@ export function instanceRequest(
   };
 }
 
-/** Docker's policy names; "" is "no". */
+/** Docker's policy names and `unhealthy`; "" is "no". */
 export function restartPolicy(policy: DockerHostConfig["RestartPolicy"]): RestartPolicy {
   const name = policy?.Name ?? "";
   const maximumRetryCount = policy?.MaximumRetryCount ?? 0;
@@ -77,10 +77,11 @@ export function restartPolicy(policy: DockerHostConfig["RestartPolicy"]): Restar
     case "always":
     case "on-failure":
     case "unless-stopped":
+    case "unhealthy":
       return { name, maximumRetryCount };
     default:
       throw apiErrors.API_BAD_REQUEST({
-        message: `invalid restart policy: unknown policy '${name}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'`,
+        message: `invalid restart policy: unknown policy '${name}'; use one of 'no', 'always', 'on-failure', 'unless-stopped', or 'unhealthy'`,
       });
   }
 }

@@ -18,7 +18,7 @@ export const createOptions = {
   tty: flag("Allocate a terminal", "t"),
   init: flag("Run an init that forwards signals and reaps processes"),
   rm: flag("Remove the container and its anonymous volumes when it ends"),
-  restart: text("POLICY", "Restart policy: no, always, unless-stopped, on-failure[:N]"),
+  restart: text("POLICY", "Restart policy: no, always, unless-stopped, on-failure[:N], unhealthy[:N]"),
   stopSignal: text("SIGNAL", "Signal that stops it"),
   stopTimeout: integer("SECONDS", "Time to stop before it is killed"),
   platform: text("OS/ARCH", "Platform of the image"),
