@@ -100,7 +100,19 @@ export const commands: readonly CommandEntry[] = [
     "container port",
     "port",
     "Show a container's published ports",
-    async () => (await import("./commands/container/observe.ts")).port,
+    async () => (await import("./commands/container/port.ts")).show,
+  ),
+  entry(
+    "container port add",
+    "port add",
+    "Publish further ports of a container, also while it runs",
+    async () => (await import("./commands/container/port.ts")).add,
+  ),
+  entry(
+    "container port rm",
+    "port rm",
+    "Take published ports of a container away, also while it runs",
+    async () => (await import("./commands/container/port.ts")).remove,
   ),
   entry(
     "container prune",

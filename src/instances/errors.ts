@@ -54,6 +54,18 @@ export const instanceErrors = defineErrors({
     message: (p: { readonly image: string; readonly has: string; readonly wanted: string }) =>
       `image with reference ${p.image} was found but its platform (${p.has}) does not match the specified platform (${p.wanted})`,
   },
+  PORTS_NOT_ITS_OWN: {
+    status: 409,
+    message: (p: { readonly name: string; readonly mode: string }) =>
+      `cannot change the published ports of ${p.name}: with the network mode "${p.mode}" it has none of its own`,
+    hint: () => "Only what is on a bridge network publishes ports.",
+  },
+  PORT_NOT_PUBLISHED: {
+    status: 404,
+    message: (p: { readonly name: string; readonly port: string; readonly ports: readonly string[] }) =>
+      `${p.name} does not publish ${p.port}`,
+    hint: (p) => (p.ports.length === 0 ? "It publishes nothing." : `It publishes ${p.ports.join(", ")}.`),
+  },
   NOT_RUNNING: {
     status: 409,
     message: (p: { readonly id: string }) => `container ${p.id} is not running`,

@@ -3,7 +3,8 @@ import type { Readable, Writable } from "node:stream";
 import type { OpContext } from "../base/op-context.ts";
 import type { Healthcheck, ImageRecord, ImageRunConfig, Platform } from "../schema/image.ts";
 import type { InstanceRecord, InstanceSpec, ProcessSpec, RestartPolicy } from "../schema/instance.ts";
-import type { EndpointSpec } from "../schema/network.ts";
+import type { PortChoice } from "./ports.ts";
+import type { EndpointSpec, PortSpec, PublishedPort } from "../schema/network.ts";
 import type { ResourceSpec, ResourceUsage } from "../schema/resources.ts";
 import type { Change } from "../snapshots/snapshotter.ts";
 import type { OutputFrame, TaskIo, TerminalSize } from "./driver.ts";
@@ -143,6 +144,13 @@ export interface InstanceService {
 
   connect(ctx: OpContext, nameOrId: string, network: string, endpoint: EndpointSpec): Promise<void>;
   disconnect(ctx: OpContext, nameOrId: string, network: string, force: boolean): Promise<void>;
+  /**
+   * Publishes further ports, at once when it runs, else at its next start; all or none. Returns those that are published then.
+   * `PORT_IN_USE`, `PORTS_NOT_ITS_OWN`.
+   */
+  publish(ctx: OpContext, nameOrId: string, ports: readonly PortSpec[]): Promise<readonly PublishedPort[]>;
+  /** Takes published ports away again. `PORT_NOT_PUBLISHED` when none fits. */
+  unpublish(ctx: OpContext, nameOrId: string, choice: PortChoice): Promise<readonly PublishedPort[]>;
 
   /** Host directory of an instance's root, mounted while held: for the builder's COPY and for `cp`. */
   withRootfs<T>(ctx: OpContext, nameOrId: string, work: (root: string) => Promise<T>): Promise<T>;

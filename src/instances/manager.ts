@@ -21,6 +21,7 @@ import { instanceLogs } from "./logs/instance-logs.ts";
 import { LogRotation } from "./logs/rotation.ts";
 import { measureInstances } from "./disk-usage.ts";
 import { connectInstance, disconnectInstance } from "./networking.ts";
+import { publishPorts, unpublishPorts } from "./publishing.ts";
 import { cgroupParent, driverOf, type InstanceDependencies, isThrowAway, logPath, type Parts } from "./parts.ts";
 import { pauseInstance, resumeInstance } from "./pause.ts";
 import { pruneInstances } from "./prune.ts";
@@ -131,6 +132,8 @@ export function createInstanceService(dependencies: InstanceDependencies): Insta
 
     connect: (ctx, nameOrId, network, endpoint) => connectInstance(parts, ctx, nameOrId, network, endpoint),
     disconnect: (ctx, nameOrId, network, force) => disconnectInstance(parts, ctx, nameOrId, network, force),
+    publish: (ctx, nameOrId, ports) => publishPorts(parts, ctx, nameOrId, ports),
+    unpublish: (ctx, nameOrId, choice) => unpublishPorts(parts, ctx, nameOrId, choice),
     connectCard: (ctx, id, network, endpoint) => connectInstance(parts, ctx, id, network, endpoint, { card: true }),
     disconnectCard: (ctx, id, network) => disconnectInstance(parts, ctx, id, network, false, { card: true }),
 

@@ -20,6 +20,8 @@ export type OpenOperation =
   | "instance.commit"
   /** Takes it out of the network, be it that it was joining or that it was leaving. */
   | "instance.network"
+  /** Takes over what its network has: the change is either made, or not begun. */
+  | "instance.ports"
   /** Removes its anonymous volumes with it. */
   | "instance.remove";
 
@@ -77,6 +79,16 @@ export function interruptedConnections(parts: Parts): ReadonlyMap<string, string
       typeof network === "string" ? [[subject, network] as const] : [],
     ),
   );
+}
+
+/** Ids of the instances whose published ports were being changed. */
+export function interruptedPortChanges(parts: Parts): ReadonlySet<string> {
+  return new Set(openEntries(parts, "instance.ports").map(({ subject }) => subject));
+}
+
+/** Their records say what there is, or they have ended. */
+export function endInterruptedPortChanges(parts: Parts, ids: ReadonlySet<string>): void {
+  for (const entry of openEntries(parts, "instance.ports")) if (ids.has(entry.subject)) endEntry(parts, entry);
 }
 
 /** It is out of the network, or has ended. */

@@ -15,17 +15,20 @@ import { finishRestart, planStart, recordMissedExit, resumeRun, startAsPlanned }
 import { leaveNetwork } from "./networking.ts";
 import {
   endInterruptedConnections,
+  endInterruptedPortChanges,
   endInterruptedRemovals,
   endInterruptedRestarts,
   endOperations,
   finishOperations,
   type InterruptedRestart,
   interruptedConnections,
+  interruptedPortChanges,
   interruptedRemovals,
   interruptedRestarts,
   runOf,
 } from "./open-operations.ts";
 import { cgroupParent, driverOf, isThrowAway, type Parts } from "./parts.ts";
+import { takePortsOfNetwork } from "./publishing.ts";
 import { isActive } from "./resolve.ts";
 import { removeStopped } from "./remove.ts";
 import { restartDelay } from "./restart-policy.ts";
@@ -67,6 +70,9 @@ export async function recoverInstances(parts: Parts, ctx: OpContext): Promise<vo
     if (network !== undefined) await tryTo(ctx, id, "leave a network", () => leaveNetwork(parts, ctx, id, network));
   }
   endInterruptedConnections(parts, new Set(connections.keys()));
+  const portChanges = interruptedPortChanges(parts);
+  for (const { id } of running) if (portChanges.has(id)) takePortsOfNetwork(parts, id);
+  endInterruptedPortChanges(parts, portChanges);
   await inParallel(running, (record) => takeUp(parts, ctx, record.id));
   await collectOrphans(parts, ctx, new Set(running.map(({ id }) => id)));
   for (const { record, fate } of found) {

@@ -102,6 +102,56 @@ describe("health", () => {
     await until(() => engine.service.resolve(id).state.health?.status === "healthy");
   });
 
+  describe("with the policy to restart what is unhealthy", () => {
+    const restartPolicy = (maximumRetryCount: number) => ({ name: "unhealthy", maximumRetryCount }) as const;
+
+    it("ends the run with the stop signal and starts another, though the process says that all is well", async () => {
+      await using engine = new TestEngine();
+      let code = 1;
+      engine.machine.programs.set("probe", async () => code);
+      const check = { ...quick, Test: ["CMD", "probe"] };
+      const id = await engine.run(["sleep", "100"], { healthcheck: check, restartPolicy: restartPolicy(0) });
+      engine.machine.task(id).main.onSignal(15, () => engine.machine.task(id).main.exit(0));
+      await until(() => engine.service.resolve(id).state.restartCount === 1);
+      code = 0;
+      await until(() => engine.service.resolve(id).state.health?.status === "healthy");
+      expect(engine.service.resolve(id).state).toMatchObject({ status: "running", manuallyStopped: false });
+      expect(engine.actions(id).filter((action) => !action.startsWith("exec"))).toEqual([
+        "create",
+        "start",
+        "health_status: unhealthy",
+        "kill",
+        "die",
+        "start",
+        "health_status: healthy",
+      ]);
+    });
+
+    it("kills what does not heed the stop signal, and lets it run when it has no tries left", async () => {
+      await using engine = new TestEngine();
+      engine.machine.programs.set("probe", async () => 1);
+      const check = { ...quick, Test: ["CMD", "probe"] };
+      const spec = { healthcheck: check, restartPolicy: restartPolicy(1), stopTimeout: 0 };
+      const id = await engine.run(["sleep", "100"], spec);
+      const first = engine.machine.task(id);
+      first.main.onSignal(15, () => {});
+      await until(() => engine.service.resolve(id).state.restartCount === 1);
+      expect(first.main.signals).toEqual([15, 9]);
+      await until(() => (engine.service.resolve(id).state.health?.failingStreak ?? 0) > 4);
+      expect(engine.service.resolve(id).state).toMatchObject({ status: "running", restartCount: 1 });
+      expect(engine.machine.task(id).main.signals).toEqual([]);
+    });
+
+    it("is refused where nothing looks after its health", async () => {
+      await using engine = new TestEngine();
+      const needs = /'unhealthy' needs a health check: give one with --health-cmd/;
+      await expect(engine.create(["sleep", "1"], { restartPolicy: restartPolicy(0) })).rejects.toThrow(needs);
+      const id = await engine.create(["sleep", "1"]);
+      const changes = { resources: {}, restartPolicy: restartPolicy(0) };
+      await expect(engine.service.update(engine.ctx, id, changes)).rejects.toThrow(needs);
+    });
+  });
+
   it("counts a probe that hangs as failed", async () => {
     await using engine = new TestEngine();
     engine.machine.programs.set("probe", async (process) => {
@@ -269,6 +319,83 @@ describe("networks", () => {
     await expect(connect(await on("none"))).rejects.toThrow("private (none) mode");
     await expect(connect(await on("host"))).rejects.toThrow("sharing network namespace");
     await expect(on("nosuch")).rejects.toThrow("network nosuch not found");
+  });
+});
+
+describe("published ports", () => {
+  const port = (containerPort: number, hostPort: number) => ({
+    containerPort,
+    protocol: "tcp" as const,
+    hostIp: "",
+    hostPort,
+  });
+  const listed = (ports: readonly { readonly hostPort: number }[]) => ports.map(({ hostPort }) => hostPort);
+
+  it("are changed while it runs, and stay so at its next start", async () => {
+    await using engine = new TestEngine();
+    const { network } = instanceSpec([]);
+    const exposed = { ...network, mode: "bridge", exposedPorts: ["81/tcp"], publishAll: true, ports: [port(80, 8080)] };
+    const id = await engine.run(["sleep", "100"], { network: exposed });
+    expect(listed(await engine.service.publish(engine.ctx, id, [port(90, 9090)]))).toEqual([8080, 32768, 9090]);
+    const choice = { containerPort: 81, protocol: "tcp" as const };
+    expect(listed(await engine.service.unpublish(engine.ctx, id, choice))).toEqual([8080, 9090]);
+    expect(listed(engine.service.resolve(id).state.ports)).toEqual([8080, 9090]);
+    expect(engine.service.resolve(id).spec.network).toMatchObject({
+      ports: [port(80, 8080), port(90, 9090)],
+      publishAll: false,
+    });
+    await engine.service.restart(engine.ctx, id, {});
+    expect(listed(engine.service.resolve(id).state.ports)).toEqual([8080, 9090]);
+    expect(engine.actions(id).filter((action) => action === "update")).toHaveLength(2);
+  });
+
+  it("are noted for its next start while it does not run", async () => {
+    await using engine = new TestEngine();
+    const id = await engine.create(["sleep", "100"], { network: { ...instanceSpec([]).network, mode: "bridge" } });
+    expect(await engine.service.publish(engine.ctx, id, [port(80, 8080), port(81, 8081)])).toEqual([]);
+    expect(await engine.service.unpublish(engine.ctx, id, port(81, 8081))).toEqual([]);
+    await engine.service.start(engine.ctx, id);
+    expect(listed(engine.service.resolve(id).state.ports)).toEqual([8080]);
+  });
+
+  it("are as before where one can't be had, or none fits", async () => {
+    await using engine = new TestEngine();
+    const { network } = instanceSpec([]);
+    const id = await engine.run(["sleep", "100"], {
+      name: "web",
+      network: { ...network, mode: "bridge", ports: [port(80, 8080)] },
+    });
+    const before = engine.service.resolve(id).spec.network;
+    engine.networks.taken.add(9090);
+    await expect(engine.service.publish(engine.ctx, id, [port(90, 9090)])).rejects.toMatchObject({
+      code: "PORT_IN_USE",
+    });
+    await expect(engine.service.unpublish(engine.ctx, id, port(80, 8081))).rejects.toMatchObject({
+      code: "PORT_NOT_PUBLISHED",
+      message: "web does not publish 8081:80/tcp",
+      hint: "It publishes 8080:80/tcp.",
+    });
+    await expect(engine.service.publish(engine.ctx, id, [{ ...port(1, 1), hostIp: "1.2.3" }])).rejects.toThrow(
+      "invalid IP address: 1.2.3",
+    );
+    expect(engine.service.resolve(id).spec.network).toEqual(before);
+    expect(engine.store.journal.open()).toEqual([]);
+    const host = await engine.create(["true"], { network: { ...network, mode: "host" } });
+    await expect(engine.service.publish(engine.ctx, host, [port(80, 8080)])).rejects.toMatchObject({
+      code: "PORTS_NOT_ITS_OWN",
+    });
+  });
+
+  it("are what the network has, when the engine was killed in between", async () => {
+    await using engine = new TestEngine();
+    const network = { ...instanceSpec([]).network, mode: "bridge", ports: [port(80, 8080)] };
+    const id = await engine.run(["sleep", "100"], { network });
+    engine.store.journal.begin("instance.ports", id, {});
+    await engine.networks.service().publish(engine.ctx, id, [port(90, 9090)]);
+    await engine.restart();
+    expect(listed(engine.service.resolve(id).state.ports)).toEqual([8080, 9090]);
+    expect(engine.service.resolve(id).spec.network.ports).toEqual([port(80, 8080), port(90, 9090)]);
+    expect(engine.store.journal.open()).toEqual([]);
   });
 });
 

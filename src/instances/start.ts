@@ -3,7 +3,7 @@ import { type OpContext, withLog } from "../base/op-context.ts";
 import { Reverter } from "../base/reverter.ts";
 import { makeSmallDirectory, rm } from "../host/files.ts";
 import type { DriverHandle, InstanceRecord, InstanceState } from "../schema/instance.ts";
-import type { EndpointRecord, PortSpec, PublishedPort } from "../schema/network.ts";
+import type { EndpointRecord, PublishedPort } from "../schema/network.ts";
 import type { Driver, PrepareRequest, TaskExit, TaskIo } from "./driver.ts";
 import { driverErrors } from "./driver-errors.ts";
 import { endRestingGuest, startPatienceMs } from "./files/resting-guests.ts";
@@ -13,6 +13,7 @@ import { withLinkEnvironment } from "./link-environment.ts";
 import { resolveMounts } from "./mounts.ts";
 import { joinedNetwork, type NetworkPlace, resolveNamespaces, sharedMemoryMount } from "./namespaces.ts";
 import { cgroupParent, dataDir, driverOf, isThrowAway, logPath, type Parts, runDir } from "./parts.ts";
+import { portsToPublish } from "./ports.ts";
 import { joinedInstance } from "./validate/namespaces.ts";
 
 export type OnExit = (run: Run, exit: TaskExit) => Promise<void>;
@@ -168,27 +169,6 @@ async function setUpNetwork(
     endpoints: sandbox.endpoints,
     ports: sandbox.ports,
   };
-}
-
-/** The stated ports and, with `--publish-all`, a free host port for every other exposed one. */
-function portsToPublish(network: InstanceRecord["spec"]["network"]): readonly PortSpec[] {
-  if (!network.publishAll) return network.ports;
-  const stated = new Set(network.ports.map((port) => `${port.containerPort}/${port.protocol}`));
-  const exposed = network.exposedPorts.flatMap(exposedPorts);
-  return [...network.ports, ...exposed.filter((port) => !stated.has(`${port.containerPort}/${port.protocol}`))];
-}
-
-/** Of "80/tcp" or "8000-8010/udp". */
-function exposedPorts(text: string): readonly PortSpec[] {
-  const [, first, last, protocol] = /^(\d+)(?:-(\d+))?\/(tcp|udp|sctp)$/.exec(text) ?? [];
-  if (first === undefined || (protocol !== "tcp" && protocol !== "udp" && protocol !== "sctp")) return [];
-  const count = Number(last ?? first) - Number(first) + 1;
-  return Array.from({ length: count }, (_, i) => ({
-    containerPort: Number(first) + i,
-    protocol,
-    hostIp: "",
-    hostPort: 0,
-  }));
 }
 
 async function prepareRequest(

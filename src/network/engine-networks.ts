@@ -113,6 +113,9 @@ export function createNetworkService(options: NetworkServiceOptions): EngineNetw
     connect: (ctx, instanceId, network, endpoint) =>
       mending.run(ctx, () => sandboxes.connect(ctx, instanceId, network, endpoint)),
     disconnect: (ctx, instanceId, network) => sandboxes.disconnect(ctx, instanceId, network),
+    publish: (ctx, instanceId, specs) => mending.run(ctx, () => sandboxes.publish(ctx, instanceId, specs)),
+    unpublish: (ctx, instanceId, change) => mending.run(ctx, () => sandboxes.unpublish(ctx, instanceId, change)),
+    portsAskedFor: (instanceId) => records.sandboxes.get(instanceId)?.request.ports ?? [],
     leave: (ctx, instanceId, network) => sandboxes.leave(ctx, instanceId, network),
     rename: (ctx, instanceId, newName) => sandboxes.rename(ctx, instanceId, newName),
     sandbox: (instanceId) => {

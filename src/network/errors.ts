@@ -111,6 +111,12 @@ export const networkErrors = defineErrors({
       `failed to set up container networking: driver failed programming external connectivity on endpoint ${p.instance} (${p.endpointId}): ` +
       `failed to bind host port for ${p.bind}: ${p.reason}`,
   },
+  PORTS_UNREACHABLE: {
+    status: 409,
+    message: (p: { instance: string }) =>
+      `cannot publish ports of ${p.instance}: it is on no network that is reached from the host`,
+    hint: () => "Connect it to a bridge network first: `berth network connect NETWORK CONTAINER`.",
+  },
   PORTS_EXHAUSTED: {
     status: 500,
     message: (p: { instance: string; endpointId: string; range: string }) =>

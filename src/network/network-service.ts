@@ -39,6 +39,16 @@ export interface NetworkService {
   /** On a running instance. */
   connect(ctx: OpContext, instanceId: string, network: string, endpoint: EndpointSpec): Promise<SandboxRecord>;
   disconnect(ctx: OpContext, instanceId: string, network: string): Promise<SandboxRecord>;
+  /** Publishes further ports of a running instance, all or none. As {@link NetworkService.setUp} where one can't be had. */
+  publish(ctx: OpContext, instanceId: string, specs: readonly PortSpec[]): Promise<SandboxRecord>;
+  /** Takes published ports away; `rest` are the specifications of those that stay. */
+  unpublish(
+    ctx: OpContext,
+    instanceId: string,
+    change: { readonly ports: readonly PublishedPort[]; readonly rest: readonly PortSpec[] },
+  ): Promise<SandboxRecord>;
+  /** What a running instance's ports were asked for with. */
+  portsAskedFor(instanceId: string): readonly PortSpec[];
   /** Takes away what there is of a connection that was being made, or taken away, when an engine was killed. */
   leave(ctx: OpContext, instanceId: string, network: string): Promise<void>;
   /** New name for DNS. */

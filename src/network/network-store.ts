@@ -46,6 +46,14 @@ export interface NetworkRecords {
   readonly sandboxes: Collection<StoredSandbox>;
 }
 
+/** Nothing of a sandbox outlives a power cut: the disk is not waited for. */
+export function saveSandbox(
+  { store, records }: { readonly store: Store; readonly records: NetworkRecords },
+  sandbox: StoredSandbox,
+): void {
+  store.transaction(() => records.sandboxes.put(sandbox.instanceId, sandbox), { durable: false });
+}
+
 export function openNetworkRecords(store: Store): NetworkRecords {
   return {
     networks: store.collection<NetworkRecord>("networks", NetworkRecord),

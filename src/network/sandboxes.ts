@@ -11,20 +11,19 @@ import { KeyedMutex } from "../base/keyed-mutex.ts";
 import type { OpContext } from "../base/op-context.ts";
 import { Reverter } from "../base/reverter.ts";
 import type { KernelOp } from "../host/kernel-ops.ts";
-import type { EndpointRecord, EndpointSpec, PublishedPort } from "../schema/network.ts";
-import { addressOf } from "./address-book.ts";
+import type { EndpointRecord, EndpointSpec, PortSpec, PublishedPort } from "../schema/network.ts";
 import { Attachments, dnsNames, refuseConnect } from "./attachments.ts";
 import { gatewayOf } from "./bridge-plan.ts";
-import { bridgeOptionsOf } from "./driver-options.ts";
 import { announce, type EngineParts } from "./engine-parts.ts";
 import { networkErrors } from "./errors.ts";
-import { forgetOps, publishOps, requireTable, unpublishOps } from "./firewall.ts";
+import { publishOps, requireTable, unpublishOps } from "./firewall.ts";
 import { parseExtraHosts } from "./hosts-file.ts";
 import { linkEntries } from "./links.ts";
 import type { SandboxRecord, SandboxRequest } from "./network-service.ts";
-import type { StoredSandbox } from "./network-store.ts";
+import { saveSandbox, type StoredSandbox } from "./network-store.ts";
 import { type HostResolvConf, readHostResolvConf } from "./resolv-conf.ts";
 import { hasNames, planResolver, type ResolverPlan } from "./resolver-plan.ts";
+import { SandboxPorts } from "./sandbox-ports.ts";
 import { removeSandboxFiles, sandboxFilePaths, type SandboxView, writeSandboxFiles } from "./sandbox-files.ts";
 import {
   type Attachment,
@@ -38,11 +37,13 @@ import {
 export class Sandboxes {
   readonly #parts: EngineParts;
   readonly #attachments: Attachments;
+  readonly #ports: SandboxPorts;
   readonly #locks = new KeyedMutex();
 
   constructor(parts: EngineParts) {
     this.#parts = parts;
     this.#attachments = new Attachments(parts);
+    this.#ports = new SandboxPorts(parts);
   }
 
   async setUp(ctx: OpContext, request: SandboxRequest): Promise<SandboxRecord> {
@@ -59,12 +60,12 @@ export class Sandboxes {
     reverter.add("sandbox", (ctx) => this.#takeDown(ctx, request.instanceId, { quiet: true }));
 
     const gateway = defaultGateway(attachments);
-    const ports = await this.#allocatePorts(sandbox, gateway);
+    const ports = await this.#ports.allocate(sandbox, gateway, request.ports);
     if (ports.length > 0) {
       sandbox = { ...sandbox, ports: [...ports] };
-      this.#save(sandbox);
+      saveSandbox(this.#parts, sandbox);
     }
-    const forget = await this.#forgetPeers(ports);
+    const forget = await this.#ports.forgetPeers(ports);
     await allEnded([
       this.#parts.host.kernel.apply(ctx, [...this.#kernelUp(sandbox, attachments), ...forget]),
       writeSandboxFiles(this.#parts.paths, view, this.#parts.config),
@@ -105,7 +106,7 @@ export class Sandboxes {
     reverter.add("endpoint", async (ctx) => {
       await this.#parts.host.kernel.apply(ctx, linkDown(sandbox, attachment.endpoint));
       await this.#withdraw(instanceId, network.id);
-      this.#save(sandbox);
+      saveSandbox(this.#parts, sandbox);
       this.#parts.addresses.release(attachment.endpoint);
       await this.#showView(ctx, sandbox, before);
     });
@@ -149,10 +150,10 @@ export class Sandboxes {
     await this.#parts.host.kernel.apply(ctx, linkDown(sandbox, leaving.endpoint));
     const rest = without(moved, leaving);
     reverter.add("record", async (ctx) => {
-      this.#save(sandbox);
+      saveSandbox(this.#parts, sandbox);
       await this.#showView(ctx, sandbox, before);
     });
-    this.#save(rest);
+    saveSandbox(this.#parts, rest);
     await this.#showView(ctx, rest, after);
     reverter.commit();
     this.#parts.addresses.release(leaving.endpoint);
@@ -175,11 +176,27 @@ export class Sandboxes {
       const moved = await this.#moveGateway(ctx, sandbox, before, after);
       await this.#parts.host.kernel.apply(ctx, linkDown(sandbox, leaving.endpoint));
       rest = without(moved, leaving);
-      this.#save(rest);
+      saveSandbox(this.#parts, rest);
       this.#parts.addresses.release(leaving.endpoint);
     }
     await this.#showView(ctx, rest, after);
     await this.#refreshLinksTo(rest);
+  }
+
+  async publish(ctx: OpContext, instanceId: string, specs: readonly PortSpec[]): Promise<SandboxRecord> {
+    using _held = await this.#locks.acquire(instanceId);
+    const sandbox = this.#require(instanceId);
+    return recordOf(await this.#ports.add(ctx, sandbox, this.#attachments.of(sandbox), specs));
+  }
+
+  async unpublish(
+    ctx: OpContext,
+    instanceId: string,
+    change: { readonly ports: readonly PublishedPort[]; readonly rest: readonly PortSpec[] },
+  ): Promise<SandboxRecord> {
+    using _held = await this.#locks.acquire(instanceId);
+    const sandbox = this.#require(instanceId);
+    return recordOf(await this.#ports.remove(ctx, sandbox, this.#attachments.of(sandbox), change));
   }
 
   async rename(ctx: OpContext, instanceId: string, newName: string): Promise<void> {
@@ -197,7 +214,7 @@ export class Sandboxes {
       endpoints: attachments.map(({ endpoint }) => endpoint),
       request,
     };
-    this.#save(renamed);
+    saveSandbox(this.#parts, renamed);
     for (const attachment of attachments) await this.#parts.names.publish(ctx, instanceId, attachment);
     await this.#refreshLinksTo(renamed);
   }
@@ -304,31 +321,6 @@ export class Sandboxes {
     return { request: sandbox.request, attachments, resolver, host, links, hostGateway };
   }
 
-  async #allocatePorts(sandbox: StoredSandbox, gateway: Attachment | undefined): Promise<readonly PublishedPort[]> {
-    const { instanceId, instanceName, netnsPath } = sandbox;
-    // Nothing can be published without a way in; Docker discards the ports as well.
-    if (gateway === undefined || sandbox.request.ports.length === 0) return [];
-    const target = portTargetOf(gateway);
-    return this.#parts.ports.allocate({
-      instanceId,
-      instanceName,
-      endpointId: gateway.endpoint.id,
-      netnsPath,
-      specs: sandbox.request.ports,
-      defaultHostIp: bridgeOptionsOf(gateway.network).hostBinding || "0.0.0.0",
-      ...target,
-    });
-  }
-
-  async #forgetPeers(ports: readonly PublishedPort[]): Promise<readonly KernelOp[]> {
-    if (!ports.some((port) => port.protocol === "udp")) return [];
-    const links = await this.#parts.host.kernel.links();
-    return forgetOps(
-      ports,
-      links.flatMap(({ addresses }) => addresses.map(addressOf)),
-    );
-  }
-
   #kernelUp(sandbox: StoredSandbox, attachments: readonly Attachment[]): readonly KernelOp[] {
     if (sandbox.mode === "host") return [];
     const onBridges = attachments.filter(({ network }) => network.spec.driver === "bridge");
@@ -351,7 +343,7 @@ export class Sandboxes {
     const gateway = defaultGateway(attachments);
     const plan: KernelOp[] = [];
     if (gateway !== undefined) plan.push(...unpublishOps(this.#parts.tag, sandbox.ports, portTargetOf(gateway)));
-    plan.push(...(await this.#forgetPeers(sandbox.ports)));
+    plan.push(...(await this.#ports.forgetPeers(sandbox.ports)));
     if (sandbox.netnsPath !== "") plan.push({ op: "netns-remove", path: sandbox.netnsPath });
     const named = attachments.filter(({ network }) => hasNames(network));
     if (named.length > 0) await names.endInstance(instanceId);
@@ -382,15 +374,15 @@ export class Sandboxes {
     if (from?.endpoint.id === to?.endpoint.id) return sandbox;
     const { tag, host } = this.#parts;
     const netns = sandbox.netnsPath;
-    const ports = from === undefined ? await this.#allocatePorts(sandbox, to) : sandbox.ports;
+    const ports = from === undefined ? await this.#ports.allocate(sandbox, to, sandbox.request.ports) : sandbox.ports;
     const moved: StoredSandbox = { ...sandbox, ports: to === undefined ? [] : [...ports] };
-    this.#save(moved);
+    saveSandbox(this.#parts, moved);
     try {
       await host.kernel.apply(ctx, [
         ...(from === undefined ? [] : unpublishOps(tag, sandbox.ports, portTargetOf(from))),
         ...(to === undefined ? [] : defaultRoutes(to).map((route) => ({ op: "route-replace", netns, route }) as const)),
         ...(to === undefined ? [] : publishOps(tag, moved.ports, portTargetOf(to))),
-        ...(await this.#forgetPeers(ports)),
+        ...(await this.#ports.forgetPeers(ports)),
       ]);
     } catch (error) {
       if (from === undefined) this.#parts.ports.release(sandbox.instanceId, moved.ports);
@@ -423,16 +415,11 @@ export class Sandboxes {
   /** The addresses that were `taken` for it are free again when it can't be recorded. */
   #saveWith(sandbox: StoredSandbox, taken: readonly Attachment[]): void {
     try {
-      this.#save(sandbox);
+      saveSandbox(this.#parts, sandbox);
     } catch (error) {
       for (const { endpoint } of taken) this.#parts.addresses.release(endpoint);
       throw error;
     }
-  }
-
-  #save(sandbox: StoredSandbox): void {
-    const { store, records } = this.#parts;
-    store.transaction(() => records.sandboxes.put(sandbox.instanceId, sandbox), { durable: false });
   }
 }
 

@@ -3,6 +3,7 @@ import { CapacityReport } from "../../schema/capacity.ts";
 import { BootstrapBody, CapacityQuery } from "../../schema/docker/berth.ts";
 import { convertRoutes } from "./convert.ts";
 import { machineImageRoutes } from "./machine-images.ts";
+import { portRoutes } from "./ports.ts";
 import { ok, type Route, route, streamed } from "../docker/route.ts";
 import { streamProgress } from "../docker/streams/json-stream.ts";
 
@@ -41,6 +42,7 @@ export const berthRoutes: readonly Route[] = [
       return streamed;
     },
   }),
+  ...portRoutes,
   ...machineImageRoutes,
   ...convertRoutes,
 ];

@@ -9,7 +9,7 @@ import { defineErrors } from "../../base/errors.ts";
 import type { CreateImageRequest, ImageService } from "../../images/image-service.ts";
 import type { NetworkService, SandboxRecord, SandboxRequest } from "../../network/network-service.ts";
 import type { ImageRecord, ImageRunConfig } from "../../schema/image.ts";
-import type { NetworkRecord } from "../../schema/network.ts";
+import type { NetworkRecord, PortSpec, PublishedPort } from "../../schema/network.ts";
 import type { VolumeRecord } from "../../schema/volume.ts";
 import type { Snapshotter } from "../../snapshots/snapshotter.ts";
 import type { CreateVolumeRequest, VolumeService } from "../../volumes/volume-service.ts";
@@ -153,10 +153,15 @@ export class SnapshotsDouble {
   }
 }
 
+function published({ containerPort, protocol, hostPort }: PortSpec): PublishedPort {
+  return { containerPort, protocol, hostIp: "0.0.0.0", hostPort: hostPort === 0 ? 32768 : hostPort };
+}
+
 /** Sandboxes without a kernel. A port set in {@link taken} is refused. */
 export class NetworksDouble {
   readonly sandboxes = new Map<string, SandboxRecord>();
   readonly requests: SandboxRequest[] = [];
+  readonly asked = new Map<string, readonly PortSpec[]>();
   readonly taken = new Set<number>();
   readonly names = ["bridge", "app"];
 
@@ -188,6 +193,12 @@ export class NetworksDouble {
       if (sandbox === undefined) throw new Error(`no sandbox ${id}`);
       return sandbox;
     };
+    const askedFor = (id: string) => this.asked.get(id) ?? [];
+    const withPorts = (id: string, ports: readonly PublishedPort[]) => {
+      const changed = { ...sandboxOf(id), ports };
+      this.sandboxes.set(id, changed);
+      return changed;
+    };
     return {
       checkEndpoint: () => {},
       recover: async (_ctx, live) => {
@@ -196,6 +207,7 @@ export class NetworksDouble {
       },
       setUp: async (_ctx, request) => {
         this.requests.push(request);
+        this.asked.set(request.instanceId, request.ports);
         const clash = request.ports.find(({ hostPort }) => this.taken.has(hostPort));
         if (clash !== undefined) throw doubleErrors.PORT_IN_USE({ port: clash.hostPort });
         const sandbox: SandboxRecord = {
@@ -204,12 +216,7 @@ export class NetworksDouble {
           mode: request.mode,
           netnsPath: request.mode === "host" ? "" : `/netns/${request.instanceId}`,
           endpoints: [],
-          ports: request.ports.map(({ containerPort, protocol, hostPort }) => ({
-            containerPort,
-            protocol,
-            hostIp: "0.0.0.0",
-            hostPort: hostPort === 0 ? 32768 : hostPort,
-          })),
+          ports: request.ports.map(published),
           resolvConfPath: "/files/resolv.conf",
           hostsPath: "/files/hosts",
           hostnamePath: "/files/hostname",
@@ -226,6 +233,20 @@ export class NetworksDouble {
       },
       connect: async (_ctx, id) => sandboxOf(id),
       disconnect: async (_ctx, id) => sandboxOf(id),
+      publish: async (_ctx, id, specs) => {
+        const clash = specs.find(({ hostPort }) => this.taken.has(hostPort));
+        if (clash !== undefined) throw doubleErrors.PORT_IN_USE({ port: clash.hostPort });
+        this.asked.set(id, [...askedFor(id), ...specs]);
+        return withPorts(id, [...sandboxOf(id).ports, ...specs.map(published)]);
+      },
+      unpublish: async (_ctx, id, { ports, rest }) => {
+        this.asked.set(id, rest);
+        return withPorts(
+          id,
+          sandboxOf(id).ports.filter(({ hostPort }) => !ports.some((gone) => gone.hostPort === hostPort)),
+        );
+      },
+      portsAskedFor: askedFor,
       leave: async () => {},
       create: unused,
       remove: unused,

@@ -1,5 +1,5 @@
 import { isIP } from "node:net";
-import type { EndpointSpec } from "../../schema/network.ts";
+import type { EndpointSpec, PortSpec } from "../../schema/network.ts";
 import type { InstanceRequest } from "../instance-service.ts";
 import { invalid } from "./invalid.ts";
 import { joinedInstance, type NamespaceTargets } from "./namespaces.ts";
@@ -24,12 +24,7 @@ export function validateNetwork(request: InstanceRequest, names: NetworkNames): 
   for (const port of network.exposedPorts) {
     if (!/^\d{1,5}(-\d{1,5})?\/(tcp|udp|sctp)$/.test(port)) throw invalid(`invalid port specification: "${port}"`);
   }
-  for (const port of network.ports) {
-    if (port.hostIp !== "" && isIP(port.hostIp) === 0) throw invalid(`invalid IP address: ${port.hostIp}`);
-    if (port.hostPortEnd !== undefined && port.hostPortEnd < port.hostPort) {
-      throw invalid(`invalid port specification: "${port.hostPort}-${port.hostPortEnd}"`);
-    }
-  }
+  validatePorts(network.ports);
   if (network.mode === "none" || network.mode === "host") {
     if (Object.keys(network.endpoints).some((name) => name !== network.mode)) {
       throw invalid(
@@ -49,6 +44,15 @@ export function validateNetwork(request: InstanceRequest, names: NetworkNames): 
     names.checkEndpoint(name, endpoint);
   }
   return [];
+}
+
+export function validatePorts(ports: readonly PortSpec[]): void {
+  for (const { hostIp, hostPort, hostPortEnd } of ports) {
+    if (hostIp !== "" && isIP(hostIp) === 0) throw invalid(`invalid IP address: ${hostIp}`);
+    if (hostPortEnd !== undefined && hostPortEnd < hostPort) {
+      throw invalid(`invalid port specification: "${hostPort}-${hostPortEnd}"`);
+    }
+  }
 }
 
 function validateJoined(request: InstanceRequest, names: NetworkNames): void {

@@ -1,6 +1,7 @@
 /** Instances whose processes are functions of their command: `cat`, `echo`, `sleep`, `sh`, `flood`. */
 import { PassThrough, Readable, type Writable } from "node:stream";
 import { newId } from "../../../base/ids.ts";
+import type { PortSpec } from "../../../schema/network.ts";
 import type { OpContext } from "../../../base/op-context.ts";
 import { instanceErrors } from "../../../instances/errors.ts";
 import { driverErrors } from "../../../instances/driver-errors.ts";
@@ -346,6 +347,21 @@ export class FakeInstances implements InstanceService {
 
   async disconnect(_ctx: OpContext, nameOrId: string) {
     this.resolve(nameOrId);
+  }
+
+  async publish(_ctx: OpContext, nameOrId: string, ports: readonly PortSpec[]) {
+    this.resolve(nameOrId);
+    return ports.map(({ containerPort, protocol, hostPort }) => ({
+      containerPort,
+      protocol,
+      hostIp: "0.0.0.0",
+      hostPort,
+    }));
+  }
+
+  async unpublish(_ctx: OpContext, nameOrId: string) {
+    this.resolve(nameOrId);
+    return [];
   }
 
   withRootfs(): Promise<never> {

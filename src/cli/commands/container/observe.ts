@@ -93,27 +93,3 @@ export const diff = defineCommand({
     for (const { Kind, Path } of changes ?? []) ctx.stdout.write(`${"CAD"[Kind]} ${Path}\n`);
   },
 });
-
-export const port = defineCommand({
-  arguments: "CONTAINER [PORT[/PROTOCOL]]",
-  options: {},
-  async run(ctx, [name = "", wanted]) {
-    interface Ports {
-      readonly NetworkSettings: {
-        readonly Ports: Readonly<Record<string, readonly { HostIp: string; HostPort: string }[] | null>>;
-      };
-    }
-    const { NetworkSettings } = await ctx.client.call<Ports>("GET", `/containers/${name}/json`);
-    const key = wanted === undefined || wanted.includes("/") ? wanted : `${wanted}/tcp`;
-    const address = (ip: string, hostPort: string) => `${ip.includes(":") ? `[${ip}]` : ip}:${hostPort}`;
-    if (key === undefined) {
-      for (const [inside, bindings] of Object.entries(NetworkSettings.Ports))
-        for (const { HostIp, HostPort } of bindings ?? [])
-          ctx.stdout.write(`${inside} -> ${address(HostIp, HostPort)}\n`);
-      return;
-    }
-    const bindings = NetworkSettings.Ports[key] ?? [];
-    if (bindings.length === 0) throw cliErrors.PORT_NOT_PUBLISHED({ port: wanted ?? "", container: name });
-    for (const { HostIp, HostPort } of bindings) ctx.stdout.write(`${address(HostIp, HostPort)}\n`);
-  },
-});

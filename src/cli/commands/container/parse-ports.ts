@@ -1,3 +1,4 @@
+import type { PortSpec } from "../../../schema/network.ts";
 import { cliErrors } from "../../errors.ts";
 
 export interface Ports {
@@ -17,6 +18,24 @@ export function parsePorts(publish: readonly string[], expose: readonly string[]
   }
   for (const word of publish) addPublished(ports, word);
   return ports;
+}
+
+/** The same words as Berth's own routes take them. */
+export function portSpecs(publish: readonly string[]): PortSpec[] {
+  return Object.entries(parsePorts(publish, []).bindings).flatMap(([key, bindings]) => {
+    const [port, protocol] = key.split("/");
+    if (protocol !== "tcp" && protocol !== "udp" && protocol !== "sctp") return [];
+    return bindings.map(({ HostIp, HostPort }) => {
+      const [first, last] = HostPort.split("-");
+      return {
+        containerPort: Number(port),
+        protocol,
+        hostIp: HostIp,
+        hostPort: Number(first),
+        ...(last === undefined ? {} : { hostPortEnd: Number(last) }),
+      };
+    });
+  });
 }
 
 function addPublished(ports: Ports, word: string): void {

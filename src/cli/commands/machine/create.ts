@@ -8,7 +8,7 @@ import type { CreateMachineBody, MachineNicRequest } from "../../../schema/machi
 import { defineCommand, flag, integer, list, type OptionValues, text } from "../../command.ts";
 import { cliErrors } from "../../errors.ts";
 import { drawProgress } from "../../render/progress.ts";
-import { parsePorts } from "../container/parse-ports.ts";
+import { portSpecs } from "../container/parse-ports.ts";
 import { choice } from "./choice.ts";
 
 /** Whatever a machine is made from. */
@@ -78,7 +78,7 @@ export function machineBody(name: string, values: Values): Omit<CreateMachineBod
     ...(values.tpm || values.noTpm ? { tpm: values.tpm && !values.noTpm } : {}),
     ...(values.vga === undefined ? {} : { vga: choice(MachineSpec.properties.vga, "vga", values.vga) }),
     ...(nics === undefined ? {} : { nics: [...nics] }),
-    ports: ports(values.publish),
+    ports: portSpecs(values.publish),
     ...cloudInit(values),
     labels: Object.fromEntries(values.label.map((label) => splitAt(label, "="))),
     ...(values.restart === undefined ? {} : { restart: choice(restartPolicies, "restart", values.restart) }),
@@ -119,23 +119,6 @@ function parseNic(word: string): MachineNicRequest {
     ...(mac === undefined ? {} : { mac }),
     ...(address === undefined ? {} : { address }),
   };
-}
-
-function ports(publish: readonly string[]): NonNullable<CreateMachineBody["ports"]> {
-  return Object.entries(parsePorts(publish, []).bindings).flatMap(([key, bindings]) => {
-    const [port, protocol] = key.split("/");
-    if (protocol !== "tcp" && protocol !== "udp" && protocol !== "sctp") return [];
-    return bindings.map(({ HostIp, HostPort }) => {
-      const [first, last] = HostPort.split("-");
-      return {
-        containerPort: Number(port),
-        protocol,
-        hostIp: HostIp,
-        hostPort: Number(first),
-        ...(last === undefined ? {} : { hostPortEnd: Number(last) }),
-      };
-    });
-  });
 }
 
 function cloudInit({ user, sshKey, cloudInit: file }: Values): Pick<CreateMachineBody, "cloudInit"> {
