@@ -233,9 +233,11 @@ async function assemble(
     networks,
     monitors,
     agents,
+    events,
     dataRoot,
     runRoot,
   });
+  closers.defer(() => wholeMachines.close());
 
   await images.recover(ctx);
   await machineImages.recover(ctx);

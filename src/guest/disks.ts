@@ -56,7 +56,7 @@ export class MachineDisks {
 
   /** Path of the image's disk; whether it has to be made first: {@link hasImage}. */
   async image(ctx: OpContext, tree: ImageTree, progress: ProgressSink = noProgress): Promise<string> {
-    const path = this.#imagePath(tree.digest);
+    const path = this.imagePath(tree.digest);
     return await this.#once(path, async (draft) => {
       progress({ id: tree.digest.slice(0, 12), status: "Making the image's disk" });
       const { bytes, files } = await this.#measure(ctx, tree.directory);
@@ -70,7 +70,7 @@ export class MachineDisks {
   }
 
   hasImage(digest: string): boolean {
-    return existsSync(this.#imagePath(digest));
+    return existsSync(this.imagePath(digest));
   }
 
   /** Path of the blank disk of this virtual size, MiB. */
@@ -89,7 +89,7 @@ export class MachineDisks {
 
   /** Machines that have it open keep it until they end. */
   async removeImage(digest: string): Promise<void> {
-    await rm(this.#imagePath(digest), { force: true });
+    await rm(this.imagePath(digest), { force: true });
   }
 
   /** Removes what a killed engine left half made, and the disks of images that are not needed. */
@@ -105,7 +105,8 @@ export class MachineDisks {
     }
   }
 
-  #imagePath(digest: string): string {
+  /** Where the disk of an image is, or would be. */
+  imagePath(digest: string): string {
     return join(this.#options.root, "images", `${digest}.ext4`);
   }
 

@@ -54,6 +54,12 @@ export class GuestKits {
     return await this.#making.run("kit", () => this.#get(ctx, progress));
   }
 
+  /** The digest of what {@link get} would give, where nothing has to be downloaded for it. */
+  async currentDigest(): Promise<string | undefined> {
+    const file = await this.#packageThere();
+    return file === undefined ? undefined : digestOf(file, await this.#readAgent());
+  }
+
   /** Path of the kernel's package; fetched when it is not there. */
   async kernelPackage(ctx: OpContext, progress: ProgressSink = noProgress): Promise<string> {
     return await this.#making.run("kit", () => this.#package(ctx, progress));
@@ -70,10 +76,7 @@ export class GuestKits {
   async #get(ctx: OpContext, progress: ProgressSink): Promise<GuestKit> {
     const agent = await this.#readAgent();
     const file = await this.#package(ctx, progress);
-    const digest = createHash("sha256")
-      .update(JSON.stringify([recipe, basename(file), guestModules, diskModules]))
-      .update(agent)
-      .digest("hex");
+    const digest = digestOf(file, agent);
     const directory = join(this.#options.root, "kits", digest);
     const made = await readKit(directory, digest);
     if (made !== undefined) return made;
@@ -108,12 +111,11 @@ export class GuestKits {
 
   /** The kernel's package: the one that was named, else set-up's, else the one that was downloaded, else the newest. */
   async #package(ctx: OpContext, progress: ProgressSink): Promise<string> {
-    const { kernelPackage, root, host, agent } = this.#options;
-    if (kernelPackage !== "") return kernelPackage;
+    const { root, host } = this.#options;
+    const there = await this.#packageThere();
+    if (there !== undefined) return there;
     const directory = join(root, "packages");
     await mkdir(directory, { recursive: true, mode: 0o700 });
-    const there = (await packageIn(dirname(agent))) ?? (await packageIn(directory));
-    if (there !== undefined) return there;
     const draft = join(root, `download-${newId().slice(0, 12)}`);
     try {
       await mkdir(draft, { recursive: true, mode: 0o700 });
@@ -126,6 +128,12 @@ export class GuestKits {
     }
   }
 
+  async #packageThere(): Promise<string | undefined> {
+    const { kernelPackage, root, agent } = this.#options;
+    if (kernelPackage !== "") return kernelPackage;
+    return (await packageIn(dirname(agent))) ?? (await packageIn(join(root, "packages")));
+  }
+
   async #readAgent(): Promise<Buffer> {
     const { agent } = this.#options;
     if (!existsSync(agent)) throw guestErrors.GUEST_BINARY_MISSING({ path: agent });
@@ -133,7 +141,15 @@ export class GuestKits {
   }
 }
 
+function digestOf(kernelPackage: string, agent: Buffer): string {
+  return createHash("sha256")
+    .update(JSON.stringify([recipe, basename(kernelPackage), guestModules, diskModules]))
+    .update(agent)
+    .digest("hex");
+}
+
 async function packageIn(directory: string): Promise<string | undefined> {
+  if (!existsSync(directory)) return undefined;
   const names = (await readdir(directory)).filter((name) => name.startsWith("linux-image-") && name.endsWith(".deb"));
   const newest = names.toSorted().at(-1);
   return newest === undefined ? undefined : join(directory, newest);

@@ -29,7 +29,7 @@ describe("a template", () => {
   it("is there once it is whole, and nobody may write to it", async () => {
     const templates = open();
     expect(templates.find(one)).toBeUndefined();
-    await templates.make(one, "image", saving());
+    await templates.make(one, { image: "image", ground: "now" }, saving());
     const found = templates.find(one);
     expect(found?.key).toBe(one);
     for (const name of Object.values(templateFiles)) {
@@ -41,34 +41,48 @@ describe("a template", () => {
 
   it("that could not be saved leaves nothing", async () => {
     const templates = open();
-    await expect(templates.make(one, "image", () => Promise.reject(new Error("no boot")))).rejects.toThrow("no boot");
+    await expect(
+      templates.make(one, { image: "image", ground: "now" }, () => Promise.reject(new Error("no boot"))),
+    ).rejects.toThrow("no boot");
     expect(readdirSync(join(root, "templates"))).toEqual([]);
   });
 
   it("is not published when its image went meanwhile, and goes when its image goes", async () => {
     const templates = open();
-    await templates.make(one, "image", saving(), () => false);
+    await templates.make(one, { image: "image", ground: "now" }, saving(), () => false);
     expect(readdirSync(join(root, "templates"))).toEqual([]);
-    await templates.make(one, "image", saving());
-    await templates.make(two, "other", saving());
+    await templates.make(one, { image: "image", ground: "now" }, saving());
+    await templates.make(two, { image: "other", ground: "now" }, saving());
     await templates.removeImage("image");
     expect([templates.find(one), templates.find(two)?.key]).toEqual([undefined, two]);
   });
 
+  it("goes when nothing can match what it was made of, or it does not tell", async () => {
+    const templates = open();
+    await templates.make(one, { image: "image", ground: "old" }, saving());
+    await templates.make(two, { image: "image", ground: "now" }, saving());
+    await templates.make(three, { image: "image", ground: "now" }, saving());
+    const about = join(root, "templates", three, templateFiles.about);
+    rmSync(about);
+    writeFileSync(about, JSON.stringify({ image: "image" }));
+    expect((await templates.dropStale(({ ground }) => ground !== "now")).toSorted()).toEqual([one, three]);
+    expect(templates.list().map(({ key }) => key)).toEqual([two]);
+  });
+
   it("gives way to others by its last use, when all together take more than they may", async () => {
     const templates = open(300 * kib);
-    await templates.make(one, "image", saving(100));
-    await templates.make(two, "image", saving(100));
+    await templates.make(one, { image: "image", ground: "now" }, saving(100));
+    await templates.make(two, { image: "image", ground: "now" }, saving(100));
     utimesSync(join(root, "templates", one), 1000, 1000);
     utimesSync(join(root, "templates", two), 2000, 2000);
     templates.find(one);
-    await templates.make(three, "image", saving(100));
+    await templates.make(three, { image: "image", ground: "now" }, saving(100));
     expect([one, two, three].map((key) => templates.find(key) !== undefined)).toEqual([true, false, true]);
   });
 
   it("that alone takes more than all may is not kept, nor made again", async () => {
     const templates = open(50 * kib);
-    await templates.make(one, "image", saving(100));
+    await templates.make(one, { image: "image", ground: "now" }, saving(100));
     expect([templates.find(one), templates.allows(one), templates.allows(two)]).toEqual([undefined, false, true]);
     expect(open(0).allows(one)).toBe(false);
   });
@@ -76,8 +90,8 @@ describe("a template", () => {
 
 it("what a killed engine left half made is collected, with what belongs to no image any more", async () => {
   const templates = open();
-  await templates.make(one, "gone", saving());
-  await templates.make(two, "needed", saving());
+  await templates.make(one, { image: "gone", ground: "now" }, saving());
+  await templates.make(two, { image: "needed", ground: "now" }, saving());
   mkdirSync(join(root, "templates", "draft-0123"));
   mkdirSync(join(root, "templates", three));
   await templates.collect(async (image) => image === "needed");

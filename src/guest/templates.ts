@@ -26,6 +26,14 @@ export const templateFiles = {
   about: "about.json",
 } as const;
 
+/** What a template was made of: told when it is looked for, to find those that nothing can match any more. */
+export interface TemplateOrigin {
+  /** Of the image's disk. */
+  readonly image: string;
+  /** All else of its key that is not the machine's own, in words of the maker's. */
+  readonly ground: string;
+}
+
 export interface TemplateOnDisk {
   readonly key: string;
   /** Of the image's disk. */
@@ -71,12 +79,12 @@ export class Templates {
   }
 
   /**
-   * Makes the template unless it is there: `save` leaves its files in the directory that it is given. `image` names the disk that it has
-   * mounted, and goes with: one that goes meanwhile is told by `isWanted`.
+   * Makes the template unless it is there: `save` leaves its files in the directory that it is given. It goes with the image whose disk it
+   * has mounted: one that goes meanwhile is told by `isWanted`.
    */
   async make(
     key: string,
-    image: string,
+    origin: TemplateOrigin,
     save: (draft: string) => Promise<void>,
     isWanted: () => boolean = () => true,
   ): Promise<void> {
@@ -86,7 +94,7 @@ export class Templates {
     try {
       await mkdir(draft, { recursive: true, mode: 0o700 });
       await save(draft);
-      await writeFile(join(draft, templateFiles.about), JSON.stringify({ image }));
+      await writeFile(join(draft, templateFiles.about), JSON.stringify(origin));
       for (const name of Object.values(templateFiles)) await settle(join(draft, name));
       using _ = await this.#changing.acquire("all");
       if (!isWanted()) return;
@@ -131,6 +139,17 @@ export class Templates {
     await this.#makeRoom("");
   }
 
+  /** Removes those that nothing can match any more, by what they were made of; one that does not tell is an old engine's. */
+  async dropStale(isStale: (origin: TemplateOrigin, key: string) => boolean): Promise<readonly string[]> {
+    using _ = await this.#changing.acquire("all");
+    const stale = this.#keys().filter((key) => {
+      const origin = this.#originOf(key);
+      return origin === undefined || isStale(origin, key);
+    });
+    for (const key of stale) await rm(join(this.#directory, key), { recursive: true, force: true });
+    return stale;
+  }
+
   /** Removes them all, and says which: they are made again when they are missed. */
   async prune(): Promise<readonly TemplateOnDisk[]> {
     using _ = await this.#changing.acquire("all");
@@ -162,12 +181,18 @@ export class Templates {
   }
 
   #imageOf(key: string): string | undefined {
+    return this.#originOf(key)?.image;
+  }
+
+  /** Undefined for what is no template: it goes with the next collection. */
+  #originOf(key: string): TemplateOrigin | undefined {
     try {
       const about: unknown = JSON.parse(readFileSync(join(this.#directory, key, templateFiles.about), "utf8"));
-      if (typeof about !== "object" || about === null || !("image" in about)) return undefined;
-      return typeof about.image === "string" ? about.image : undefined;
+      if (typeof about !== "object" || about === null || !("image" in about) || !("ground" in about)) return undefined;
+      const { image, ground } = about;
+      return typeof image === "string" && typeof ground === "string" ? { image, ground } : undefined;
     } catch {
-      return undefined; // What is no template goes with the next collection.
+      return undefined;
     }
   }
 }

@@ -74,6 +74,15 @@ export class Bases {
     });
   }
 
+  hasAny(): boolean {
+    return existsSync(basesDir(this.#options.dataRoot));
+  }
+
+  /** Keeps a base that is being made until a machine's record has it. */
+  hold(file: string): Disposable {
+    return this.#keep(stem(file));
+  }
+
   /** Removes what no machine needs, and what a killed engine left half made. */
   async collect(): Promise<void> {
     const directory = basesDir(this.#options.dataRoot);

@@ -1,6 +1,7 @@
 import type { OpContext } from "../base/op-context.ts";
 import { createMachine } from "./create.ts";
 import { machineAddresses } from "./addresses.ts";
+import { BaseCollection } from "./base-collection.ts";
 import { Bases } from "./bases.ts";
 import { removeConversions } from "./convert/intermediate.ts";
 import { convertToImage } from "./convert/to-image.ts";
@@ -18,6 +19,8 @@ import { machineView } from "./view.ts";
 export interface MachineRoom extends MachineService {
   /** To be called once, when the instances have been recovered: removes what belongs to no machine. */
   recover(ctx: OpContext): Promise<void>;
+  /** Ends what goes on in the background. */
+  close(): Promise<void>;
 }
 
 /** The face of this room: each verb is in the file of its name. */
@@ -28,6 +31,7 @@ export function createMachineService(dependencies: MachineDependencies): Machine
     bases: new Bases({ ...dependencies, instances: () => instances.list() }),
   };
   const live = createLiveMachines(parts);
+  const collection = new BaseCollection(parts);
   const resolve = (nameOrId: string) => resolveMachine(parts, nameOrId);
   return {
     recover: async (ctx) => {
@@ -36,7 +40,9 @@ export function createMachineService(dependencies: MachineDependencies): Machine
       await removeTransfers(parts.dataRoot);
       await removeConversions(parts, ctx);
       await live.recover(ctx);
+      collection.follow(ctx);
     },
+    close: () => collection.close(),
     live,
     create: (ctx, request, progress) => createMachine(parts, ctx, request, progress),
     list: () => instances.list().filter(isMachine),

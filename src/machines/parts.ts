@@ -11,6 +11,7 @@ import type { Monitors } from "../qemu/monitors.ts";
 import type { GuestAgents } from "../qemu/qga-client.ts";
 import type { InstanceRecord } from "../schema/instance.ts";
 import type { MachineSpec } from "../schema/machine.ts";
+import type { EventBus } from "../state/events.ts";
 import type { Snapshotter } from "../snapshots/snapshotter.ts";
 import type { Bases } from "./bases.ts";
 import { machineRoomErrors } from "./errors.ts";
@@ -30,6 +31,7 @@ export interface MachineDependencies {
   /** Shared with the driver: QEMU has one of each for a machine. */
   readonly monitors: Monitors;
   readonly agents: GuestAgents;
+  readonly events: Pick<EventBus, "subscribe">;
   readonly dataRoot: string;
   readonly runRoot: string;
 }

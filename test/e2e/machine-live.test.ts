@@ -3,7 +3,7 @@
  * it boots in a second under emulation and tells whether both are those of one moment.
  */
 import { execFileSync, spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -11,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { makeCounterDisk } from "../integration/qemu/counter-guest.ts";
 import { entry, EngineProcess } from "../support/engine-process.ts";
 import { assertNothingLeft } from "../support/leaks.ts";
+import { until } from "../support/until.ts";
 
 describe("a machine that runs", () => {
   let engine: EngineProcess;
@@ -23,11 +24,12 @@ describe("a machine that runs", () => {
     dir = mkdtempSync(join(tmpdir(), "berth-live-"));
     makeCounterDisk(dir);
     if (!existsSync("dist/guest/berth-vmm")) execFileSync("sh", ["guest/build.sh"]);
-    engine = await EngineProcess.start();
+    writeFileSync(join(dir, "failpoints"), "");
+    engine = await EngineProcess.start({ environment: { BERTH_FAILPOINTS: `@${join(dir, "failpoints")}` } });
   });
   afterAll(async () => {
-    rmSync(dir, { recursive: true });
     await engine.remove();
+    rmSync(dir, { recursive: true });
     await assertNothingLeft(engine);
   });
 
@@ -187,6 +189,65 @@ describe("a machine that runs", () => {
     expect(await berth("disk", "detach", "--delete", "live", "data")).toEqual(ok(""));
     expect(readdirSync(await disks("live"))).toEqual(["root.qcow2"]);
   });
+
+  it.each<[string, string, string, readonly string[]]>([
+    ["a snapshot", "qemu-system-", "qemu.command#1", ["snapshot", "create", "cut", "one"]],
+    ["a snapshot", "/berth/vmm", "qemu.command#1", ["snapshot", "create", "cut", "one"]],
+    ["being saved", "qemu-system-", "qemu.command#4", ["save", "cut"]],
+    ["being saved", "/berth/vmm", "qemu.command#4", ["save", "cut"]],
+    ["a backup", "qemu-system-", "qemu.command#2", ["backup", "cut", "@backup"]],
+    ["a backup", "/berth/vmm", "qemu.command#2", ["backup", "cut", "@backup"]],
+  ])("keeps nothing of %s that the end of %s cut short", async (_what, program, point, verb) => {
+    const target = join(dir, "cut-backup");
+    await create("cut");
+    await ask("cut", "+w");
+    const reached = arm(`${point}=delay:1500`);
+    const words = verb.map((word) => (word === "@backup" ? target : word));
+    const cut = berth(...words);
+    await until(async () => reached(), `the effect ${point}`, 20);
+    process.kill(pidOf(await id("cut"), program), "SIGKILL");
+    const begun = Date.now();
+    expect(await cut).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/QEMU (has gone|can't be reached|could not finish)/),
+    });
+    expect(Date.now() - begun).toBeLessThan(15_000);
+    arm("");
+    const isOff = async () => (await berth("inspect", "cut", "--format", "{{.status}}")).stdout === "exited\n";
+    await until(isOff, "the machine's end", 20);
+    expect((await berth("snapshot", "ls", "cut", "--format", "{{.Name}}")).stdout).toBe("");
+    expect(existsSync(target)).toBe(false);
+    expect(readdirSync(await disks("cut"))).toEqual(["root.qcow2"]);
+    expect(await berth("start", "cut")).toEqual(ok(expect.any(String)));
+    expect(await ask("cut", "r")).toBe("1");
+    const disk = join(await disks("cut"), "root.qcow2");
+    expect(execFileSync("qemu-img", ["snapshot", "-U", "-l", disk], { encoding: "utf8" })).toBe("");
+    await berth("rm", "--force", "cut");
+  });
+
+  /** Arms these failpoints in the engine; says whether one was come to. */
+  function arm(spec: string): () => boolean {
+    const trace = join(dir, `trace-${Date.now()}`);
+    writeFileSync(join(dir, "failpoints"), `${spec};trace=${trace}`);
+    process.kill(engine.pid, "SIGUSR2");
+    const [name = "", nth = "1"] = spec.split("=", 1)[0]?.split("#") ?? [];
+    return () => existsSync(trace) && readFileSync(trace, "utf8").split(`\n${name} `).length > Number(nth);
+  }
+
+  /** Of the machine's process that has this in its program's name. */
+  function pidOf(machine: string, program: string): number {
+    const found = readdirSync("/proc").filter((name) => {
+      if (!/^\d+$/.test(name)) return false;
+      try {
+        const [first = ""] = readFileSync(`/proc/${name}/cmdline`, "utf8").split("\0");
+        return first.includes(program) && readFileSync(`/proc/${name}/cgroup`, "utf8").includes(machine);
+      } catch {
+        return false; // It ended meanwhile.
+      }
+    });
+    if (found.length !== 1) throw new Error(`${found.length} processes ${program} of ${machine}`);
+    return Number(found[0]);
+  }
 
   const disks = async (name: string) => join(engine.dataRoot, "instances", await id(name), "disks");
 

@@ -40,7 +40,7 @@ import { hardwareResources } from "./hardware-size.ts";
 import { basesDir, disksDir, inJail, socketsDir, tpmDir } from "./layout.ts";
 import { qemuLine } from "./qemu-line.ts";
 import { refuseHardware } from "./refuse.ts";
-import { hasResumePoint, readResumePoint, resumeFrom } from "./resume-point.ts";
+import { hasMemoryLeft, hasResumePoint, readResumePoint, removeMemoryLeft, resumeFrom } from "./resume-point.ts";
 import { uefiFiles } from "./uefi.ts";
 
 export interface MachineDriverOptions {
@@ -156,13 +156,30 @@ export class MachineDriver extends JailedDriver implements Driver {
   /** What was saved goes on where it was; see `resume-point.ts`. */
   async #resume(ctx: OpContext, { id, runDir, dataDir }: HardwareHandle): Promise<void> {
     const point = await readResumePoint(dataDir);
-    if (point === undefined) return;
+    if (point === undefined) {
+      if (hasMemoryLeft(dataDir)) await this.#removeMemoryLeft(ctx, { id, runDir, dataDir });
+      return;
+    }
     try {
       using monitor = await this.#monitors.open(ctx, join(runDir, "qmp.sock"));
       await resumeFrom(ctx, monitor.qmp, dataDir, point);
     } catch (error) {
       ctx.signal.throwIfAborted();
       throw hardwareErrors.RESUME_FAILED({ id, what: point.name, reason: messageOf(error) }, { cause: error });
+    }
+  }
+
+  /** Room in the disks, which a start does not fail for. */
+  async #removeMemoryLeft(
+    ctx: OpContext,
+    { id, runDir, dataDir }: Pick<HardwareHandle, "id" | "runDir" | "dataDir">,
+  ): Promise<void> {
+    try {
+      using monitor = await this.#monitors.open(ctx, join(runDir, "qmp.sock"));
+      await removeMemoryLeft(ctx, monitor.qmp, dataDir, id);
+    } catch (error) {
+      ctx.signal.throwIfAborted();
+      ctx.log.warn({ machine: id, error: messageOf(error) }, "memory that was not saved to its end stays in the disks");
     }
   }
 

@@ -51,30 +51,50 @@ export async function forgetResumePoint(dataDir: string): Promise<void> {
 }
 
 /**
- * Says that the disks may keep memory that nothing goes on from: while it is being saved, and from when it was resumed. Without a resume
- * point beside it, what is there is to be removed. It may be as large as the guest's memory.
+ * Says that the disks may keep memory that nothing goes on from, with the nodes of those disks: written before it is saved, and before what
+ * was saved is resumed. Without a resume point beside it, what is there is to be removed: it may be as large as the guest's memory.
  */
 const leftIn = (dataDir: string) => join(dataDir, "memory-left");
+const Nodes = Type.Array(Type.String());
+
+/** The name in the disks of what is saved to be resumed once. */
+export const savedTag = "berth-saved";
 
 export function hasMemoryLeft(dataDir: string): boolean {
   return existsSync(leftIn(dataDir)) && !hasResumePoint(dataDir);
 }
 
-export async function noteMemoryLeft(dataDir: string): Promise<void> {
-  await writeFile(leftIn(dataDir), "");
+export async function noteMemoryLeft(dataDir: string, nodes: readonly string[]): Promise<void> {
+  await writeFile(leftIn(dataDir), JSON.stringify(nodes));
 }
 
 export async function forgetMemoryLeft(dataDir: string): Promise<void> {
   await rm(leftIn(dataDir), { force: true });
 }
 
+/** Of a machine that runs. */
+export async function removeMemoryLeft(ctx: OpContext, qmp: QmpClient, dataDir: string, name: string): Promise<void> {
+  const nodes = nodesIn(await readFile(leftIn(dataDir), "utf8"));
+  // A note that was not written to its end is older than what it would have told of.
+  if (nodes.length > 0) await deleteSnapshot(ctx, qmp, { tag: savedTag, nodes, name });
+  await forgetMemoryLeft(dataDir);
+}
+
+function nodesIn(text: string): readonly string[] {
+  try {
+    const nodes: unknown = JSON.parse(text);
+    return Check(Nodes, nodes) ? nodes : [];
+  } catch {
+    return [];
+  }
+}
+
 /** Gives a QEMU that was started without running its guest (`-S`) what it is to go on from, and lets it go on. */
 export async function resumeFrom(ctx: OpContext, qmp: QmpClient, dataDir: string, point: ResumePoint): Promise<void> {
   await loadMachine(ctx, qmp, point);
-  if (!point.keep) await noteMemoryLeft(dataDir);
+  if (!point.keep) await noteMemoryLeft(dataDir, point.nodes);
   await forgetResumePoint(dataDir);
   await qmp.execute(ctx, "cont");
   if (point.keep) return;
-  await deleteSnapshot(ctx, qmp, point);
-  await forgetMemoryLeft(dataDir);
+  await removeMemoryLeft(ctx, qmp, dataDir, point.name);
 }

@@ -79,6 +79,16 @@ export class BootParts {
     await this.templates.collect(async (image) => image === "nothing" || (await isNeeded(image)));
   }
 
+  /** What templates are held against; undefined where a kernel would have to be downloaded first. */
+  async currentKit(): Promise<string | undefined> {
+    return await this.#kits.currentDigest();
+  }
+
+  /** Where the disk of an image is, or would be. */
+  imagePath(digest: string): string {
+    return this.disks.imagePath(digest);
+  }
+
   /** The layer has gone, and all images that end with it. */
   async forgetLayer(chainId: string): Promise<void> {
     await this.disks.removeImage(digestOf(chainId));

@@ -87,6 +87,8 @@ beforeEach(() => {
     fileDaemon: async () => ({ program: "/usr/libexec/virtiofsd", kind: "rust" }),
     fileDaemonProgram: () => "/usr/libexec/virtiofsd",
     templates: new Templates({ root: dir, maxBytes: 0, log: silentLogger }),
+    currentKit: async () => undefined,
+    imagePath: () => "",
     collect: async () => {},
   };
   driver = new QemuDriver({ host: new FakeHost(), containers: jails.driver(), parts, log: silentLogger });

@@ -68,6 +68,8 @@ export type DriverParts = Pick<
   | "fileDaemon"
   | "fileDaemonProgram"
   | "templates"
+  | "currentKit"
+  | "imagePath"
   | "collect"
 >;
 
@@ -166,8 +168,8 @@ export class QemuDriver extends JailedDriver implements Driver {
     };
     // What the instance wrote in its last run belongs to no template's memory.
     const isFirst = !existsSync(scratch) && request.resting !== true;
-    const key = isFirst ? await this.#maker.keyOf(fields, { kit: kit.digest, parts: booting }) : undefined;
-    const template = key === undefined ? undefined : this.#maker.find(key);
+    const fitting = isFirst ? await this.#maker.keyOf(fields, { kit: kit.digest, parts: booting }) : undefined;
+    const template = fitting === undefined ? undefined : this.#maker.find(fitting.key);
     if (template !== undefined) await copyScratch(join(template.directory, templateFiles.scratch), scratch);
     else if (!existsSync(scratch)) await this.#parts.scratchDisk(scratch, inJail.blank);
     await writeFile(spec, encodeFields(template === undefined ? fields : [...fields, ...cloneFields]), { mode: 0o600 });
@@ -183,9 +185,9 @@ export class QemuDriver extends JailedDriver implements Driver {
     const from = template === undefined ? {} : { template: template.key };
     const ephemeral = isThrowAway(request.spec) ? { throwAway: true } : {};
     const machine: Machine = { id, runDir, process, command, memory, ...from, ...ephemeral, jail: handle };
-    if (key !== undefined && template === undefined) {
+    if (fitting !== undefined && template === undefined) {
       const scratchDisk = (path: string) => this.#parts.scratchDisk(path, inJail.blank);
-      this.#coldStarts.set(id, { request, fields, parts: booting, key, scratch: scratchDisk });
+      this.#coldStarts.set(id, { request, fields, parts: booting, ...fitting, scratch: scratchDisk });
     }
     return { handle: handleOf(machine), pid };
   }
@@ -257,6 +259,11 @@ export class QemuDriver extends JailedDriver implements Driver {
   /** Jails are containers. */
   async collect(ctx: OpContext, keep: ReadonlySet<string>): Promise<readonly string[]> {
     await this.#parts.collect();
+    if (this.#parts.missing().length === 0 && this.#parts.templates.list().length > 0) {
+      const kit = await this.#parts.currentKit();
+      const { vmm } = this.#parts;
+      if (kit !== undefined) this.#maker.dropStale({ kit, vmm, imagePath: (image) => this.#parts.imagePath(image) });
+    }
     return await this.containers.collect(ctx, keep);
   }
 

@@ -32,8 +32,14 @@ const walls = /^run\.(privileged|readonly|masked)$/;
 export function templateKey(fields: readonly Field[], ground: TemplateGround): string | undefined {
   const shape = templateShape(fields);
   if (shape === undefined) return undefined;
-  const parts = [recipe, shape, Object.entries(ground).toSorted(([a], [b]) => (a < b ? -1 : 1))];
-  return createHash("sha256").update(JSON.stringify(parts)).digest("hex");
+  return createHash("sha256")
+    .update(JSON.stringify([groundText(ground), shape]))
+    .digest("hex");
+}
+
+/** The same for all templates that are made now on this host of one image: another one's can be matched by nothing any more. */
+export function groundText(ground: TemplateGround): string {
+  return JSON.stringify([recipe, Object.entries(ground).toSorted(([a], [b]) => (a < b ? -1 : 1))]);
 }
 
 /** The fields that a template is booted with, for nobody: a network is a device without a name yet. */

@@ -18,7 +18,7 @@ import { machineErrors } from "./errors.ts";
 import { jailRequest, type JailParts } from "./jail.ts";
 import { failureOf } from "./machine-failure.ts";
 import { inJail } from "./machine-spec.ts";
-import { type TemplateGround, templateKey, templateShape } from "./template-key.ts";
+import { groundText, type TemplateGround, templateKey, templateShape } from "./template-key.ts";
 
 export interface TemplateMakerOptions {
   readonly host: Host;
@@ -33,6 +33,8 @@ export interface TemplateRequest {
   readonly fields: readonly Field[];
   readonly parts: JailParts;
   readonly key: string;
+  /** See {@link groundText}. */
+  readonly ground: string;
   /** Makes a scratch disk as that of a new machine. */
   readonly scratch: (path: string) => Promise<void>;
 }
@@ -50,6 +52,7 @@ export class TemplateMaker {
   /** How often one could not be made or restored in this engine's life: in the end it is given up. */
   readonly #failures = new Map<string, number>();
   #working: Promise<void> | undefined;
+  #collecting: Promise<void> = Promise.resolve();
 
   constructor(options: TemplateMakerOptions) {
     this.#options = options;
@@ -59,20 +62,38 @@ export class TemplateMaker {
   async keyOf(
     fields: readonly Field[],
     facts: { readonly kit: string; readonly parts: JailParts },
-  ): Promise<string | undefined> {
-    const { host } = this.#options;
-    const qemu = host.processes.which(`qemu-system-${host.facts.machine}`);
-    if (qemu === undefined) return undefined;
-    const ground: TemplateGround = {
-      owner: String(process.getuid?.() ?? 0),
-      qemu: await this.#digest(qemu),
-      vmm: await this.#digest(facts.parts.vmm),
-      kit: facts.kit,
-      image: `${basename(facts.parts.image)} ${seen(facts.parts.image)}`,
-      processor: facts.parts.kvm ? `${cpus()[0]?.model ?? ""} ${host.facts.kernelRelease}` : "",
-    };
-    const key = templateKey(fields, ground);
-    return key !== undefined && this.#options.templates.allows(key) ? key : undefined;
+  ): Promise<{ readonly key: string; readonly ground: string } | undefined> {
+    const { vmm, image, kvm } = facts.parts;
+    const ground = await this.#groundOf({ kit: facts.kit, vmm, image, kvm });
+    const key = ground === undefined ? undefined : templateKey(fields, ground);
+    if (ground === undefined || key === undefined || !this.#options.templates.allows(key)) return undefined;
+    return { key, ground: groundText(ground) };
+  }
+
+  /** Removes, in the background, templates of another QEMU, kernel, agent, processor, or of an image's disk that was made anew. */
+  dropStale(now: { readonly kit: string; readonly vmm: string; readonly imagePath: (image: string) => string }): void {
+    this.#collecting = this.#collecting.then(async () => {
+      const { log, templates } = this.#options;
+      try {
+        const matching = new Set<string>();
+        // What is made meanwhile matches.
+        const all = new Set(templates.list().map(({ key }) => key));
+        for (const { image } of templates.list()) {
+          const path = now.imagePath(image);
+          if (!existsSync(path)) continue;
+          for (const kvm of [true, false]) {
+            const ground = await this.#groundOf({ ...now, image: path, kvm });
+            // Without QEMU nothing can be told, and nothing be run.
+            if (ground === undefined) return;
+            matching.add(groundText(ground));
+          }
+        }
+        const dropped = await templates.dropStale(({ ground }, key) => all.has(key) && !matching.has(ground));
+        if (dropped.length > 0) log.info({ templates: dropped }, "removed templates that nothing can match any more");
+      } catch (error) {
+        log.warn({ error: messageOf(error) }, "templates that nothing can match stay for now");
+      }
+    });
   }
 
   find(key: string): Template | undefined {
@@ -101,6 +122,7 @@ export class TemplateMaker {
   /** Resolves when none is being made. */
   async settled(): Promise<void> {
     while (this.#working !== undefined) await this.#working;
+    await this.#collecting;
   }
 
   async close(): Promise<void> {
@@ -124,7 +146,7 @@ export class TemplateMaker {
       try {
         await this.#options.templates.make(
           key,
-          imageOf(wanted.parts),
+          { image: imageOf(wanted.parts), ground: wanted.ground },
           (draft) => this.#save(ctx, wanted, draft),
           () => existsSync(wanted.parts.image),
         );
@@ -179,6 +201,25 @@ export class TemplateMaker {
         reason: failure?.message ?? `berth-vmm ended with exit code ${exitCode}`,
       });
     }
+  }
+
+  async #groundOf(of: {
+    readonly kit: string;
+    readonly vmm: string;
+    readonly image: string;
+    readonly kvm: boolean;
+  }): Promise<TemplateGround | undefined> {
+    const { host } = this.#options;
+    const qemu = host.processes.which(`qemu-system-${host.facts.machine}`);
+    if (qemu === undefined) return undefined;
+    return {
+      owner: String(process.getuid?.() ?? 0),
+      qemu: await this.#digest(qemu),
+      vmm: await this.#digest(of.vmm),
+      kit: of.kit,
+      image: `${basename(of.image)} ${seen(of.image)}`,
+      processor: of.kvm ? `${cpus()[0]?.model ?? ""} ${host.facts.kernelRelease}` : "",
+    };
   }
 
   /** Of a program, read again when the file is another. QEMU's has tens of megabytes: others are served meanwhile. */

@@ -118,6 +118,7 @@ async function makeBase(parts: MachineParts, ctx: OpContext, { held, dataDir }: 
   const file = join(disksDir(dataDir), disk.file);
   const overlay = `${disk.name}.qcow2`;
   const draft = join(disksDir(dataDir), `.copy-${randomUUID()}.qcow2`);
+  using _base = parts.bases.hold(base);
   await using reverter = new Reverter(ctx);
   await mkdir(basesDir(parts.dataRoot), { recursive: true, mode: 0o700 });
   await link(file, image.file);

@@ -1,16 +1,18 @@
 /** Disks that come and go, while the machine runs where the guest can. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { Check } from "typebox/value";
 import type { OpContext } from "../../base/op-context.ts";
 import { Reverter } from "../../base/reverter.ts";
 import { rm } from "../../host/files.ts";
-import { disksDir, inJail } from "../../instances/machine/layout.ts";
+import { disksDir, files, inJail } from "../../instances/machine/layout.ts";
 import { plugDisk, unplugDisk } from "../../qemu/disks.ts";
-import type { MachineDisk } from "../../schema/machine.ts";
+import { DeviceName, type DiskBus, type MachineDisk } from "../../schema/machine.ts";
 import type { AttachDiskBody } from "../../schema/machine-live-api.ts";
 import type { MachineParts } from "../parts.ts";
 import { moveDisk, takeDisk } from "../taken-disk.ts";
 import { changeMachine, type Changing, hotPorts, recordAndDo, requireFreeName } from "./changing.ts";
+import { withDiskNote } from "./disk-notes.ts";
 import { liveErrors } from "./errors.ts";
 import { isRunning, openMonitor } from "./monitor.ts";
 
@@ -22,40 +24,44 @@ export async function attachDisk(
   body: AttachDiskBody,
 ): Promise<void> {
   await changeMachine(parts, ctx, nameOrId, async (at) => {
-    const { record, machine, dataDir } = at;
-    const bus = body.bus ?? (machine.os === "linux" ? "virtio" : "scsi");
+    const bus = body.bus ?? (at.machine.os === "linux" ? "virtio" : "scsi");
     requireFreeName(at, body.name);
-    const runs = isRunning(record);
-    if (runs && bus === "sata") throw liveErrors.BUS_NOT_HOT({ what: "a SATA disk", machine: record.name });
-    using monitor = runs ? await openMonitor(parts, ctx, record) : undefined;
-    await using reverter = new Reverter(ctx);
-    const name = `${body.name}.qcow2`;
-    const file = join(disksDir(dataDir), name);
-    await makeDisk(parts, ctx, reverter, body, file);
-    const { virtualSize } = await parts.disks.inspect(ctx, file, { format: "qcow2" });
-    const readOnly = body.readOnly ?? false;
-    const disk: MachineDisk = {
-      name: body.name,
-      bus,
-      size: virtualSize,
-      file: name,
-      format: "qcow2",
-      base: "",
-      readOnly,
-    };
-    await recordAndDo(ctx, at, { ...machine, disks: [...machine.disks, disk] }, async () => {
-      if (monitor === undefined || bus === "sata") return;
-      const plug = {
-        name: body.name,
-        file: `${inJail.disks(record.id)}/${name}`,
-        format: "qcow2",
-        readOnly,
-        bus,
-      } as const;
-      await plugDisk(ctx, monitor.qmp, plug, hotPorts);
-    });
-    reverter.commit();
+    if (isRunning(at.record) && bus === "sata") {
+      throw liveErrors.BUS_NOT_HOT({ what: "a SATA disk", machine: at.record.name });
+    }
+    const file = `${body.name}.qcow2`;
+    const kept = existsSync(join(disksDir(at.dataDir), file));
+    await withDiskNote(at.dataDir, { file, kept }, () => attachFile(parts, ctx, at, { body, file, bus }));
   });
+}
+
+interface Attachment {
+  readonly body: AttachDiskBody;
+  /** In the directory of disks. */
+  readonly file: string;
+  readonly bus: DiskBus;
+}
+
+async function attachFile(
+  parts: MachineParts,
+  ctx: OpContext,
+  at: Changing,
+  { body, file, bus }: Attachment,
+): Promise<void> {
+  const { record, machine, dataDir } = at;
+  using monitor = isRunning(record) ? await openMonitor(parts, ctx, record) : undefined;
+  await using reverter = new Reverter(ctx);
+  const path = join(disksDir(dataDir), file);
+  await makeDisk(parts, ctx, reverter, body, path);
+  const { virtualSize } = await parts.disks.inspect(ctx, path, { format: "qcow2" });
+  const { name, readOnly = false } = body;
+  const disk: MachineDisk = { name, bus, size: virtualSize, file, format: "qcow2", base: "", readOnly };
+  await recordAndDo(ctx, at, { ...machine, disks: [...machine.disks, disk] }, async () => {
+    if (monitor === undefined || bus === "sata") return;
+    const plug = { name, file: `${inJail.disks(record.id)}/${file}`, format: "qcow2", readOnly, bus } as const;
+    await plugDisk(ctx, monitor.qmp, plug, hotPorts);
+  });
+  reverter.commit();
 }
 
 async function makeDisk(
@@ -77,7 +83,7 @@ async function makeDisk(
   reverter.add("remove the disk", () => rm(file, { force: true }));
 }
 
-/** Its file stays, to be attached again, unless it is to be deleted. */
+/** Its file stays, to be attached again, unless it is to be deleted. That of one that was detached before can be deleted, too. */
 export async function detachDisk(
   parts: MachineParts,
   ctx: OpContext,
@@ -87,6 +93,10 @@ export async function detachDisk(
 ): Promise<void> {
   await changeMachine(parts, ctx, nameOrId, async (at) => {
     const { record, machine, dataDir } = at;
+    const detached = join(disksDir(dataDir), `${name}.qcow2`);
+    if (options.delete && !machine.disks.some((each) => each.name === name) && isDisk(name) && existsSync(detached)) {
+      return await rm(detached, { force: true });
+    }
     const disk = findDisk(at, name);
     if (disk.base !== "" && !options.delete) throw liveErrors.DISK_SHARES_BASE({ device: name });
     if (isRunning(record)) {
@@ -96,11 +106,18 @@ export async function detachDisk(
     }
     const disks = machine.disks.filter((each) => each !== disk);
     const boot = machine.boot.filter((each) => each !== name);
-    at.held.update((spec) => ({ ...spec, machine: { ...machine, disks, boot } }));
-    if (options.delete) await rm(join(disksDir(dataDir), disk.file), { force: true });
+    const detach = () => at.held.update((spec) => ({ ...spec, machine: { ...machine, disks, boot } }));
+    if (!options.delete) return void detach();
+    await withDiskNote(dataDir, { file: disk.file }, async () => {
+      detach();
+      await rm(join(disksDir(dataDir), disk.file), { force: true });
+    });
   });
   await parts.bases.collect();
 }
+
+/** Not another file of the machine's, nor one elsewhere. */
+const isDisk = (name: string) => Check(DeviceName, name) && `${name}.qcow2` !== files.uefiVariables;
 
 export function findDisk({ record, machine }: Changing, name: string): MachineDisk {
   const disk = machine.disks.find((each) => each.name === name);

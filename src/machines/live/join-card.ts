@@ -1,4 +1,5 @@
 import { errnoOf } from "../../host/errors.ts";
+import { failpoints } from "../../host/failpoints.ts";
 import { type OpContext, withTimeout } from "../../base/op-context.ts";
 import { connectUnix } from "../../qemu/unix-socket.ts";
 import { liveErrors } from "./errors.ts";
@@ -8,6 +9,10 @@ const maxAnswer = 1024;
 
 /** Has berth-vmm (guest/vmm/machine.c) make the interface of the machine's namespace QEMU's back-end `name`. `CARD_NOT_JOINED`. */
 export async function joinCard(ctx: OpContext, socketPath: string, interfaceName: string, name: string): Promise<void> {
+  if (failpoints.on) {
+    const failure = () => liveErrors.CARD_NOT_JOINED({ device: name, reason: "failpoint" });
+    await failpoints.before("qemu.command", `nic ${interfaceName} ${name}`, failure);
+  }
   const answer = await request(ctx, socketPath, `nic ${interfaceName} ${name}\n`);
   if (answer !== "ok")
     throw liveErrors.CARD_NOT_JOINED({ device: name, reason: answer.replace(/^error /, "") || "no answer" });

@@ -9,8 +9,10 @@ import type { QmpClient } from "../../qemu/qmp-client.ts";
 import { objectOf, stringOf } from "../../qemu/reply.ts";
 import { isMachine, type MachineParts, machinePaths } from "../parts.ts";
 import { removeUnfinishedBackups } from "./back-up.ts";
+import { mendDisks } from "./disk-notes.ts";
 import { thawLeftOver } from "./freeze.ts";
 import { openMonitor } from "./monitor.ts";
+import { mendNics } from "./nics.ts";
 import { removeMemoryLeft } from "./save.ts";
 import { mendSnapshots } from "./snapshots.ts";
 import { removeLeftOvers } from "./whole-disks.ts";
@@ -29,6 +31,7 @@ export async function mendMachine(parts: MachineParts, ctx: OpContext, id: strin
       if (record.state.status !== "running") {
         await removeLeftOvers(ctx, dataDir, undefined);
         if (hasMemoryLeft(dataDir)) await removeMemoryLeft(parts, ctx, record, dataDir);
+        await mendDisks(parts, ctx, record, dataDir);
         return nothing;
       }
       using monitor = await openMonitor(parts, ctx, record);
@@ -38,11 +41,13 @@ export async function mendMachine(parts: MachineParts, ctx: OpContext, id: strin
       if (status === "running") await forgetResumePoint(dataDir);
       else if (!isSaved && (status === "paused" || status === "prelaunch")) await monitor.qmp.execute(ctx, "cont");
       if (hasMemoryLeft(dataDir)) await removeMemoryLeft(parts, ctx, record, dataDir, monitor.qmp);
+      await mendDisks(parts, ctx, record, dataDir, monitor.qmp);
       return { dataDir, isSaved: isSaved && status !== "running" };
     });
     if (isSaved) await parts.instances.stop(ctx, id, { signal: "SIGKILL", timeoutSeconds: 10 });
     else await thawLeftOver(ctx, parts.agents.at(machinePaths(parts, id).qga), dataDir);
     await mendSnapshots(parts, ctx, id);
+    await mendNics(parts, ctx, id);
   } catch (error) {
     if (!isBerthError(error)) throw error;
     ctx.log.warn({ machine: id, error: messageOf(error) }, "what was going on with a machine is not known");

@@ -2,6 +2,8 @@
 import type { OpContext } from "../../base/op-context.ts";
 import { Reverter } from "../../base/reverter.ts";
 import { plugCard, unplugCard } from "../../qemu/cards.ts";
+import { namedDevices } from "../../qemu/devices.ts";
+import type { QmpClient } from "../../qemu/qmp-client.ts";
 import type { MachineNic } from "../../schema/machine.ts";
 import type { AttachNicBody } from "../../schema/machine-live-api.ts";
 import { endpointOf } from "../hardware.ts";
@@ -29,21 +31,32 @@ export async function attachNic(
     requireFreeName(at, nic.name);
     using monitor = isRunning(record) ? await openMonitor(parts, ctx, record) : undefined;
     await recordAndDo(ctx, at, { ...machine, nics: [...machine.nics, nic] }, async () => {
-      const endpoint = record.state.endpoints.find(({ networkName }) => networkName === network);
-      if (monitor === undefined || endpoint === undefined) return;
-      if (nic.model !== "virtio" && nic.model !== "e1000e") throw notHot(at, nic.model);
-      await joinCard(ctx, machinePaths(parts, id).vmm, endpoint.interfaceName, nic.name);
-      try {
-        const mac = endpoint.macAddress;
-        await plugCard(ctx, monitor.qmp, { name: nic.name, model: nic.model, mac }, hotPorts);
-      } catch (error) {
-        await unplugCard(ctx, monitor.qmp, nic.name);
-        throw error;
-      }
+      if (monitor !== undefined) await plugIn(parts, ctx, at, monitor.qmp, nic);
     });
   });
   reverter.commit();
   return nic;
+}
+
+/** A card whose network is gone stays without a cable, as at a start. */
+async function plugIn(
+  parts: MachineParts,
+  ctx: OpContext,
+  at: Changing,
+  qmp: QmpClient,
+  { name, model, network }: MachineNic,
+): Promise<void> {
+  const { id, state } = at.record;
+  const endpoint = state.endpoints.find(({ networkName }) => networkName === network);
+  if (endpoint === undefined) return;
+  if (model !== "virtio" && model !== "e1000e") throw notHot(at, model);
+  await joinCard(ctx, machinePaths(parts, id).vmm, endpoint.interfaceName, name);
+  try {
+    await plugCard(ctx, qmp, { name, model, mac: endpoint.macAddress }, hotPorts);
+  } catch (error) {
+    await unplugCard(ctx, qmp, name);
+    throw error;
+  }
 }
 
 export async function detachNic(parts: MachineParts, ctx: OpContext, nameOrId: string, name: string): Promise<void> {
@@ -65,6 +78,24 @@ export async function detachNic(parts: MachineParts, ctx: OpContext, nameOrId: s
     return nic.network;
   });
   await parts.instances.disconnectCard(ctx, id, network);
+}
+
+/**
+ * At the engine's start: a card that was recorded is plugged in where its machine runs without, and a connection that no card is for ends: the
+ * card was not recorded yet, or not any more.
+ */
+export async function mendNics(parts: MachineParts, ctx: OpContext, id: string): Promise<void> {
+  const { spec } = resolveMachine(parts, id);
+  const networks = new Set(spec.machine.nics.map(({ network }) => network));
+  for (const network of Object.keys(spec.network.endpoints)) {
+    if (!networks.has(network)) await parts.instances.disconnectCard(ctx, id, network);
+  }
+  await changeMachine(parts, ctx, id, async (at) => {
+    if (at.record.state.status !== "running") return;
+    using monitor = await openMonitor(parts, ctx, at.record);
+    const devices = await namedDevices(ctx, monitor.qmp);
+    for (const nic of at.machine.nics) if (!devices.has(nic.name)) await plugIn(parts, ctx, at, monitor.qmp, nic);
+  });
 }
 
 /** Refuses beforehand what is known to be wrong. */

@@ -16,6 +16,7 @@ import type { ResourceSpec } from "../../schema/resources.ts";
 import { diskErrors } from "../../disks/errors.ts";
 import { type MachineParts, machinePaths } from "../parts.ts";
 import { changeMachine, type Changing } from "./changing.ts";
+import { withDiskNote } from "./disk-notes.ts";
 import { findDisk } from "./disks.ts";
 import { isRunning, openMonitor } from "./monitor.ts";
 
@@ -65,12 +66,14 @@ async function resizeDisk(
   const { file, format, size: before } = findDisk(at, name);
   const record = (bytes: number) =>
     held.update((spec) => withMachine(spec, (machine) => ({ ...machine, disks: withSize(machine, name, bytes) })));
-  await using reverter = new Reverter(ctx);
-  record(size);
-  reverter.add("record", () => void record(before));
-  if (qmp === undefined) await parts.disks.resize(ctx, { file: join(disksDir(dataDir), file), format }, size);
-  else await growDisk(ctx, qmp, name, size);
-  reverter.commit();
+  await withDiskNote(dataDir, { grown: name }, async () => {
+    await using reverter = new Reverter(ctx);
+    record(size);
+    reverter.add("record", () => void record(before));
+    if (qmp === undefined) await parts.disks.resize(ctx, { file: join(disksDir(dataDir), file), format }, size);
+    else await growDisk(ctx, qmp, name, size);
+    reverter.commit();
+  });
   const note = "its partitions and file systems grow in the guest (growpart, resize2fs)";
   return { what: `disk ${name}`, when: qmp === undefined ? "at the next start" : "now", note };
 }

@@ -7,18 +7,18 @@ import {
   hasResumePoint,
   noteMemoryLeft,
   readResumePoint,
+  removeMemoryLeft as removeFromRunning,
+  savedTag,
   writeResumePoint,
 } from "../../instances/machine/resume-point.ts";
 import type { QmpClient } from "../../qemu/qmp-client.ts";
-import { deleteSnapshot, saveMachine as saveState, type SnapshotRequest } from "../../qemu/snapshots.ts";
+import { deleteSnapshot, saveMachine as saveState } from "../../qemu/snapshots.ts";
 import { machineRoomErrors } from "../errors.ts";
 import { isMachine, type MachineParts, type MachineRecord, resolveMachine } from "../parts.ts";
 import { devicesOf } from "./devices-of.ts";
 import { liveErrors } from "./errors.ts";
 import { keptDisks } from "./kept-disks.ts";
 import { openMonitor } from "./monitor.ts";
-
-const tag = "berth-saved";
 
 /** Its next start goes on where it is now. It is off when this returns. `DEVICES_PLUGGED_IN`. */
 export async function saveMachine(parts: MachineParts, ctx: OpContext, nameOrId: string): Promise<void> {
@@ -31,19 +31,22 @@ export async function saveMachine(parts: MachineParts, ctx: OpContext, nameOrId:
     const { qmp } = monitor;
     const { pluggedIn } = await devicesOf(ctx, qmp);
     if (pluggedIn.length > 0) throw liveErrors.DEVICES_PLUGGED_IN({ machine: name, devices: pluggedIn });
-    await deleteSnapshot(ctx, qmp, { tag, nodes, name });
+    await deleteSnapshot(ctx, qmp, { tag: savedTag, nodes, name });
     await using reverter = new Reverter(ctx);
-    await noteMemoryLeft(dataDir);
-    reverter.add("remove what was saved", (undo) => removeMemory(undo, dataDir, qmp, { tag, nodes, name }));
+    await noteMemoryLeft(dataDir, nodes);
+    reverter.add("remove what was saved", async (undo) => {
+      // Where QEMU has gone, it is for the next start.
+      if (!qmp.isClosed) await removeFromRunning(undo, qmp, dataDir, name);
+    });
     // Nothing is written after it was saved: it stands still from before until it ends.
     reverter.add("let it go on", async (undo) => {
       if (!qmp.isClosed) await qmp.execute(undo, "cont");
     });
     await qmp.execute(ctx, "stop");
-    await saveState(ctx, qmp, { tag, nodes, name });
-    await writeResumePoint(dataDir, { tag, nodes, name, keep: false });
+    await saveState(ctx, qmp, { tag: savedTag, nodes, name });
+    await writeResumePoint(dataDir, { tag: savedTag, nodes, name, keep: false });
+    // With a resume point beside it, the note says nothing.
     reverter.commit();
-    await forgetMemoryLeft(dataDir);
   });
   await parts.instances.stop(ctx, id, { signal: "SIGKILL", timeoutSeconds: 10 });
 }
@@ -54,7 +57,7 @@ export async function discardSaved(parts: MachineParts, ctx: OpContext, nameOrId
   await parts.instances.exclusive(ctx, id, async ({ record, dataDir }) => {
     const point = await readResumePoint(dataDir);
     if (point === undefined || !isMachine(record)) throw liveErrors.MACHINE_NOT_SAVED({ machine: record.name });
-    if (!point.keep) await noteMemoryLeft(dataDir);
+    if (!point.keep) await noteMemoryLeft(dataDir, point.nodes);
     await forgetResumePoint(dataDir);
     if (!point.keep) await removeMemoryLeft(parts, ctx, record, dataDir);
   });
@@ -68,19 +71,8 @@ export async function removeMemoryLeft(
   dataDir: string,
   qmp?: QmpClient,
 ): Promise<void> {
-  const disks = keptDisks(name, spec.machine, dataDir);
-  if (qmp !== undefined) {
-    await removeMemory(ctx, dataDir, qmp, { tag, nodes: disks.map(({ node }) => node), name });
-    return;
-  }
-  for (const disk of disks) await parts.disks.snapshot(ctx, disk, "delete", tag);
-  await forgetMemoryLeft(dataDir);
-}
-
-/** Where QEMU has gone, what it leaves is for the engine's next start. */
-async function removeMemory(ctx: OpContext, dataDir: string, qmp: QmpClient, at: SnapshotRequest): Promise<void> {
-  if (qmp.isClosed) return;
-  await deleteSnapshot(ctx, qmp, at);
+  if (qmp !== undefined) return await removeFromRunning(ctx, qmp, dataDir, name);
+  for (const disk of keptDisks(name, spec.machine, dataDir)) await parts.disks.snapshot(ctx, disk, "delete", savedTag);
   await forgetMemoryLeft(dataDir);
 }
 

@@ -1,7 +1,7 @@
 /** Snapshots of a machine: its disks, and when it runs its memory and devices with them, as a tree. */
 import { newId } from "../../base/ids.ts";
 import { messageOf } from "../../base/errors.ts";
-import { background, type OpContext } from "../../base/op-context.ts";
+import { background, cleanupContext, type OpContext } from "../../base/op-context.ts";
 import type { HeldInstance } from "../../instances/instance-service.ts";
 import { hasResumePoint, writeResumePoint } from "../../instances/machine/resume-point.ts";
 import { deleteSnapshot, loadMachine, saveMachine, snapshotDisks } from "../../qemu/snapshots.ts";
@@ -78,7 +78,7 @@ export async function createSnapshot(
         await frozen.thaw();
       }
     } catch (error) {
-      await takeAway(parts, ctx, { ...at, book: await readBook(dataDir) }, entry);
+      await tryTakeAway(parts, cleanupContext(ctx), { ...at, book: await readBook(dataDir) }, entry);
       throw error;
     }
     const ready: SnapshotEntry = { ...entry, state: "ready" };
@@ -219,6 +219,15 @@ async function takeAway(parts: MachineParts, ctx: OpContext, at: Held, entry: Sn
     });
   } else for (const disk of disks) await parts.disks.snapshot(ctx, disk, "delete", tagOf(entry));
   await writeBook(dataDir, without(book, entry));
+}
+
+/** Of one that could not be made: what can't be removed now (QEMU has gone) is by whoever opens the book. */
+async function tryTakeAway(parts: MachineParts, ctx: OpContext, at: Held, entry: SnapshotEntry): Promise<void> {
+  try {
+    await takeAway(parts, ctx, at, entry);
+  } catch (error) {
+    ctx.log.warn({ machine: at.record.id, error: messageOf(error) }, "what there is of a snapshot stays for now");
+  }
 }
 
 /** Works on a machine's snapshots alone; first finishes what a killed engine has begun. */

@@ -19,6 +19,8 @@ import { isRunning, openMonitor } from "./monitor.ts";
 
 /** A name in the directory of disks that is nobody's disk: what a killed engine leaves of these is removed. */
 const draftPrefix = ".copy-";
+/** What `VirtualDisks` had not published. */
+const isDraft = (name: string) => /\.draft-[0-9a-f]{12}$/.test(name);
 /** A day, for disks of terabytes. */
 const limitMs = 24 * 3600_000;
 
@@ -106,9 +108,9 @@ export function baseImage(dataRoot: string, base: string): DiskImage {
 /** At the engine's start: ends copying that a killed engine had begun, and removes what there is of it. */
 export async function removeLeftOvers(ctx: OpContext, dataDir: string, qmp: QmpClient | undefined): Promise<void> {
   const directory = disksDir(dataDir);
-  const drafts = existsSync(directory) ? (await readdir(directory)).filter((name) => name.startsWith(draftPrefix)) : [];
-  if (drafts.length === 0) return;
-  if (qmp !== undefined) await endJobs(ctx, qmp);
+  const names = existsSync(directory) ? await readdir(directory) : [];
+  const drafts = names.filter((name) => name.startsWith(draftPrefix) || isDraft(name));
+  if (qmp !== undefined && drafts.some((name) => name.startsWith(draftPrefix))) await endJobs(ctx, qmp);
   for (const name of drafts) await rm(join(directory, name), { force: true });
 }
 

@@ -17,7 +17,7 @@ import {
   requireSuccess,
   virtualSize,
 } from "./whole-machine.ts";
-import type { World } from "./world.ts";
+import { pause, type World } from "./world.ts";
 
 const MiB = 1024 * 1024;
 type Told = "before" | "after" | "same";
@@ -393,8 +393,12 @@ export const wholeMachineOperations: readonly Operation[] = walked.map((operatio
   ...operation,
   state: async (world, mode) => {
     const told = await operation.state(world, mode);
-    const faults = await machineFileFaults(world);
-    if (faults.length > 0) throw new Error(faults.join("; "));
-    return told;
+    // What has just ended is still being cleaned up.
+    for (let tries = 0; ; tries++) {
+      const faults = await machineFileFaults(world);
+      if (faults.length === 0) return told;
+      if (tries === 20) throw new Error(faults.join("; "));
+      await pause(100);
+    }
   },
 }));
