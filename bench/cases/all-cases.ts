@@ -10,6 +10,7 @@ import { memory } from "./memory.ts";
 import { network } from "./network.ts";
 import { run } from "./run.ts";
 import { scale } from "./scale.ts";
+import { stats } from "./stats.ts";
 import { startUp } from "./start-up.ts";
 
 /** In the order in which they are measured and shown. */
@@ -26,6 +27,7 @@ export const allCases: readonly BenchCase[] = [
   build,
   startUp,
   scale,
+  stats,
   machineStart,
   machineFleet,
   machineBoot,

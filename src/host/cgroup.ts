@@ -21,6 +21,8 @@ export interface CgroupDriver {
   applyLimits(ctx: OpContext, path: string, resources: ResourceSpec): Promise<void>;
   /** Limits that are not set are 0. */
   usage(path: string): Promise<ResourceUsage>;
+  /** The few figures that tell how each group is doing now, for following many of them; undefined for one that is gone. */
+  samples(paths: readonly string[]): Promise<readonly (CgroupSample | undefined)[]>;
   /** Pids in the group and below. */
   processes(path: string): Promise<readonly number[]>;
   freeze(ctx: OpContext, path: string): Promise<void>;
@@ -34,6 +36,17 @@ export interface CgroupDriver {
   remove(ctx: OpContext, path: string): Promise<void>;
   /** Names of the groups directly under `parent`. */
   children(parent: string): Promise<readonly string[]>;
+}
+
+/** Counters since the group's beginning, and what it has now. */
+export interface CgroupSample {
+  readonly cpuNs: number;
+  readonly memoryBytes: number;
+  /** Of these, page cache that can go. */
+  readonly inactiveFileBytes: number;
+  readonly pids: number;
+  readonly readBytes: number;
+  readonly writtenBytes: number;
 }
 
 /** Which limits this kernel can enforce (`docker info` shows them); stating one that it can't is `CGROUP_LIMIT_REJECTED`. */

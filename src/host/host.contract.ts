@@ -277,6 +277,9 @@ function cgroupsContract(harness: HostHarness, suffix: string): void {
     await harness.join(host, group, child.identity.pid);
     expect(await host.cgroups.processes(parent)).toEqual([child.identity.pid]);
     expect((await host.cgroups.usage(group)).pids).toBe(1);
+    const [sample, gone] = await host.cgroups.samples([group, `${parent}/gone`]);
+    expect(sample).toMatchObject({ pids: 1, memoryBytes: expect.any(Number), readBytes: expect.any(Number) });
+    expect(gone).toBeUndefined();
     expect(await host.cgroups.isFrozen(group)).toBe(false);
     await host.cgroups.freeze(ctx, group);
     expect(await host.cgroups.isFrozen(group)).toBe(true);

@@ -7,6 +7,7 @@
  *  - Blocking system calls run on the kernel worker's thread, never on the main one.
  *  - Processes are named by pid *and* start time, so that a recycled pid is never signalled.
  */
+import type { LinkTraffic } from "./kernel/link-traffic.ts";
 import type { Readable } from "node:stream";
 import type { OpContext } from "../base/op-context.ts";
 import type { CgroupDriver } from "./cgroup.ts";
@@ -36,6 +37,8 @@ export interface Kernel {
   mounts(prefix: string): Promise<readonly MountEntry[]>;
   /** Network interfaces of the host (or of the namespace pinned at `netns`). */
   links(netns?: string): Promise<readonly LinkInfo[]>;
+  /** Bytes that the host's own links have carried, by name: for following many of them. */
+  linkTraffic(): Promise<ReadonlyMap<string, LinkTraffic>>;
   /** A small file as seen from inside `root` (openat2 with RESOLVE_IN_ROOT); undefined when there is none. Larger than `maxBytes`, or no regular file, is `READ_REFUSED`. */
   readInRoot(root: string, path: string, maxBytes: number): Promise<Uint8Array | undefined>;
   /** `getxattr` without following a final symlink; undefined when absent. */

@@ -5,6 +5,7 @@ import type { Healthcheck, ImageRecord, ImageRunConfig, Platform } from "../sche
 import type { InstanceRecord, InstanceSpec, ProcessSpec, RestartPolicy } from "../schema/instance.ts";
 import type { PortChoice } from "./ports.ts";
 import type { EndpointSpec, PortSpec, PublishedPort } from "../schema/network.ts";
+import type { UsageLine } from "../schema/usage.ts";
 import type { ResourceSpec, ResourceUsage } from "../schema/resources.ts";
 import type { Change } from "../snapshots/snapshotter.ts";
 import type { OutputFrame, TaskIo, TerminalSize } from "./driver.ts";
@@ -134,6 +135,8 @@ export interface InstanceService {
     psArguments: string,
   ): Promise<{ readonly titles: readonly string[]; readonly rows: readonly (readonly string[])[] }>;
   usage(ctx: OpContext, nameOrId: string): Promise<InstanceUsage>;
+  /** Of all that run, or those named, in one reading. */
+  usageLines(ctx: OpContext, names: readonly string[]): Promise<readonly UsageLine[]>;
   /** File on the host that the log is written to; "" with the log driver "none". */
   logPath(nameOrId: string): string;
   /** Bytes of the writable layer, and of it with the image. */

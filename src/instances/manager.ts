@@ -36,6 +36,7 @@ import { killInstance, stopInstance } from "./stop.ts";
 import { instanceProcesses } from "./top.ts";
 import { updateInstance } from "./update.ts";
 import { instanceUsage } from "./usage.ts";
+import { usageLines } from "./usage-lines.ts";
 import { waitInstance } from "./wait.ts";
 
 export type { InstanceDependencies } from "./parts.ts";
@@ -125,6 +126,7 @@ export function createInstanceService(dependencies: InstanceDependencies): Insta
       return { rw, rootFs: rw + (image?.size ?? 0) };
     },
     diskUsage: (ctx) => measureInstances(parts, ctx, service.list()),
+    usageLines: (ctx, names) => usageLines(parts, ctx, names),
     logPath: (nameOrId) => {
       const { id, spec } = resolve(nameOrId);
       return spec.log.driver === "none" ? "" : logPath(parts, id);

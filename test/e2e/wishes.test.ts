@@ -87,6 +87,72 @@ describe("an old wish", () => {
     });
   });
 
+  it("is that all containers' figures come in one reading", async () => {
+    const write = "dd if=/dev/zero of=/dev/shm/held bs=1M count=8 2>/dev/null; while :; do :; done";
+    await done(
+      "run",
+      "-d",
+      "--name",
+      "w-busy",
+      "--stop-signal",
+      "KILL",
+      "--cpus",
+      "0.2",
+      "-m",
+      "64m",
+      image,
+      "sh",
+      "-c",
+      write,
+    );
+    for (const name of ["w-idle1", "w-idle2"]) {
+      await done("run", "-d", "--name", name, "--stop-signal", "KILL", image, "sleep", "600");
+    }
+    await done(
+      "exec",
+      "w-idle1",
+      "ping",
+      "-c",
+      "2",
+      "-s",
+      "1000",
+      await inspect("w-idle2", "{{.NetworkSettings.IPAddress}}"),
+    );
+    interface Line {
+      readonly Name: string;
+      readonly CPUPerc: string;
+      readonly MemUsage: string;
+      readonly NetIO: string;
+      readonly PIDs: string;
+    }
+    const read = async (...words: readonly string[]) => {
+      const { code, stdout } = await engine.berth("stats", "--no-stream", "--json", ...words);
+      expect(code).toBe(0);
+      return new Map(
+        stdout
+          .trim()
+          .split("\n")
+          .map((line): Line => JSON.parse(line))
+          .map((line) => [line.Name, line]),
+      );
+    };
+    const lines = await read();
+    expect([...lines.keys()].sort()).toEqual(["w-busy", "w-idle1", "w-idle2"]);
+    const busy = Number.parseFloat(lines.get("w-busy")?.CPUPerc ?? "");
+    expect(busy).toBeGreaterThan(5);
+    expect(busy).toBeLessThan(40);
+    expect(lines.get("w-busy")?.MemUsage).toMatch(/^(8|9)(\.\d+)?MiB \/ 64MiB$/);
+    expect(lines.get("w-idle1")).toMatchObject({
+      PIDs: "1",
+      NetIO: expect.stringMatching(/^\d(\.\d+)?kB \/ \d(\.\d+)?kB$/),
+    });
+    expect([...(await read("w-idle2")).keys()]).toEqual(["w-idle2"]);
+    await done("stop", "w-idle2");
+    expect((await read("-a")).get("w-idle2")).toMatchObject({ PIDs: "0", MemUsage: "0B / 0B" });
+    expect(await engine.berth("stats", "nosuch")).toMatchObject({ code: 1, stderr: expect.stringContaining("nosuch") });
+    await done("rm", "-f", "w-busy", "w-idle1", "w-idle2");
+  });
+
   it("is that published ports change without another container", async () => {
     await done(
       "run",

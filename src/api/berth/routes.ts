@@ -4,6 +4,7 @@ import { BootstrapBody, CapacityQuery } from "../../schema/docker/berth.ts";
 import { convertRoutes } from "./convert.ts";
 import { machineImageRoutes } from "./machine-images.ts";
 import { portRoutes } from "./ports.ts";
+import { usageRoutes } from "./usage.ts";
 import { ok, type Route, route, streamed } from "../docker/route.ts";
 import { streamProgress } from "../docker/streams/json-stream.ts";
 
@@ -43,6 +44,7 @@ export const berthRoutes: readonly Route[] = [
     },
   }),
   ...portRoutes,
+  ...usageRoutes,
   ...machineImageRoutes,
   ...convertRoutes,
 ];

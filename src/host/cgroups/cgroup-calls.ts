@@ -1,16 +1,20 @@
 import { readFileSync } from "node:fs";
 import type { ResourceSpec, ResourceUsage } from "../../schema/resources.ts";
+import type { CgroupSample } from "../cgroup.ts";
 import { named } from "../kernel/worker-failure.ts";
 import type { CgroupTree } from "./cgroup-tree.ts";
 import { CgroupV1 } from "./cgroup-v1.ts";
 import { CgroupV2 } from "./cgroup-v2.ts";
 import { type CgroupHierarchies, findHierarchies } from "./hierarchies.ts";
+import { SampledFiles } from "./sampled-files.ts";
 
 /** What the kernel worker can be asked about control groups. */
 export interface CgroupCalls {
   cgroupCreate(path: string): void;
   cgroupApplyLimits(path: string, resources: ResourceSpec): void;
   cgroupUsage(path: string): ResourceUsage;
+  /** Keeps the files of these groups open for the next time, and closes those of others. */
+  cgroupSamples(paths: readonly string[]): readonly (CgroupSample | undefined)[];
   cgroupProcesses(path: string): readonly number[];
   cgroupSetFrozen(path: string, frozen: boolean): void;
   cgroupIsFrozen(path: string): boolean;
@@ -24,6 +28,12 @@ export const cgroupCalls: CgroupCalls = {
   cgroupCreate: (path) => named("cgroup-create", path, () => tree().create(path)),
   cgroupApplyLimits: (path, resources) => named("cgroup-limits", path, () => tree().applyLimits(path, resources)),
   cgroupUsage: (path) => named("cgroup-usage", path, () => tree().usage(path)),
+  cgroupSamples: (paths) => {
+    sampled.retain(new Set(paths));
+    return paths.map((path) =>
+      named("cgroup-usage", path, () => tree().sample(path, (file) => sampled.read(path, file))),
+    );
+  },
   cgroupProcesses: (path) => named("cgroup-processes", path, () => tree().processes(path)),
   cgroupSetFrozen: (path, frozen) =>
     named(frozen ? "cgroup-freeze" : "cgroup-thaw", path, () => tree().setFrozen(path, frozen)),
@@ -38,6 +48,8 @@ export const cgroupCalls: CgroupCalls = {
 export function cgroupTree(hierarchies: CgroupHierarchies): CgroupTree {
   return hierarchies.mode === "v2" ? new CgroupV2(hierarchies) : new CgroupV1(hierarchies);
 }
+
+const sampled = new SampledFiles();
 
 let found: CgroupTree | undefined;
 

@@ -40,6 +40,15 @@ export function readKeyed(path: string): Readonly<Record<string, number>> {
   return values;
 }
 
+/** One number of such a file's text, without reading the others; 0 when it is not there. */
+export function keyedNumber(text: string, key: string): number {
+  const start = text.startsWith(`${key} `) ? 0 : text.indexOf(`\n${key} `) + 1;
+  if (start === 0 && !text.startsWith(`${key} `)) return 0;
+  const from = start + key.length + 1;
+  const end = text.indexOf("\n", from);
+  return Number(text.slice(from, end < 0 ? undefined : end));
+}
+
 /** Writes a file that is there: the kernel makes them, a missing one is an error. */
 export function writeGroupFile(path: string, value: string): void {
   const fd = openSync(path, constants.O_WRONLY | constants.O_TRUNC);

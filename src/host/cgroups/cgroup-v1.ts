@@ -1,10 +1,12 @@
 import type { ResourceSpec, ResourceUsage } from "../../schema/resources.ts";
 import { makeDirectories } from "../kernel/make-directories.ts";
+import type { CgroupSample } from "../cgroup.ts";
 import {
+  LimitWriter,
   deviceNumber,
   groupNames,
   groupsBelow,
-  LimitWriter,
+  keyedNumber,
   readKeyed,
   readNumber,
   readProcesses,
@@ -12,7 +14,7 @@ import {
   removeGroups,
   writeGroupFile,
 } from "./cgroup-files.ts";
-import type { CgroupTree } from "./cgroup-tree.ts";
+import type { CgroupTree, ReadFile } from "./cgroup-tree.ts";
 import { cpuQuotaOf } from "./cpu-quota.ts";
 import type { CgroupHierarchies } from "./hierarchies.ts";
 import { killProcesses } from "./kill-processes.ts";
@@ -76,6 +78,26 @@ export class CgroupV1 implements CgroupTree {
       pidsLimit: readNumber(file("pids", "pids.max")),
       blkioReadBytes: io.read,
       blkioWriteBytes: io.write,
+    };
+  }
+
+  sample(path: string, read: ReadFile): CgroupSample | undefined {
+    const text = (controller: string, name: string) =>
+      read(`${this.#hierarchies.controllers.get(controller) ?? "/nonexistent"}${path}/${name}`);
+    const cpu = text("cpuacct", "cpuacct.usage");
+    if (cpu === undefined) return undefined;
+    const io = sumBlkio(
+      text("blkio", "blkio.throttle.io_service_bytes_recursive") ??
+        text("blkio", "blkio.throttle.io_service_bytes") ??
+        "",
+    );
+    return {
+      cpuNs: Number(cpu),
+      memoryBytes: Number(text("memory", "memory.usage_in_bytes") ?? 0),
+      inactiveFileBytes: keyedNumber(text("memory", "memory.stat") ?? "", "total_inactive_file"),
+      pids: Number(text("pids", "pids.current") ?? 0),
+      readBytes: io.read,
+      writtenBytes: io.write,
     };
   }
 

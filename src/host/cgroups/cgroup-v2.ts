@@ -1,10 +1,12 @@
 import type { ResourceSpec, ResourceUsage } from "../../schema/resources.ts";
 import { errnoAndText } from "../kernel/worker-failure.ts";
 import { makeDirectories } from "../kernel/make-directories.ts";
+import type { CgroupSample } from "../cgroup.ts";
 import {
+  LimitWriter,
   deviceNumber,
   groupNames,
-  LimitWriter,
+  keyedNumber,
   readKeyed,
   readNumber,
   readProcesses,
@@ -13,7 +15,7 @@ import {
   removeGroups,
   writeGroupFile,
 } from "./cgroup-files.ts";
-import type { CgroupTree } from "./cgroup-tree.ts";
+import type { CgroupTree, ReadFile } from "./cgroup-tree.ts";
 import { cpuQuotaOf } from "./cpu-quota.ts";
 import type { CgroupHierarchies } from "./hierarchies.ts";
 import { killProcesses } from "./kill-processes.ts";
@@ -81,6 +83,21 @@ export class CgroupV2 implements CgroupTree {
       pidsLimit: readNumber(`${group}/pids.max`),
       blkioReadBytes: io.read,
       blkioWriteBytes: io.write,
+    };
+  }
+
+  sample(path: string, read: ReadFile): CgroupSample | undefined {
+    const group = `${this.#root}${path}`;
+    const cpu = read(`${group}/cpu.stat`);
+    if (cpu === undefined) return undefined;
+    const io = sumIo(read(`${group}/io.stat`) ?? "");
+    return {
+      cpuNs: keyedNumber(cpu, "usage_usec") * 1000,
+      memoryBytes: Number(read(`${group}/memory.current`) ?? 0),
+      inactiveFileBytes: keyedNumber(read(`${group}/memory.stat`) ?? "", "inactive_file"),
+      pids: Number(read(`${group}/pids.current`) ?? 0),
+      readBytes: io.read,
+      writtenBytes: io.write,
     };
   }
 

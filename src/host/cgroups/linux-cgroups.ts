@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { OpContext } from "../../base/op-context.ts";
 import type { ResourceSpec, ResourceUsage } from "../../schema/resources.ts";
-import type { CgroupDriver, CgroupFeatures } from "../cgroup.ts";
+import type { CgroupDriver, CgroupFeatures, CgroupSample } from "../cgroup.ts";
 import { hostErrors } from "../errors.ts";
 import type { FailpointName } from "../failpoint-catalogue.ts";
 import { failpoints } from "../failpoints.ts";
@@ -14,6 +14,9 @@ const patienceMs = 10_000;
 /** Polls (1, 2, 4, 8 ms apart) after which a freeze that does not end is begun anew. */
 const pollsBeforeThaw = 4;
 
+/** A follower asks again within this time; else the files are closed. */
+const followedMs = 15_000;
+
 /** {@link CgroupDriver} by way of the kernel worker. */
 export class LinuxCgroups implements CgroupDriver {
   readonly mode: CgroupDriver["mode"];
@@ -21,6 +24,7 @@ export class LinuxCgroups implements CgroupDriver {
   readonly features: CgroupFeatures;
   readonly #worker: WorkerClient;
   readonly #migration: MigrationLock;
+  #forgetting: NodeJS.Timeout | undefined;
 
   constructor(worker: WorkerClient, hierarchies: CgroupHierarchies) {
     this.#worker = worker;
@@ -48,6 +52,15 @@ export class LinuxCgroups implements CgroupDriver {
 
   async usage(path: string): Promise<ResourceUsage> {
     return await this.#worker.call("cgroupUsage", checkedPath(path));
+  }
+
+  async samples(paths: readonly string[]): Promise<readonly (CgroupSample | undefined)[]> {
+    clearTimeout(this.#forgetting);
+    this.#forgetting = setTimeout(() => {
+      // Nobody follows them any more.
+      this.#worker.call("cgroupSamples", []).catch(() => {});
+    }, followedMs).unref();
+    return await this.#worker.call("cgroupSamples", paths.map(checkedPath));
   }
 
   async processes(path: string): Promise<readonly number[]> {

@@ -1,6 +1,6 @@
 import type { OpContext } from "../../base/op-context.ts";
 import { noUsage, type ResourceSpec, type ResourceUsage } from "../../schema/resources.ts";
-import type { CgroupDriver, CgroupFeatures } from "../cgroup.ts";
+import type { CgroupDriver, CgroupFeatures, CgroupSample } from "../cgroup.ts";
 import { hostErrors } from "../errors.ts";
 
 /** A group of the model; tests may change it. */
@@ -54,6 +54,24 @@ export class FakeCgroups implements CgroupDriver {
   async usage(path: string): Promise<ResourceUsage> {
     const group = this.#group(path, "cgroup-usage");
     return { ...group.usage, oomKills: group.oomKills, pids: (await this.processes(path)).length };
+  }
+
+  async samples(paths: readonly string[]): Promise<readonly (CgroupSample | undefined)[]> {
+    return await Promise.all(
+      paths.map(async (path) => {
+        const group = this.groups.get(path);
+        if (group === undefined) return undefined;
+        const { cpuTotalNs, memoryBytes, memoryInactiveFileBytes, blkioReadBytes, blkioWriteBytes } = group.usage;
+        return {
+          cpuNs: cpuTotalNs,
+          memoryBytes,
+          inactiveFileBytes: memoryInactiveFileBytes,
+          pids: (await this.processes(path)).length,
+          readBytes: blkioReadBytes,
+          writtenBytes: blkioWriteBytes,
+        };
+      }),
+    );
   }
 
   async processes(path: string): Promise<readonly number[]> {

@@ -1,3 +1,4 @@
+import type { LinkTraffic } from "../kernel/link-traffic.ts";
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { OpContext } from "../../base/op-context.ts";
@@ -56,6 +57,11 @@ export class FakeKernel implements Kernel {
   async mounts(prefix: string): Promise<readonly MountEntry[]> {
     const below = prefix.endsWith("/") ? prefix : `${prefix}/`;
     return this.#mounts.filter(({ target }) => target === prefix || target.startsWith(below));
+  }
+
+  async linkTraffic(): Promise<ReadonlyMap<string, LinkTraffic>> {
+    const links = this.#links.list(undefined);
+    return new Map(links.map(({ name, rxBytes, txBytes }) => [name, { receivedBytes: rxBytes, sentBytes: txBytes }]));
   }
 
   async links(netns?: string): Promise<readonly LinkInfo[]> {

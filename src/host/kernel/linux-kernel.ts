@@ -1,3 +1,5 @@
+import { readFile } from "node:fs/promises";
+import { type LinkTraffic, parseLinkTraffic } from "./link-traffic.ts";
 import { closeSync } from "node:fs";
 import { constants } from "node:os";
 import type { OpContext } from "../../base/op-context.ts";
@@ -49,6 +51,10 @@ export class LinuxKernel implements Kernel {
 
   async links(netns?: string): Promise<readonly LinkInfo[]> {
     return await this.#worker.call("links", netns);
+  }
+
+  async linkTraffic(): Promise<ReadonlyMap<string, LinkTraffic>> {
+    return parseLinkTraffic(await readFile("/proc/net/dev", "latin1"));
   }
 
   async readInRoot(root: string, path: string, maxBytes: number): Promise<Uint8Array | undefined> {

@@ -359,6 +359,10 @@ export class FakeInstances implements InstanceService {
     }));
   }
 
+  async usageLines() {
+    return [];
+  }
+
   async unpublish(_ctx: OpContext, nameOrId: string) {
     this.resolve(nameOrId);
     return [];
