@@ -103,7 +103,7 @@ enum frame_type {
  *            sysctl=<name>=<value>
  *            tmpfs=<target>\n<mount options>       over the root, in their order with share=; before the main process runs
  *            share=<name>\n<target>\n<options>     what the virtiofs "shares" has under that name, a directory or a file; "ro"
- * prepare    before a template is saved: makes a process with the main one's namespaces, mounts and streams, that waits for its program.
+ * prepare    before a template is saved: takes network devices up, without addresses, and makes a process with the main one's namespaces, mounts and streams, that waits for its program.
  *            privileged=, readonly=, masked= as run's. A run with the same ones, without a terminal, takes it; any other makes its own,
  *            as it does after share= and tmpfs=, which are not in its mounts. REPLY when it waits.
  * run        the main process; once. The fields of a process:
@@ -111,6 +111,8 @@ enum frame_type {
  *            rows=, columns=, capabilities=<hex mask; absent: all>, nonewprivileges=1, rlimit=<name> <soft> <hard>, oom=<score adj>,
  *            readonly=<path>, masked=<path>, privileged=1 (/sys and the control group can be written to, all devices are there),
  *            init=1 (a PID 1 above it that passes signals on and reaps), memory= and pids= (as of `limit`). The last five of the main process only.
+ *            rehearsal=1: in its place a program of the agent's own that does nothing, so that the real one finds all that it needs at
+ *            hand; then `run` is yet to come, and may be prepared again. Before a machine is anybody's.
  *            It is PID 1 of a pid namespace and has a mount namespace of its own; its end ends every exec.
  *            Before its CLOSED the agent writes the disks' caches out, so that the machine can be switched off.
  * exec       one more process beside the main one: the same fields, and detach=1 (goes on when the client goes).

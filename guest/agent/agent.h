@@ -70,6 +70,8 @@ bool write_file(const char *value, struct failure *failure);
 
 /* --- network.c */
 bool configure_network(struct fields fields, struct failure *failure);
+/* All that configure_network does to each device, for nobody; and leaves it up, with no address, for the first link= to find so. */
+bool prepare_network(struct failure *failure);
 
 /* --- spawn.c */
 struct spawned {
@@ -90,6 +92,9 @@ bool spawn(const struct spawn_request *request, struct spawned *spawned, struct 
 bool prepare_main(struct fields fields, struct failure *failure);
 /* Something was mounted that it does not see. */
 void spoil_waiting_main(void);
+
+/* --- rehearse.c: what is run in place of the workload, as `init --rehearse` */
+int rehearse(void);
 
 /* --- init.c */
 /*

@@ -134,6 +134,7 @@ static void serve(int port, int signals) {
 }
 
 int main(int argc, char **argv) {
+  if (argc == 2 && strcmp(argv[1], "--rehearse") == 0) return rehearse();
   uint64_t random = 0;
   if (getrandom(&random, sizeof random, GRND_NONBLOCK) < 0) random = (uint64_t)getpid();
   snprintf(life, sizeof life, "%016llx", (unsigned long long)random);

@@ -5,6 +5,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -12,9 +13,13 @@
 #include <unistd.h>
 
 #define DEVICES 32
+/* Of those that documentation has (RFC 5737): nobody's, for a moment. */
+#define NOWHERE "192.0.2.2"
+#define THROUGH "192.0.2.1"
 
 struct devices {
   int index[DEVICES];
+  bool up[DEVICES];
   size_t count;
 };
 
@@ -24,16 +29,47 @@ static void note_device(const struct nlmsghdr *message, void *context) {
   if (message->nlmsg_type != RTM_NEWLINK || link->ifi_flags & IFF_LOOPBACK || devices->count == DEVICES) return;
   size_t at = devices->count++;
   /* In the order that the kernel found them, which is that of their slots. */
-  for (; at > 0 && devices->index[at - 1] > link->ifi_index; at--) devices->index[at] = devices->index[at - 1];
+  for (; at > 0 && devices->index[at - 1] > link->ifi_index; at--) {
+    devices->index[at] = devices->index[at - 1];
+    devices->up[at] = devices->up[at - 1];
+  }
   devices->index[at] = link->ifi_index;
+  devices->up[at] = (link->ifi_flags & IFF_UP) != 0;
 }
 
-static int set_up(int socket, int index) {
+static bool find_devices(int socket, struct devices *devices) {
   struct nl_request request;
-  struct ifinfomsg link = {.ifi_index = index, .ifi_flags = IFF_UP, .ifi_change = IFF_UP};
+  struct ifinfomsg all = {0};
+  nl_begin(&request, RTM_GETLINK, 0, &all, sizeof all);
+  return nl_dump(socket, &request, note_device, devices) == 0;
+}
+
+/* Without IPv6 there are no such switches. */
+static void set_ipv6(const char *name, const char *what, const char *value) {
+  char path[96];
+  snprintf(path, sizeof path, "/proc/sys/net/ipv6/conf/%s/%s", name, what);
+  int file = open(path, O_WRONLY | O_CLOEXEC);
+  if (file < 0) return;
+  if (write(file, value, 1) < 0) fprintf(stderr, "berth: %s: %s\n", path, strerror(errno));
+  close(file);
+}
+
+/* Whether it makes itself an IPv6 address of its MAC: no longer having one, while its MAC is not its own yet. */
+static void set_own_addresses(const char *name, bool on) {
+  set_ipv6(name, "addr_gen_mode", on ? "0" : "1");
+  if (on) return;
+  set_ipv6(name, "disable_ipv6", "1");
+  set_ipv6(name, "disable_ipv6", "0");
+}
+
+static int set_flags(int socket, int index, unsigned flags) {
+  struct nl_request request;
+  struct ifinfomsg link = {.ifi_index = index, .ifi_flags = flags, .ifi_change = IFF_UP};
   nl_begin(&request, RTM_NEWLINK, 0, &link, sizeof link);
   return nl_do(socket, &request);
 }
+
+static int set_up(int socket, int index) { return set_flags(socket, index, IFF_UP); }
 
 static bool set_link(int socket, const char *text, struct failure *failure) {
   unsigned nth, mtu = 0, mac[6];
@@ -42,22 +78,22 @@ static bool set_link(int socket, const char *text, struct failure *failure) {
     return fail(failure, "invalid", 0, "link=%.80s", text);
   struct nl_request request;
   struct devices devices = {0};
-  struct ifinfomsg all = {0};
-  nl_begin(&request, RTM_GETLINK, 0, &all, sizeof all);
-  if (nl_dump(socket, &request, note_device, &devices) < 0) return fail(failure, "system", errno, "listing network devices");
+  if (!find_devices(socket, &devices)) return fail(failure, "system", errno, "listing network devices");
   if (nth >= devices.count) return fail(failure, "invalid", 0, "there is no network device %u", nth);
   int index = devices.index[nth];
   uint8_t address[6];
   for (int i = 0; i < 6; i++) address[i] = (uint8_t)mac[i];
-  /* Down first: a name, and with some devices a MAC, changes only then (after a restore it is up). */
-  struct ifinfomsg link = {.ifi_index = index, .ifi_change = IFF_UP};
-  nl_begin(&request, RTM_NEWLINK, 0, &link, sizeof link);
-  if (nl_do(socket, &request) < 0) return fail(failure, "system", errno, "taking %s down", name);
+  bool named = if_indextoname((unsigned)index, current) != NULL && strcmp(current, name) == 0;
+  struct ifinfomsg link = {.ifi_index = index};
+  /* A name changes only while it is down; virtio's MAC at any time. To take one up fills its queue, which is worth having been done. */
+  if (devices.up[nth] && !named && set_flags(socket, index, 0) < 0) return fail(failure, "system", errno, "taking %s down", name);
   nl_begin(&request, RTM_NEWLINK, 0, &link, sizeof link);
   nl_put(&request, IFLA_ADDRESS, address, 6);
   if (mtu > 0) nl_put_u32(&request, IFLA_MTU, mtu);
-  if (if_indextoname((unsigned)index, current) == NULL || strcmp(current, name) != 0) nl_put(&request, IFLA_IFNAME, name, strlen(name) + 1);
+  if (!named) nl_put(&request, IFLA_IFNAME, name, strlen(name) + 1);
   if (nl_do(socket, &request) < 0) return fail(failure, "system", errno, "network device %s", name);
+  set_own_addresses(name, true);
+  if (devices.up[nth] && named) return true;
   return set_up(socket, index) == 0 ? true : fail(failure, "system", errno, "taking %s up", name);
 }
 
@@ -94,6 +130,17 @@ static bool add_address(int socket, const char *text, struct failure *failure) {
   return nl_do(socket, &request) == 0 ? true : fail(failure, "system", errno, "address %.80s", text);
 }
 
+/* And with it what goes through it. */
+static bool drop_address(int socket, int index, struct failure *failure) {
+  struct nl_request request;
+  struct ifaddrmsg message = {.ifa_family = AF_INET, .ifa_prefixlen = 24, .ifa_index = (uint32_t)index};
+  uint32_t address;
+  inet_pton(AF_INET, NOWHERE, &address);
+  nl_begin(&request, RTM_DELADDR, 0, &message, sizeof message);
+  nl_put(&request, IFA_LOCAL, &address, sizeof address);
+  return nl_do(socket, &request) == 0 ? true : fail(failure, "system", errno, "dropping " NOWHERE);
+}
+
 static bool add_route(int socket, const char *text, struct failure *failure) {
   char name[IFNAMSIZ], where[80], through[64];
   uint8_t address[16], gateway[16];
@@ -126,6 +173,24 @@ bool configure_network(struct fields fields, struct failure *failure) {
   for (size_t i = 0; done && i < sizeof each / sizeof *each; i++) {
     for (const char *value = NULL; done && (value = field_next(fields, each[i].name, value)) != NULL;)
       done = each[i].set(socket, value, failure);
+  }
+  close(socket);
+  return done;
+}
+
+bool prepare_network(struct failure *failure) {
+  struct devices devices = {0};
+  int socket = nl_open();
+  if (socket < 0 || !find_devices(socket, &devices)) return fail(failure, "system", errno, "listing network devices");
+  bool done = true;
+  for (size_t i = 0; done && i < devices.count; i++) {
+    char name[IFNAMSIZ], address[64], route[64];
+    if (if_indextoname((unsigned)devices.index[i], name) == NULL) continue;
+    set_own_addresses(name, false);
+    done = set_up(socket, devices.index[i]) == 0 ? true : fail(failure, "system", errno, "taking %s up", name);
+    snprintf(address, sizeof address, "%s " NOWHERE "/24", name);
+    snprintf(route, sizeof route, "%s 0.0.0.0/0 " THROUGH, name);
+    done = done && add_address(socket, address, failure) && add_route(socket, route, failure) && drop_address(socket, devices.index[i], failure);
   }
   close(socket);
   return done;

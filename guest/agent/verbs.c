@@ -78,7 +78,7 @@ static bool configure_verb(struct fields fields, struct bytes *reply, struct fai
 static bool prepare_verb(struct fields fields, struct bytes *reply, struct failure *failure) {
   (void)reply;
   if (!root_is_mounted() || main_is_running()) return fail(failure, "invalid", 0, "there is no root file system yet, or it is in use");
-  return prepare_main(fields, failure);
+  return prepare_network(failure) && prepare_main(fields, failure);
 }
 
 static bool stat_path(struct fields fields, struct bytes *reply, struct failure *failure) {

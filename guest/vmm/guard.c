@@ -22,17 +22,6 @@
 static int notifications = -1;
 static const char *guarded;
 
-static void send_fd(int road, int fd) {
-  struct iovec part = {.iov_base = "", .iov_len = 1};
-  union {
-    struct cmsghdr header;
-    char room[CMSG_SPACE(sizeof(int))];
-  } control = {.header = {.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))}};
-  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-  memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
-  sendmsg(road, &message, MSG_NOSIGNAL);
-}
-
 void guard_enter(int road) {
   /* openat(2) with O_RDWR asks; all else goes on as ever. */
   struct sock_filter code[] = {
@@ -47,21 +36,14 @@ void guard_enter(int road) {
   struct sock_fprog program = {.len = sizeof code / sizeof *code, .filter = code};
   int fd = (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program);
   if (fd < 0) fprintf(stderr, "berth-vmm: guarding the template: %s\n", strerror(errno));
-  else send_fd(road, fd);
+  else send_with_fds(road, "", 1, &fd, 1);
 }
 
 void guard_begin(int road, const char *path) {
   char byte;
-  struct iovec part = {.iov_base = &byte, .iov_len = 1};
-  union {
-    struct cmsghdr header;
-    char room[CMSG_SPACE(sizeof(int))];
-  } control = {0};
-  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
   guarded = path;
   /* Without it QEMU is refused the file, and says so. */
-  if (recvmsg(road, &message, MSG_CMSG_CLOEXEC) > 0 && message.msg_controllen >= CMSG_LEN(sizeof(int)))
-    memcpy(&notifications, CMSG_DATA(&control.header), sizeof notifications);
+  receive_with_fds(road, &byte, 1, &notifications, 1);
 }
 
 int guard_fd(void) { return notifications; }

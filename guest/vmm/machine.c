@@ -122,7 +122,9 @@ static void start(struct whole *machine) {
   char *words[512];
   size_t count = 0;
   int pair[2], errors[2];
-  machine->nic_count = join_network(machine->spec, nics, NICS, &unused);
+  machine->nic_count = make_taps(machine->spec, nics, NICS);
+  struct interface interfaces[NICS];
+  join_network(machine->spec, interfaces, read_network(machine->spec, interfaces, &unused));
   if (pipe2(errors, O_CLOEXEC) < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) die(errno, "a pipe");
   machine->errors.fd = errors[0];
   for (const char *value = NULL; (value = field_next(machine->spec, "helper", value)) != NULL;) start_helper(machine, value, errors[1]);

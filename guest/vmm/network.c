@@ -25,14 +25,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-struct interface {
-  const char *name;
-  int index;
-  uint8_t mac[6];
-  uint32_t mtu;
-  struct bytes *configure;
-};
-
 static void note_link(const struct nlmsghdr *message, void *context) {
   struct interface *interface = context;
   const struct ifinfomsg *link = NLMSG_DATA(message);
@@ -183,63 +175,83 @@ static void bridge(int socket, struct interface *interface, int tap, size_t nth)
   change_link(socket, tap, NULL, index, 0);
 }
 
-static struct nic join(int socket, const char *name, size_t nth, const char *how, struct bytes *configure) {
-  char tap_name[IFNAMSIZ];
-  snprintf(tap_name, sizeof tap_name, "vmtap%u", (unsigned)nth % 100);
-  struct nic nic = {.tap = open_tap(tap_name), .mac = "52:54:00:00:00:01"};
-  nic.mac[16] = (char)('1' + nth);
-  if (strcmp(name, "-") == 0) return nic;
-  struct interface interface = {.name = name, .index = (int)if_nametoindex(name), .configure = configure};
-  if (interface.index == 0) die(0, "there is no interface %s", name);
-  read_interface(socket, &interface, nth);
-  int tap = (int)if_nametoindex(tap_name);
-  change_link(socket, tap, NULL, 0, interface.mtu);
-  if (how != NULL && strcmp(how, "bridge") == 0) {
-    bridge(socket, &interface, tap, nth);
-  } else {
-    redirect(socket, interface.index, tap);
-    redirect(socket, tap, interface.index);
-  }
-  return nic;
+static void name_tap(char name[IFNAMSIZ], size_t nth) { snprintf(name, IFNAMSIZ, "vmtap%u", (unsigned)nth % 100); }
+
+static int make_tap(size_t nth) {
+  char name[IFNAMSIZ];
+  name_tap(name, nth);
+  return open_tap(name);
 }
 
-size_t join_network(struct fields spec, struct nic *nics, size_t room, struct bytes *configure) {
-  const char *how = field(spec, "net.join");
+static struct interface find_interface(const char *name, struct bytes *configure) {
+  struct interface interface = {.name = name, .index = (int)if_nametoindex(name), .configure = configure};
+  if (interface.index == 0) die(0, "there is no interface %s", name);
+  return interface;
+}
+
+/* With the tap of that number, which is there. */
+static void join(int socket, struct interface *interface, size_t nth, const char *how) {
+  char name[IFNAMSIZ];
+  name_tap(name, nth);
+  int tap = (int)if_nametoindex(name);
+  change_link(socket, tap, NULL, 0, interface->mtu);
+  if (how != NULL && strcmp(how, "bridge") == 0) {
+    bridge(socket, interface, tap, nth);
+  } else {
+    redirect(socket, interface->index, tap);
+    redirect(socket, tap, interface->index);
+  }
+}
+
+size_t make_taps(struct fields spec, struct nic *nics, size_t room) {
+  size_t count = field_count(spec, "net");
+  if (count > room) die(0, "more than %zu networks", room);
+  for (size_t i = 0; i < count; i++) {
+    nics[i] = (struct nic){.tap = make_tap(i), .mac = "52:54:00:00:00:01"};
+    nics[i].mac[16] = (char)('1' + i);
+  }
+  return count;
+}
+
+bool move_taps(size_t count, int namespace) {
+  int socket = nl_open();
+  bool done = socket >= 0;
+  for (size_t i = 0; done && i < count; i++) {
+    char name[IFNAMSIZ];
+    struct nl_request request;
+    name_tap(name, i);
+    struct ifinfomsg link = {.ifi_index = (int)if_nametoindex(name)};
+    nl_begin(&request, RTM_NEWLINK, 0, &link, sizeof link);
+    nl_put_u32(&request, IFLA_NET_NS_FD, (uint32_t)namespace);
+    done = nl_do(socket, &request) == 0;
+  }
+  int error = errno;
+  if (socket >= 0) close(socket);
+  errno = error;
+  return done;
+}
+
+size_t read_network(struct fields spec, struct interface *interfaces, struct bytes *configure) {
   size_t count = 0;
   int socket = nl_open();
   if (socket < 0) die(errno, "a netlink socket");
   for (const char *name = NULL; (name = field_next(spec, "net", name)) != NULL; count++) {
-    if (count == room) die(0, "more than %zu networks", room);
-    nics[count] = join(socket, name, count, how, configure);
+    interfaces[count] = (struct interface){0};
+    if (strcmp(name, "-") == 0) continue;
+    interfaces[count] = find_interface(name, configure);
+    read_interface(socket, &interfaces[count], count);
   }
   close(socket);
   return count;
 }
 
-static void send_fd(int to, int fd) {
-  char byte = 0;
-  struct iovec part = {.iov_base = &byte, .iov_len = 1};
-  union {
-    struct cmsghdr header;
-    char room[CMSG_SPACE(sizeof(int))];
-  } control = {.header = {.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))}};
-  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-  memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
-  if (sendmsg(to, &message, 0) < 0) die(errno, "handing a tap over");
-}
-
-/* -1 when it has ended without sending one. */
-static int receive_fd(int from) {
-  char byte;
-  int fd = -1;
-  struct iovec part = {.iov_base = &byte, .iov_len = 1};
-  union {
-    struct cmsghdr header;
-    char room[CMSG_SPACE(sizeof(int))];
-  } control = {0};
-  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-  if (recvmsg(from, &message, MSG_CMSG_CLOEXEC) == 1 && message.msg_controllen > 0) memcpy(&fd, CMSG_DATA(&control.header), sizeof fd);
-  return fd;
+void join_network(struct fields spec, struct interface *interfaces, size_t count) {
+  int socket = nl_open();
+  if (socket < 0) die(errno, "a netlink socket");
+  for (size_t i = 0; i < count; i++) {
+    if (interfaces[i].index != 0) join(socket, &interfaces[i], i, field(spec, "net.join"));
+  }
+  close(socket);
 }
 
 /* In a process of its own: what is fatal to a start must not end a machine that runs. */
@@ -253,12 +265,18 @@ int join_later(const char *name, size_t nth, const char *how, char *problem, siz
     int socket = nl_open();
     dup2(words[1], 2);
     if (socket < 0) die(errno, "a netlink socket");
-    send_fd(pair[1], join(socket, name, nth, how, &unused).tap);
+    int tap = make_tap(nth);
+    struct interface interface = find_interface(name, &unused);
+    read_interface(socket, &interface, nth);
+    join(socket, &interface, nth, how);
+    if (!send_with_fds(pair[1], "", 1, &tap, 1)) die(errno, "handing a tap over");
     _exit(0);
   }
   close(pair[1]);
   close(words[1]);
-  int tap = receive_fd(pair[0]), length = snprintf(problem, room, "error ");
+  int tap = -1, length = snprintf(problem, room, "error ");
+  char byte;
+  receive_with_fds(pair[0], &byte, 1, &tap, 1);
   ssize_t got = read(words[0], problem + length, room - 2 - (size_t)length);
   problem[length + (got > 0 ? (int)got : 0)] = 0;
   problem[strcspn(problem, "\n")] = 0;

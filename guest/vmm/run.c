@@ -16,8 +16,8 @@
 
 #define ROOM 600
 #define NICS 8
-/* Descriptors that a turn polls for the machine itself: signals, the agent, what three say, and QEMU's question. */
-#define OWN 6
+/* Descriptors that a turn polls for the machine itself: signals, the agent, what three say, QEMU's question, and its keeper. */
+#define OWN 7
 /* Frames to the agent beyond this make everybody who sends wait. */
 #define LINK_BACKLOG (2u * 1024u * 1024u)
 /* How long a machine in maintenance waits for somebody to ask it: who made it may be no more. */
@@ -39,6 +39,7 @@ enum { MAIN = 1, SETUP = 0x7fffff00 };
 struct machine {
   struct fields spec;
   struct nic nics[NICS];
+  struct interface interfaces[NICS];
   size_t nic_count;
   struct bytes network;
   struct qemu qemu;
@@ -108,7 +109,7 @@ static int mourn(struct machine *machine, const char *who, int status) {
 
 /* --- the agent's first requests */
 
-static void add_identity(struct bytes *configure) {
+void add_identity(struct bytes *configure) {
   struct timespec now;
   uint8_t random[64];
   char hex[129];
@@ -123,6 +124,32 @@ static void request(struct machine *machine, uint32_t channel, struct bytes *fie
   frame_put_fields(&machine->link, channel, FRAME_OPEN, fields);
 }
 
+static void send_identity(struct machine *machine) {
+  struct bytes configure = request_of(machine->spec, "configure.", "configure");
+  bytes_append(&configure, bytes_front(&machine->network), machine->network.length);
+  add_identity(&configure);
+  request(machine, SETUP + machine->pending++, &configure);
+}
+
+static void send_run(struct machine *machine) {
+  if (machine->maintenance) return;
+  struct bytes run = request_of(machine->spec, "run.", "run");
+  if (machine->main.channel == 0) relay_begin(&machine->main, MAIN, (struct fields){(char *)bytes_front(&run), run.length});
+  request(machine, MAIN, &run);
+  relay_resize(&machine->main, &machine->link);
+}
+
+/* What a template is saved after. */
+static void send_preparation(struct machine *machine) {
+  static const char *const verbs[] = {"configure", "prepare", "sync"};
+  for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
+    char prefix[16];
+    snprintf(prefix, sizeof prefix, "%s.", verbs[i]);
+    struct bytes fields = request_of(machine->spec, prefix, verbs[i]);
+    request(machine, SETUP + machine->pending++, &fields);
+  }
+}
+
 /* All at once: the agent does them in their order, and one that fails makes the next fail. */
 static void send_requests(struct machine *machine) {
   if (!machine->restored) {
@@ -131,22 +158,9 @@ static void send_requests(struct machine *machine) {
     if (field(machine->spec, "scratch") != NULL) fields_add(&mount, "scratch", "scratch");
     request(machine, SETUP + machine->pending++, &mount);
   }
-  struct bytes configure = request_of(machine->spec, "configure.", "configure");
-  if (field(machine->spec, "save") != NULL) {
-    struct bytes prepare = request_of(machine->spec, "prepare.", "prepare"), sync = request_of(machine->spec, "sync.", "sync");
-    request(machine, SETUP + machine->pending++, &configure);
-    request(machine, SETUP + machine->pending++, &prepare);
-    request(machine, SETUP + machine->pending++, &sync);
-    return;
-  }
-  bytes_append(&configure, bytes_front(&machine->network), machine->network.length);
-  add_identity(&configure);
-  request(machine, SETUP + machine->pending++, &configure);
-  if (machine->maintenance) return;
-  struct bytes run = request_of(machine->spec, "run.", "run");
-  if (machine->main.channel == 0) relay_begin(&machine->main, MAIN, (struct fields){(char *)bytes_front(&run), run.length});
-  request(machine, MAIN, &run);
-  relay_resize(&machine->main, &machine->link);
+  if (field(machine->spec, "save") != NULL) return send_preparation(machine);
+  send_identity(machine);
+  send_run(machine);
 }
 
 /* The guest's kernel has killed for memory: the driver's to tell. */
@@ -219,20 +233,24 @@ static void reset_scratch(const char *pristine, const char *scratch) {
   close(to);
 }
 
+/* For the engine: that the start did not go the way it was meant to. */
+static void note(const struct machine *machine, const char *name, const char *why) {
+  char path[128];
+  const struct words *errors = &machine->errors;
+  snprintf(path, sizeof path, "%s/%s", machine->run, name);
+  int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (file < 0 || dprintf(file, "%s%s%.*s", why, errors->length > 0 ? ": " : "", (int)errors->length, errors->text) < 0)
+    fprintf(stderr, "berth-vmm: %s: %s\n", path, strerror(errno));
+  if (file >= 0) close(file);
+}
+
 /* A template that can't be used costs time, not the start: nothing has been said to the guest that counts yet. */
 static void boot_instead(struct machine *machine, const char *why) {
   char path[128];
   if (field(machine->spec, "pristine") == NULL) die(0, "the template can't be restored: %s", why);
-  if (machine->qemu.pid > 0) {
-    kill(machine->qemu.pid, SIGKILL);
-    waitpid(machine->qemu.pid, NULL, 0);
-  }
-  snprintf(path, sizeof path, "%s/template-failed", machine->run);
-  int note = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (machine->qemu.pid > 0) qemu_end(&machine->qemu, SIGKILL);
   while (machine->errors.fd >= 0) words_read(&machine->errors);
-  if (note < 0 || dprintf(note, "%s%s%.*s", why, machine->errors.length > 0 ? ": " : "", (int)machine->errors.length, machine->errors.text) < 0)
-    fprintf(stderr, "berth-vmm: %s: %s\n", path, strerror(errno));
-  if (note >= 0) close(note);
+  note(machine, "template-failed", why);
   int ends[] = {machine->qemu.agent, machine->qemu.qmp, machine->console.fd};
   for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
     if (ends[i] >= 0) close(ends[i]);
@@ -247,6 +265,58 @@ static void boot_instead(struct machine *machine, const char *why) {
   unlink(path);
   start(machine, false);
   send_requests(machine);
+}
+
+static void write_agent(struct machine *machine) {
+  while (machine->link.length > 0) {
+    ssize_t sent = write(machine->qemu.agent, bytes_front(&machine->link), machine->link.length);
+    if (sent < 0 && errno == EINTR) continue;
+    if (sent < 0) return; /* EAGAIN; or QEMU has ended, which its exit tells. */
+    bytes_consume(&machine->link, (size_t)sent);
+  }
+}
+
+/* A file's writeback mode is one of its opening: the one that waits has a disk whose flushes go nowhere, as of an instance with --rm. */
+static bool let_flushes_through(const struct machine *machine) {
+  char text[512];
+  const char *cache = field(machine->spec, "scratch.cache"), *scratch = field(machine->spec, "scratch");
+  if (scratch == NULL || (cache != NULL && strcmp(cache, "unsafe") == 0)) return true;
+  snprintf(text, sizeof text,
+           "{\"execute\":\"blockdev-reopen\",\"arguments\":{\"options\":[{\"driver\":\"file\",\"node-name\":\"scratch-file\","
+           "\"filename\":\"%s\",\"locking\":\"off\",\"read-only\":false,\"cache\":{\"no-flush\":false}}]}}\n",
+           scratch);
+  return qmp_command(machine->qemu.qmp, text, -1);
+}
+
+/* Begins with a machine that waits; false when there is none, and one is to be restored. */
+static bool adopt(struct machine *machine) {
+  if (!adopt_qemu(field(machine->spec, "adopt"), &machine->qemu)) {
+    note(machine, "adoption-failed", strerror(errno));
+    reset_scratch(field(machine->spec, "fresh"), field(machine->spec, "scratch"));
+    return false;
+  }
+  machine->restored = machine->answered = true;
+  machine->console.fd = machine->qemu.console;
+  machine->errors.fd = machine->qemu.errors;
+  fcntl(machine->qemu.agent, F_SETFL, O_NONBLOCK);
+  if (!let_flushes_through(machine)) die(0, "QEMU does not open its disk anew");
+  qmp_send(machine->qemu.qmp, "{\"execute\":\"cont\"}\n");
+  machine->nic_count = read_network(machine->spec, machine->interfaces, &machine->network);
+  send_identity(machine);
+  write_agent(machine);
+  if (!await_taps(&machine->qemu)) die(errno, "its network devices did not come along");
+  join_network(machine->spec, machine->interfaces, machine->nic_count);
+  return true;
+}
+
+/* Begins with a machine that is restored or booted. */
+static void make(struct machine *machine) {
+  machine->nic_count = make_taps(machine->spec, machine->nics, NICS);
+  read_network(machine->spec, machine->interfaces, &machine->network);
+  join_network(machine->spec, machine->interfaces, machine->nic_count);
+  machine->shares = start_shares(machine->spec, machine->run);
+  machine->share_errors.fd = machine->shares.errors;
+  start(machine, field(machine->spec, "restore") != NULL);
 }
 
 /* --- the loop */
@@ -268,15 +338,6 @@ static void read_agent(struct machine *machine) {
   }
 }
 
-static void write_agent(struct machine *machine) {
-  while (machine->link.length > 0) {
-    ssize_t sent = write(machine->qemu.agent, bytes_front(&machine->link), machine->link.length);
-    if (sent < 0 && errno == EINTR) continue;
-    if (sent < 0) return; /* EAGAIN; or QEMU has ended, which its exit tells. */
-    bytes_consume(&machine->link, (size_t)sent);
-  }
-}
-
 static void take_signals(struct machine *machine) {
   if (!machine->maintenance) return relay_signal(&machine->main, &machine->link, machine->signals);
   struct signalfd_siginfo info;
@@ -295,6 +356,7 @@ static void turn(struct machine *machine) {
   fds[3] = (struct pollfd){.fd = machine->errors.fd, .events = POLLIN};
   fds[4] = (struct pollfd){.fd = machine->share_errors.fd, .events = POLLIN};
   fds[5] = (struct pollfd){.fd = guard_fd(), .events = POLLIN};
+  fds[6] = (struct pollfd){.fd = machine->qemu.pid > 0 ? -1 : machine->qemu.life, .events = POLLIN};
   size_t relayed = relay_poll(&machine->main, fds + OWN, may_send);
   size_t count = OWN + relayed + switch_poll(fds + OWN + relayed, ROOM - OWN - relayed, may_send);
   bool is_idle = machine->maintenance && !switch_has_clients();
@@ -322,16 +384,17 @@ static bool is_done(const struct machine *machine) {
 /* A scratch disk whose flushes go nowhere has to be closed; all others are whole once the agent has synced. */
 static void end_qemu(struct machine *machine) {
   const char *cache = field(machine->spec, "scratch.cache");
+  /* Its keeper kills it when we have ended. */
+  if (machine->qemu.pid == 0 && field_flag(machine->spec, "discard")) return;
   bool close_disks = cache != NULL && strcmp(cache, "unsafe") == 0 && !field_flag(machine->spec, "discard");
-  kill(machine->qemu.pid, close_disks ? SIGTERM : SIGKILL);
-  waitpid(machine->qemu.pid, NULL, 0);
+  qemu_end(&machine->qemu, close_disks ? SIGTERM : SIGKILL);
 }
 
 /* Who reads or writes a share would wait for ever. But the daemon ends, too, because QEMU is about to. */
 static int lose_shares(struct machine *machine, int status) {
   int of_qemu;
   for (int look = 0; look < 40; look++, poll(NULL, 0, 5)) {
-    if (waitpid(machine->qemu.pid, &of_qemu, WNOHANG) == machine->qemu.pid) return mourn(machine, "QEMU", of_qemu);
+    if (qemu_has_ended(&machine->qemu, &of_qemu)) return mourn(machine, "QEMU", of_qemu);
   }
   end_qemu(machine);
   return mourn(machine, share_daemon, status);
@@ -344,7 +407,7 @@ static int run_until_end(struct machine *machine) {
     if (is_unsure(machine) && is_overdue(machine)) boot_instead(machine, "its agent did not answer");
     if (is_done(machine)) break;
     if (machine->shares.pid > 0 && waitpid(machine->shares.pid, &status, WNOHANG) == machine->shares.pid) return lose_shares(machine, status);
-    if (waitpid(machine->qemu.pid, &status, WNOHANG) != machine->qemu.pid) continue;
+    if (!qemu_has_ended(&machine->qemu, &status)) continue;
     if (!is_unsure(machine)) return mourn(machine, "QEMU", status);
     machine->qemu.pid = 0;
     boot_instead(machine, "QEMU ended");
@@ -362,20 +425,24 @@ static int run_until_end(struct machine *machine) {
 }
 
 int run_machine(const char *spec_path) {
-  struct machine machine = {.spec = read_spec(spec_path), .signals = relay_signals(), .main = {.fds = {-1, -1, -1}}};
+  struct machine machine = {.spec = read_spec(spec_path),
+                            .signals = relay_signals(),
+                            .shares = {.pid = -1, .connection = -1, .errors = -1},
+                            .share_errors = {.fd = -1},
+                            .main = {.fds = {-1, -1, -1}}};
   const char *run = field(machine.spec, "run");
   char socket_path[108];
   machine.maintenance = field_flag(machine.spec, "maintenance");
   if (snprintf(machine.run, sizeof machine.run, "%s", run == NULL ? "/berth/run" : run) >= (int)sizeof machine.run)
     die(0, "%s is too long for the directory of sockets", run);
   snprintf(socket_path, sizeof socket_path, "%s/agent.sock", machine.run);
-  machine.nic_count = join_network(machine.spec, machine.nics, NICS, &machine.network);
-  machine.shares = start_shares(machine.spec, machine.run);
-  machine.share_errors.fd = machine.shares.errors;
-  start(&machine, field(machine.spec, "restore") != NULL);
+  bool adopted = field(machine.spec, "adopt") != NULL && adopt(&machine);
+  if (!adopted) make(&machine);
   if (!keep_capabilities(NULL, 0)) die(errno, "giving up capabilities");
   switch_listen(socket_path);
-  if (machine.restored && !qmp_restore(machine.qemu.qmp, field(machine.spec, "restore"))) boot_instead(&machine, "QEMU did not take its state");
+  const char *state = field(machine.spec, "restore");
+  if (adopted) send_run(&machine);
+  else if (state != NULL && !qmp_restore(machine.qemu.qmp, state)) boot_instead(&machine, "QEMU did not take its state");
   else send_requests(&machine);
   write_agent(&machine);
   int code = run_until_end(&machine);

@@ -17,6 +17,8 @@
  *   save=            boots, mounts, configures, prepares, saves the machine's state to this file, ends: a template with ram=
  *   restore=         a template's state: no kernel is booted and nothing mounted; where that fails, the machine is booted after all, with
  *   pristine=        the scratch disk as it was before the template's, and "template-failed" in run= says why
+ *   adopt=           the socket of a keeper (see adopt.c) whose machine is taken over, instead of restore=; where that fails, the machine is
+ *   fresh=           restored after all, with the scratch disk as the template's is, and "adoption-failed" in run= says why
  *   maintenance=1    no main process: serves its socket until SIGTERM, or until nobody has been connected for 15 seconds
  *   mount.* configure.* prepare.* run.*   fields of the agent's verbs, with that prefix
  */

@@ -16,13 +16,31 @@ struct fields read_spec(const char *path);
 /* The fields `<prefix>name=value` with the prefix taken off, after verb=<verb>. */
 struct bytes request_of(struct fields spec, const char *prefix, const char *verb);
 
+/* --- fds.c: bytes with descriptors, over a unix socket */
+bool send_with_fds(int to, const void *data, size_t length, const int *fds, size_t count);
+/* How many bytes came, as recv(2) says it; descriptors that did not come are -1. */
+ssize_t receive_with_fds(int from, void *data, size_t room, int *fds, size_t count);
+
 /* --- network.c: what the jail's network namespace has, for the guest */
 struct nic {
   int tap; /* with its virtio-net header */
   char mac[18];
 };
-/* Joins each interface that the specification names with a tap of its own; adds link=, address= and route= to `configure`. */
-size_t join_network(struct fields spec, struct nic *nics, size_t room, struct bytes *configure);
+/* Taps in this network namespace, one for each net= of the specification. */
+size_t make_taps(struct fields spec, struct nic *nics, size_t room);
+/* Gives them to another one; false with errno. */
+bool move_taps(size_t count, int namespace);
+struct interface {
+  const char *name;
+  int index; /* 0: the guest's device has no interface here */
+  uint8_t mac[6];
+  uint32_t mtu;
+  struct bytes *configure;
+};
+/* Those that the specification names, as many as its taps; adds link=, address= and route= to `configure`. */
+size_t read_network(struct fields spec, struct interface *interfaces, struct bytes *configure);
+/* Joins each with its tap. */
+void join_network(struct fields spec, struct interface *interfaces, size_t count);
 /* The same for one more interface, of which nothing is read: its tap; or -1, and why not in `problem`. */
 int join_later(const char *name, size_t nth, const char *how, char *problem, size_t room);
 
@@ -39,11 +57,22 @@ bool keep_capabilities(const unsigned *kept, size_t count);
 
 /* --- qemu.c */
 struct qemu {
-  pid_t pid;
+  pid_t pid; /* 0: it was adopted, */
+  int life;  /* and this is the connection to its keeper */
   int agent, console, qmp, errors; /* our ends */
 };
 /* With `restored`, to take a template's state; else to boot a kernel. Takes the end of the shares. */
 struct qemu start_qemu(struct fields spec, bool restored, const struct nic *nics, size_t nic_count, int shares);
+
+/* --- adopt.c: QEMU as somebody else's child, and what both kinds have in common */
+/* Takes over the one that waits behind the socket; false with errno. */
+bool adopt_qemu(const char *path, struct qemu *qemu);
+/* Until its taps are in this network namespace; false with errno. */
+bool await_taps(const struct qemu *qemu);
+/* Whether it has, and then how, as waitpid(2) says it; once. */
+bool qemu_has_ended(const struct qemu *qemu, int *status);
+/* Sends the signal, and waits for its end. */
+void qemu_end(const struct qemu *qemu, int signal);
 
 /* --- guard.c: QEMU opens the file of a template's memory for writing, and gets it for reading only */
 /* In the child, before exec: hands the kernel's notifications over on `road`. */
@@ -109,8 +138,11 @@ void switch_frame(const struct frame *frame);
 /* The main process runs (fields NULL), or why it does not. */
 void switch_started(const struct bytes *failure);
 
-/* --- run.c, machine.c, exec.c */
+/* --- run.c, keep.c, machine.c, exec.c */
 int run_machine(const char *spec_path);
+int run_keeper(const char *spec_path);
+/* time= and entropy= of now. */
+void add_identity(struct bytes *configure);
 int run_whole_machine(const char *spec_path);
 int run_exec(const char *socket_path, const char *spec_path);
 

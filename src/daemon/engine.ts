@@ -25,7 +25,9 @@ import { createOciDriver } from "../instances/oci/oci-driver.ts";
 import { cgroupParent } from "../instances/parts.ts";
 import { BootParts } from "../instances/qemu/boot-parts.ts";
 import { DiskReader } from "../instances/qemu/disk-reader.ts";
+import type { MachinePool, PoolSettings } from "../instances/qemu/machine-pool.ts";
 import { QemuDriver } from "../instances/qemu/qemu-driver.ts";
+import type { Shortfall } from "../ledger/account.ts";
 import { Ledger } from "../ledger/ledger.ts";
 import { createMachineService } from "../machines/create-machine-service.ts";
 import type { MachineService } from "../machines/machine-service.ts";
@@ -136,11 +138,12 @@ async function assemble(
   );
 
   // Images, volumes and the ledger ask who uses them; the answer is the instance room's, which is made after them.
-  const users: { instances?: InstanceManager } = {};
+  const users: { instances?: InstanceManager; pool?: MachinePool } = {};
   const ledger = new Ledger({
     totals: await machineTotals(host.facts, dataRoot),
     policy: policyOf(config),
-    claims: () => users.instances?.claims() ?? [],
+    claims: () => [...(users.instances?.claims() ?? []), ...(users.pool?.claims() ?? [])],
+    giveUp: (short) => giveUpWaiting(users.pool, short),
   });
   const machineParts = new BootParts({
     host,
@@ -182,7 +185,13 @@ async function assemble(
   );
   const parent = cgroupParent({ config, tag });
   const driver = await createOciDriver({ host, config, runRoot, cgroupParent: parent, log });
-  const machines = new QemuDriver({ host, containers: driver, parts: machineParts, log });
+  const pool: PoolSettings = {
+    size: config.machinePool,
+    left: () => ledger.left().memory,
+    isBusy: () => users.instances?.isStarting() === true,
+  };
+  const machines = new QemuDriver({ host, containers: driver, parts: machineParts, pool, log });
+  users.pool = machines.pool;
   const agents = new GuestAgents();
   const monitors = new Monitors();
   const hardware = new MachineDriver({ host, containers: driver, parts: machineParts, dataRoot, agents, monitors });
@@ -264,12 +273,20 @@ async function assemble(
     networks,
     fingerprint,
     machines: (ctx) => machines.fingerprint(ctx),
+    machinePool: machines.pool,
     machineTemplates: machineParts.templates,
     capacity,
     storageDriver: "overlay2",
   });
   const rooms = { images, instances, machines: wholeMachines, networks, volumes, builder, machineImages, events };
   return { tag, backend: { ...rooms, registry: images.registry, system } };
+}
+
+/** What waits has memory, and nothing else that a claim could be short of. */
+function giveUpWaiting(pool: MachinePool | undefined, short: readonly Shortfall[]): boolean {
+  const [memory, ...others] = short;
+  if (memory?.resource !== "memory" || others.length > 0) return false;
+  return pool?.giveUp(memory.asked - memory.fits) === true;
 }
 
 async function lockRoot(host: Host, dataRoot: string): Promise<Disposable> {

@@ -33,6 +33,7 @@ export interface SystemParts {
   readonly fingerprint: DriverFingerprint;
   /** Of the driver of virtual machines: asked when somebody wants to know, as it takes up to 300 ms once a boot of the host. */
   readonly machines: (ctx: OpContext) => Promise<DriverFingerprint>;
+  readonly machinePool: EngineInfo["machinePool"];
   readonly machineTemplates: MachineTemplates;
   readonly capacity: CapacityParts;
   /** Of the root file systems, in Docker's words. */
@@ -117,6 +118,7 @@ export class System implements SystemBackend {
       paths: { dataRoot: paths.dataRoot, runRoot: paths.runRoot },
       runtime: fingerprint,
       machines: await this.#parts.machines(ctx),
+      machinePool: { size: this.#parts.machinePool.size, waiting: this.#parts.machinePool.waiting },
       cgroupMode: host.cgroups.mode,
       config,
     };

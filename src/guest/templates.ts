@@ -69,13 +69,19 @@ export class Templates {
     return this.#maxBytes > 0 && !this.#tooLarge.has(key);
   }
 
+  /** Without noting that it is used. */
+  peek(key: string): Template | undefined {
+    const directory = join(this.#directory, key);
+    return this.allows(key) && existsSync(directory) ? { key, directory } : undefined;
+  }
+
   /** Notes that it is used. */
   find(key: string): Template | undefined {
-    const directory = join(this.#directory, key);
-    if (!this.allows(key) || !existsSync(directory)) return undefined;
+    const found = this.peek(key);
+    if (found === undefined) return undefined;
     const now = new Date();
-    utimesSync(directory, now, now);
-    return { key, directory };
+    utimesSync(found.directory, now, now);
+    return found;
   }
 
   /**

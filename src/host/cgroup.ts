@@ -17,6 +17,8 @@ export interface CgroupDriver {
    * begins now, beside the other work. A hint: returns at once and does not fail.
    */
   expectMove(): void;
+  /** Moves a process with all its threads into the group. What it has used before stays with the group that it was in. */
+  enter(ctx: OpContext, path: string, pid: number): Promise<void>;
   /** Writes the stated limits; what is 0 or "" is left alone. `CGROUP_LIMIT_REJECTED` names the limit and the kernel's reason. */
   applyLimits(ctx: OpContext, path: string, resources: ResourceSpec): Promise<void>;
   /** Limits that are not set are 0. */

@@ -28,6 +28,7 @@ const otherPoints = {
   "archive.make-directories": "make directories inside a root file system",
   "archive.remove": "remove files inside a root file system",
   "cgroup.create": "make a control group",
+  "cgroup.enter": "move a process into a control group",
   "cgroup.freeze": "freeze a control group",
   "cgroup.kill": "kill everything in a control group",
   "cgroup.limits": "write a control group's limits",

@@ -57,6 +57,8 @@ export interface Driver {
   reopenLog(ctx: OpContext, handle: DriverHandle): Promise<void>;
   /** Kills what is left and removes what the driver made (control group, runtime state, bundle, monitor). Missing is no error. */
   destroy(ctx: OpContext, handle: DriverHandle): Promise<void>;
+  /** Ids of what the driver keeps for the instance beside that under its own id: as little to be collected. */
+  companions?(handle: DriverHandle): readonly string[];
   /** Removes driver state under its own directories whose instance id is not in `keep` (left by a killed engine). */
   collect(ctx: OpContext, keep: ReadonlySet<string>): Promise<readonly string[]>;
 }

@@ -45,7 +45,7 @@ export class LiveInstances {
     this.#byId.delete(id);
   }
 
-  all(): Iterable<LiveInstance> {
+  all(): IteratorObject<LiveInstance> {
     return this.#byId.values();
   }
 }

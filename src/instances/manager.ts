@@ -53,6 +53,8 @@ export interface InstanceManager extends InstanceService {
   exclusive<T>(ctx: OpContext, nameOrId: string, work: (held: HeldInstance) => Promise<T>): Promise<T>;
   /** To be called once, before any verb: see `recover.ts`. Recovers the networks too, which need to know what runs. */
   recover(ctx: OpContext): Promise<void>;
+  /** Whether one is being started. */
+  isStarting(): boolean;
   /** What each instance reserves of the machine now, build steps included: for the ledger. */
   claims(): readonly Claim[];
   /** Resolves when nothing is being cleaned up or restarted in the background. */
@@ -145,6 +147,7 @@ export function createInstanceService(dependencies: InstanceDependencies): Insta
       const { id, spec } = record;
       return await parts.rootMounts.with(ctx, id, { volatile: isThrowAway(spec) }, work);
     },
+    isStarting: () => parts.lives.all().some(({ starting }) => starting !== undefined),
     claims: () => parts.records.all().flatMap((record) => heldBy(record) ?? []),
     volumeUsers: (name) => parts.records.volumeUsers(name),
     imageUsers: (imageId) =>

@@ -198,7 +198,7 @@ async function takeUp(parts: Parts, ctx: OpContext, id: string): Promise<void> {
 async function collectOrphans(parts: Parts, ctx: OpContext, running: ReadonlySet<string>): Promise<void> {
   const known = new Set(parts.records.all().map(({ id }) => id));
   const ended = new Set(parts.records.all().flatMap(({ id, state }) => (state.handle === null ? [] : [id])));
-  const keep = new Set([...running, ...ended]);
+  const keep = new Set([...running, ...ended, ...companions(parts, ctx)]);
   for (const driver of parts.drivers) {
     await tryTo(ctx, driver.name, "collect", async () => void (await driver.collect(ctx, keep)));
   }
@@ -214,6 +214,17 @@ async function collectOrphans(parts: Parts, ctx: OpContext, running: ReadonlySet
   });
   await removeUnknownDirs(parts, ctx, join(parts.dataRoot, "instances"), known);
   await removeUnknownDirs(parts, ctx, join(parts.runRoot, "instances"), keep);
+}
+
+function companions(parts: Parts, ctx: OpContext): readonly string[] {
+  return parts.records.all().flatMap(({ id, spec, state: { handle } }) => {
+    try {
+      return handle === null ? [] : (driverOf(parts, spec).companions?.(handle) ?? []);
+    } catch (error) {
+      ctx.log.error({ instance: id, error: messageOf(error) }, "its driver can't say what belongs to it");
+      return [];
+    }
+  });
 }
 
 async function removeUnknownDirs(

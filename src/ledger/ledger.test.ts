@@ -53,6 +53,30 @@ describe("admission", () => {
     ledger.admit(claim("b", { memory: 2 * GiB }));
   });
 
+  it("asks for what is given up for it, as long as that helps, and only then refuses", () => {
+    const records = [
+      claim("waits 1", { memory: GiB }),
+      claim("waits 2", { memory: GiB }),
+      claim("runs", { memory: GiB }),
+    ];
+    const asked: number[] = [];
+    const ledger = new Ledger({
+      totals: () => totals,
+      policy,
+      claims: () => records,
+      giveUp: ([short]) => {
+        asked.push((short?.asked ?? 0) - (short?.fits ?? 0));
+        return records[0]?.owner.name.startsWith("waits") === true && records.shift() !== undefined;
+      },
+    });
+    expect(ledger.left().memory).toBe(GiB);
+    using _fits = ledger.admit(claim("a", { memory: GiB }));
+    expect(asked).toEqual([]);
+    using _hold = ledger.admit(claim("b", { memory: 2 * GiB }));
+    expect(asked).toEqual([2 * GiB, GiB]);
+    expect(refusal(() => ledger.admit(claim("c", { memory: 1 }))).code).toBe("CAPACITY_SHORT");
+  });
+
   it("counts a start that has come to its record once", () => {
     const records: Claim[] = [];
     const ledger = ledgerOver(records);

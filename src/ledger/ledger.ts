@@ -1,5 +1,5 @@
 import type { Quantities } from "../schema/capacity.ts";
-import { type Claim, mergeClaims, shortfalls } from "./account.ts";
+import { type Claim, left, mergeClaims, type Shortfall, shortfalls } from "./account.ts";
 import { ledgerErrors } from "./errors.ts";
 import { limitsOf, type Policy } from "./policy.ts";
 import { isNothing } from "./quantities.ts";
@@ -10,6 +10,11 @@ export interface LedgerOptions {
   readonly policy: Policy;
   /** What is reserved by what runs and is kept, from the records of those who do: there is no other book. */
   readonly claims: () => Iterable<Claim>;
+  /**
+   * Asked when a claim is short of something: to give up a claim for it, at once, that nobody waits for. False when there is none (any
+   * more) whose end would help.
+   */
+  readonly giveUp?: (short: readonly Shortfall[]) => boolean;
 }
 
 /**
@@ -46,13 +51,20 @@ export class Ledger {
     return mergeClaims([...this.#options.claims(), ...this.#holds]);
   }
 
+  /** Of the limits, what nobody has reserved; negative where they are over-committed. */
+  left(): Quantities {
+    return left(this.limits(), this.claims());
+  }
+
   /**
    * Reserves for `claim` until the hold is disposed: by then its record says so itself, or it came to nothing. Takes the place of
    * what its owner holds already, of which it can't be short. `CAPACITY_SHORT` says what is short, who holds it, and what would fit.
    */
   admit(claim: Claim): Disposable {
     // Most state nothing: they are not to wait for the sum of all others.
-    const short = isNothing(claim.request) ? [] : shortfalls(this.limits(), this.claims(), claim);
+    const shortNow = () => (isNothing(claim.request) ? [] : shortfalls(this.limits(), this.claims(), claim));
+    let short = shortNow();
+    while (short.length > 0 && this.#options.giveUp?.(short) === true) short = shortNow();
     if (short.length > 0) throw ledgerErrors.CAPACITY_SHORT({ owner: claim.owner, short, ratio: this.policy.ratio });
     const hold = { ...claim };
     this.#holds.add(hold);

@@ -23,7 +23,9 @@ export type Quantities = Static<typeof Quantities>;
 
 /** Who holds something; the ledger asks no more of it than a name to call it by. */
 export const Owner = Type.Object({
-  kind: Type.String({ description: "container, or build for a build's step" }),
+  kind: Type.String({
+    description: "container, vm, build for a build's step, or pool for a machine that waits and is given up first",
+  }),
   id: Type.String(),
   name: Type.String(),
 });

@@ -70,6 +70,12 @@ export const EngineConfig = Type.Object(
       pattern: sizePattern,
       description: "Disk space for templates, which virtual machines start from instead of booting; 0: none are made",
     }),
+    machinePool: Type.Integer({
+      default: 0,
+      minimum: 0,
+      description:
+        "Virtual machines that wait, restored and paused, of each template in use, so that a start is as quick as a container's; 0: none",
+    }),
     cgroupParent: Type.String({ default: "", description: "Parent control group; empty: made from the engine's id" }),
     overcommitCpu: Type.Number({
       default: 16,

@@ -79,6 +79,8 @@ export interface EngineInfo {
   readonly runtime: DriverFingerprint;
   /** Virtual machines: `runtime` is "kvm", or "tcg" for emulation, whose reason is said. */
   readonly machines: DriverFingerprint;
+  /** Machines that wait, restored and paused: how many of each template in use, and how many in all now. */
+  readonly machinePool: { readonly size: number; readonly waiting: number };
   /** "v1", "hybrid" or "v2". */
   readonly cgroupMode: string;
   readonly config: EngineConfig;

@@ -69,6 +69,7 @@ export const info = defineCommand({
         const berth = await ctx.client.call<{
           runtime?: { runtime?: string; versions?: Record<string, string>; reasons?: string[] };
           machines?: { available: boolean; runtime: string; reasons: string[] };
+          machinePool?: { size: number; waiting: number };
           cgroupMode?: string;
         }>("GET", "/berth/info");
         const { runtime = "", versions = {}, reasons = [] } = berth.runtime ?? {};
@@ -76,7 +77,7 @@ export const info = defineCommand({
         const why = reasons.length > 0 ? ` (${reasons.join("; ")})` : "";
         return {
           runtime: `${runtime} ${versions[runtime] ?? ""}${monitor}${why}`,
-          ...(berth.machines && { machines: machinesText(berth.machines) }),
+          ...(berth.machines && { machines: machinesText(berth.machines) + poolText(berth.machinePool) }),
           ...(berth.cgroupMode && { cgroupMode: berth.cgroupMode }),
         };
       } catch (error) {
@@ -95,6 +96,10 @@ function machinesText(machines: {
 }): string {
   if (!machines.available) return `not available (${machines.reasons.join("; ")})`;
   return machines.runtime === "kvm" ? "KVM" : machines.reasons.join("; ");
+}
+
+function poolText(pool: { readonly size: number; readonly waiting: number } | undefined): string {
+  return pool === undefined || pool.size === 0 ? "" : `; ${pool.waiting} waiting, ${pool.size} of each template in use`;
 }
 
 interface EngineVersion {

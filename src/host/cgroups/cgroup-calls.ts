@@ -11,6 +11,7 @@ import { SampledFiles } from "./sampled-files.ts";
 /** What the kernel worker can be asked about control groups. */
 export interface CgroupCalls {
   cgroupCreate(path: string): void;
+  cgroupEnter(path: string, pid: number): void;
   cgroupApplyLimits(path: string, resources: ResourceSpec): void;
   cgroupUsage(path: string): ResourceUsage;
   /** Keeps the files of these groups open for the next time, and closes those of others. */
@@ -26,6 +27,7 @@ export interface CgroupCalls {
 
 export const cgroupCalls: CgroupCalls = {
   cgroupCreate: (path) => named("cgroup-create", path, () => tree().create(path)),
+  cgroupEnter: (path, pid) => named("cgroup-enter", path, () => tree().enter(path, pid)),
   cgroupApplyLimits: (path, resources) => named("cgroup-limits", path, () => tree().applyLimits(path, resources)),
   cgroupUsage: (path) => named("cgroup-usage", path, () => tree().usage(path)),
   cgroupSamples: (paths) => {

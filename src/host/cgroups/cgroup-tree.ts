@@ -10,6 +10,7 @@ export type ReadFile = (path: string) => string | undefined;
  */
 export interface CgroupTree {
   create(path: string): void;
+  enter(path: string, pid: number): void;
   applyLimits(path: string, resources: ResourceSpec): void;
   usage(path: string): ResourceUsage;
   /** Undefined when it is gone. As few files as can be, read by `read`: it is asked for hundreds of groups each second. */

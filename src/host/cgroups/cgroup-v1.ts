@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import type { ResourceSpec, ResourceUsage } from "../../schema/resources.ts";
 import { makeDirectories } from "../kernel/make-directories.ts";
 import type { CgroupSample } from "../cgroup.ts";
@@ -30,6 +31,14 @@ export class CgroupV1 implements CgroupTree {
   create(path: string): void {
     for (const directory of this.#hierarchies.directories) makeDirectories(`${directory}${path}`, 0o755);
     this.#fillCpuset(path);
+  }
+
+  enter(path: string, pid: number): void {
+    for (const directory of this.#hierarchies.directories) {
+      const procs = `${directory}${path}/cgroup.procs`;
+      // A runtime makes no group in a hierarchy without controllers.
+      if (existsSync(procs)) writeGroupFile(procs, String(pid));
+    }
   }
 
   applyLimits(path: string, resources: ResourceSpec): void {

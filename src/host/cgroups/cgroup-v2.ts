@@ -42,6 +42,10 @@ export class CgroupV2 implements CgroupTree {
     }
   }
 
+  enter(path: string, pid: number): void {
+    writeGroupFile(`${this.#root}${path}/cgroup.procs`, String(pid));
+  }
+
   applyLimits(path: string, resources: ResourceSpec): void {
     const writer = new LimitWriter(path);
     const write = (controller: string, file: string, value: number | string, limit: string) =>

@@ -44,6 +44,12 @@ export class LinuxCgroups implements CgroupDriver {
     this.#migration.expect();
   }
 
+  async enter(ctx: OpContext, path: string, pid: number): Promise<void> {
+    ctx.signal.throwIfAborted();
+    if (failpoints.on) await reach("cgroup.enter", path);
+    await this.#worker.call("cgroupEnter", checkedPath(path), pid);
+  }
+
   async applyLimits(ctx: OpContext, path: string, resources: ResourceSpec): Promise<void> {
     ctx.signal.throwIfAborted();
     if (failpoints.on) await reach("cgroup.limits", path);

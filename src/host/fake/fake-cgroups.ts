@@ -47,6 +47,12 @@ export class FakeCgroups implements CgroupDriver {
 
   expectMove(): void {}
 
+  async enter(_ctx: OpContext, path: string, pid: number): Promise<void> {
+    const group = this.#group(path, "cgroup-enter");
+    for (const other of this.groups.values()) other.processes.delete(pid);
+    group.processes.add(pid);
+  }
+
   async applyLimits(_ctx: OpContext, path: string, resources: ResourceSpec): Promise<void> {
     this.#group(path, "cgroup-limits").limits.push(resources);
   }

@@ -10,6 +10,7 @@ import { askFileDaemon, type FileDaemon, fileDaemonProgram } from "../../guest/f
 import { type GuestKit, GuestKits } from "../../guest/guest-kit.ts";
 import { type Acceleration, probeKvm } from "../../guest/kvm-probe.ts";
 import { Templates } from "../../guest/templates.ts";
+import { rm } from "../../host/files.ts";
 import type { Host } from "../../host/host.ts";
 import type { Snapshotter } from "../../snapshots/snapshotter.ts";
 
@@ -51,6 +52,11 @@ export class BootParts {
     return join(this.#options.binaries, "berth-vmm");
   }
 
+  /** For the disks of machines that wait to be somebody's. */
+  get waiting(): string {
+    return join(this.#options.root, "waiting");
+  }
+
   /** Names of what is not installed; none when machines can be run. */
   missing(): readonly string[] {
     return this.#missing(["mkfs.ext4", "debugfs"]);
@@ -75,6 +81,7 @@ export class BootParts {
   /** At the engine's start: what no layer stands for any more, and what was half made. */
   async collect(): Promise<void> {
     const isNeeded = (digest: string) => this.#options.snapshotter.hasLayer(`sha256:${digest}`);
+    await rm(this.waiting, { recursive: true, force: true });
     await this.disks.collect(isNeeded);
     await this.templates.collect(async (image) => image === "nothing" || (await isNeeded(image)));
   }

@@ -3,6 +3,10 @@ import { Check } from "typebox/value";
 import { DriverHandle } from "../../schema/instance.ts";
 import { driverErrors } from "../driver-errors.ts";
 
+/** The jail in which a machine waited to be somebody's, of an id and a directory (on the run root) of its own. */
+const Keeper = Type.Object({ id: Type.String(), dir: Type.String(), jail: DriverHandle });
+export type Keeper = Static<typeof Keeper>;
+
 /** What finds a machine again: the container that is its jail, and where its sockets are. */
 const Machine = Type.Object({
   id: Type.String(),
@@ -16,6 +20,8 @@ const Machine = Type.Object({
   /** Key of the template that it was restored from. */
   template: Type.Optional(Type.String()),
   jail: DriverHandle,
+  /** It waited in a pool before: QEMU is the child of a berth-vmm in another jail. */
+  keeper: Type.Optional(Keeper),
   /** Nobody will want its files when it has ended. */
   throwAway: Type.Optional(Type.Boolean()),
 });

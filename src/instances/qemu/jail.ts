@@ -33,9 +33,13 @@ const programs = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
 const linker = ["/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives"];
 
 /** What the OCI driver is asked for in the instance's stead. Makes the jail's root, `<dir>/jail`. */
-export async function jailRequest(request: PrepareRequest, parts: JailParts): Promise<PrepareRequest> {
+export async function jailRequest(
+  request: PrepareRequest,
+  parts: JailParts,
+  verb: "run" | "keep" = "run",
+): Promise<PrepareRequest> {
   return await jailOf(request, {
-    argv: [inJail.vmm, "run", inJail.spec],
+    argv: [inJail.vmm, verb, inJail.spec],
     mounts: [...machineMounts(parts), ...shareMounts(parts.shares)],
     shares: parts.shares,
     kvm: parts.kvm,

@@ -18,6 +18,11 @@ export async function templateFailureOf(runDir: string): Promise<string | undefi
   return (await textOf(join(runDir, "template-failed")))?.toString().trim();
 }
 
+/** Why the machine was made anew though one waited; undefined when it was not. */
+export async function adoptionFailureOf(runDir: string): Promise<string | undefined> {
+  return (await textOf(join(runDir, "adoption-failed")))?.toString().trim();
+}
+
 async function textOf(path: string): Promise<Buffer | undefined> {
   try {
     return await readFile(path);

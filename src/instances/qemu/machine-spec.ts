@@ -25,6 +25,9 @@ export const inJail = {
   template: "/berth/template",
 } as const;
 
+/** Of a keeper, in its directory of sockets. */
+export const adoptionSocket = "adopt.sock";
+
 export interface MachineParts {
   readonly acceleration: Acceleration;
   readonly hostCpus: number;
@@ -70,6 +73,12 @@ export const cloneFields: readonly Field[] = [
   ["ram", `${inJail.template}/${templateFiles.ram}`],
   ["restore", `${inJail.template}/${templateFiles.state}`],
   ["pristine", `${inJail.template}/${templateFiles.pristine}`],
+];
+
+/** What makes one out of a clone that waits, by the socket that was put into its directory; else it is a clone as any other. */
+export const adoptionFields: readonly Field[] = [
+  ["adopt", `${inJail.run}/${adoptionSocket}`],
+  ["fresh", `${inJail.template}/${templateFiles.scratch}`],
 ];
 
 /** Who the guest is. */

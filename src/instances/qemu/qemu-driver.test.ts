@@ -17,6 +17,7 @@ import { type DriverParts, QemuDriver } from "./qemu-driver.ts";
 
 const ctx = background();
 const MiB = 1024 * 1024;
+const noPool = { size: 0, left: () => 0, isBusy: () => false };
 const jail: DriverHandle = { driver: "oci", version: 1, state: {} };
 const execRequest = {
   execId: "e",
@@ -86,12 +87,13 @@ beforeEach(() => {
     scratchDisk: unused,
     fileDaemon: async () => ({ program: "/usr/libexec/virtiofsd", kind: "rust" }),
     fileDaemonProgram: () => "/usr/libexec/virtiofsd",
+    waiting: join(dir, "waiting"),
     templates: new Templates({ root: dir, maxBytes: 0, log: silentLogger }),
     currentKit: async () => undefined,
     imagePath: () => "",
     collect: async () => {},
   };
-  driver = new QemuDriver({ host: new FakeHost(), containers: jails.driver(), parts, log: silentLogger });
+  driver = new QemuDriver({ host: new FakeHost(), containers: jails.driver(), parts, pool: noPool, log: silentLogger });
 });
 afterEach(() => rmSync(dir, { recursive: true }));
 

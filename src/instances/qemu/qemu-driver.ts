@@ -7,10 +7,11 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "../../base/logger.ts";
 import type { OpContext } from "../../base/op-context.ts";
+import { Reverter } from "../../base/reverter.ts";
 import { Turns } from "../../base/turns.ts";
 import { fileDaemonWords } from "../../guest/file-daemon.ts";
 import { encodeFields } from "../../guest/frames.ts";
-import { templateFiles } from "../../guest/templates.ts";
+import { type Template, templateFiles } from "../../guest/templates.ts";
 import { chmod, copyFile, makeSmallDirectory, rename, writeFile } from "../../host/files.ts";
 import type { Host } from "../../host/host.ts";
 import type { DriverHandle, InstanceSpec } from "../../schema/instance.ts";
@@ -40,18 +41,21 @@ import { withGuestFigures } from "./guest-usage.ts";
 import { killMachine } from "./kill.ts";
 import { machineInside } from "./machine-inside.ts";
 import { guestMemory, jailResources } from "./machine-size.ts";
-import { failureOf, templateFailureOf } from "./machine-failure.ts";
-import { cloneFields, inJail, machineSpec } from "./machine-spec.ts";
+import { adoptionFailureOf, failureOf, templateFailureOf } from "./machine-failure.ts";
+import { MachinePool, type PoolSettings } from "./machine-pool.ts";
+import { adoptionFields, cloneFields, inJail, machineSpec } from "./machine-spec.ts";
 import { inheritedFields, limitFields } from "./process-fields.ts";
 import { requireFiles, sharesOf, sharesRoot } from "./shares.ts";
 import { TemplateMaker, type TemplateRequest } from "./template-maker.ts";
 import { refuseUnsupported } from "./unsupported.ts";
+import { endKeeper, enterGroup, Keepers, moveIn, type WaitingMachine } from "./waiting-machine.ts";
 
 export interface QemuDriverOptions {
   readonly host: Host;
   /** The driver of containers, which the jails are. */
   readonly containers: Driver;
   readonly parts: DriverParts;
+  readonly pool: PoolSettings;
   readonly log: Logger;
 }
 
@@ -70,6 +74,7 @@ export type DriverParts = Pick<
   | "templates"
   | "currentKit"
   | "imagePath"
+  | "waiting"
   | "collect"
 >;
 
@@ -86,30 +91,36 @@ export class QemuDriver extends JailedDriver implements Driver {
   readonly #host: Host;
   readonly #parts: DriverParts;
   readonly #maker: TemplateMaker;
-  /** Machines that are being booted, and would be templates: by id, from their preparation to their start. */
-  readonly #coldStarts = new Map<string, TemplateRequest>();
+  /** Machines that can come from a template: by id, from their preparation to their start. */
+  readonly #starts = new Map<string, TemplateRequest>();
   /**
    * A start is processor time and little else: beyond one for each processor, and one that waits for the disk, more at once end no sooner,
    * and on a busy machine each looks as if it hung.
    */
   readonly #starting: Turns;
+  /** Those that wait. */
+  readonly pool: MachinePool;
 
-  constructor({ host, containers, parts, log }: QemuDriverOptions) {
+  constructor({ host, containers, parts, pool, log }: QemuDriverOptions) {
     super(containers, (handle) => machineOf(handle).jail);
     this.#host = host;
     this.#parts = parts;
     this.#starting = new Turns(host.facts.cpus + 1);
-    this.#maker = new TemplateMaker({ host, containers, templates: parts.templates, log });
+    const { templates, waiting: directory } = parts;
+    const keepers = new Keepers({ host, containers, directory });
+    this.pool = new MachinePool({ settings: pool, keepers, templates, log });
+    this.#maker = new TemplateMaker({ host, containers, templates, log, made: () => this.pool.review() });
   }
 
   /** Resolves when nothing is being made in the background. */
   async settled(): Promise<void> {
     await this.#maker.settled();
+    await this.pool.settled();
   }
 
-  /** Gives up what is being made in the background. */
+  /** Gives up what is being made in the background, and what waits. */
   async close(): Promise<void> {
-    await this.#maker.close();
+    await Promise.all([this.#maker.close(), this.pool.close()]);
   }
 
   async fingerprint(ctx: OpContext): Promise<DriverFingerprint> {
@@ -152,6 +163,7 @@ export class QemuDriver extends JailedDriver implements Driver {
     ]);
     const runDir = join(dir, "run");
     const spec = join(dir, "machine");
+    await using reverter = new Reverter(ctx);
     await makeSmallDirectory(runDir, 0o700);
     const fields = await machineSpec(request, { acceleration, hostCpus: this.#host.facts.cpus, shareDaemon });
     const booting: JailParts = {
@@ -170,24 +182,33 @@ export class QemuDriver extends JailedDriver implements Driver {
     const isFirst = !existsSync(scratch) && request.resting !== true;
     const fitting = isFirst ? await this.#maker.keyOf(fields, { kit: kit.digest, parts: booting }) : undefined;
     const template = fitting === undefined ? undefined : this.#maker.find(fitting.key);
-    if (template !== undefined) await copyScratch(join(template.directory, templateFiles.scratch), scratch);
+    const waiting = template === undefined ? undefined : this.#adoptable(template, request);
+    if (waiting !== undefined) {
+      reverter.add("end the machine that waited", (undo) => endKeeper(undo, this.containers, waiting.keeper));
+      await moveIn(waiting, { scratch, runDir });
+    } else if (template !== undefined) await copyScratch(join(template.directory, templateFiles.scratch), scratch);
     else if (!existsSync(scratch)) await this.#parts.scratchDisk(scratch, inJail.blank);
-    await writeFile(spec, encodeFields(template === undefined ? fields : [...fields, ...cloneFields]), { mode: 0o600 });
+    const origin = [...(template === undefined ? [] : cloneFields), ...(waiting === undefined ? [] : adoptionFields)];
+    await writeFile(spec, encodeFields([...fields, ...origin]), { mode: 0o600 });
     const jail = await jailRequest(
       request,
       template === undefined ? booting : { ...booting, template: { directory: template.directory, access: "ro" } },
     );
     const { handle, pid } = await this.containers.prepare(ctx, jail);
+    reverter.add("destroy the jail", (undo) => this.containers.destroy(undo, handle));
+    if (waiting !== undefined) await enterGroup(ctx, this.#host, waiting, request);
+    reverter.commit();
     const { entrypoint, cmd } = request.spec.process;
     const command = [...entrypoint, ...cmd][0] ?? "";
     const memory = guestMemory(request.spec.resources);
     const process = inheritedFields(request);
     const from = template === undefined ? {} : { template: template.key };
+    const keeper = waiting === undefined ? {} : { keeper: waiting.keeper };
     const ephemeral = isThrowAway(request.spec) ? { throwAway: true } : {};
-    const machine: Machine = { id, runDir, process, command, memory, ...from, ...ephemeral, jail: handle };
-    if (fitting !== undefined && template === undefined) {
+    const machine: Machine = { id, runDir, process, command, memory, ...from, ...keeper, ...ephemeral, jail: handle };
+    if (fitting !== undefined) {
       const scratchDisk = (path: string) => this.#parts.scratchDisk(path, inJail.blank);
-      this.#coldStarts.set(id, { request, fields, parts: booting, ...fitting, scratch: scratchDisk });
+      this.#starts.set(id, { request, fields, parts: booting, ...fitting, scratch: scratchDisk });
     }
     return { handle: handleOf(machine), pid };
   }
@@ -195,18 +216,20 @@ export class QemuDriver extends JailedDriver implements Driver {
   /** Resolves when the main process runs in the guest; what kept it from that is the error. */
   async start(ctx: OpContext, handle: DriverHandle): Promise<void> {
     const machine = machineOf(handle);
-    const booted = this.#coldStarts.get(machine.id);
-    this.#coldStarts.delete(machine.id);
+    const like = this.#starts.get(machine.id);
+    this.#starts.delete(machine.id);
     // Its times run from here on: what is ahead of it is not held against it.
     using _turn = await this.#starting.take(ctx.signal);
     await this.containers.start(ctx, machine.jail);
     try {
       await this.#untilStarted(ctx, machine);
-      if (booted !== undefined) this.#maker.want(booted);
+      if (like !== undefined && machine.template === undefined) this.#maker.want(like);
+      if (like !== undefined) this.pool.used(like);
     } catch (error) {
       if (!(error instanceof AgentError)) throw error;
       throw startFailure(machine, error);
     } finally {
+      if (machine.keeper !== undefined) await checkAdoption(ctx, machine);
       if (machine.template !== undefined) await this.#checkTemplate(machine.runDir, machine.template);
     }
   }
@@ -252,8 +275,15 @@ export class QemuDriver extends JailedDriver implements Driver {
   }
 
   override async destroy(ctx: OpContext, handle: DriverHandle): Promise<void> {
-    this.#coldStarts.delete(machineOf(handle).id);
+    const { id, keeper } = machineOf(handle);
+    this.#starts.delete(id);
     await super.destroy(ctx, handle);
+    if (keeper !== undefined) await endKeeper(ctx, this.containers, keeper);
+  }
+
+  companions(handle: DriverHandle): readonly string[] {
+    const { keeper } = machineOf(handle);
+    return keeper === undefined ? [] : [keeper.id];
   }
 
   /** Jails are containers. */
@@ -271,6 +301,11 @@ export class QemuDriver extends JailedDriver implements Driver {
     const daemon = await this.#parts.fileDaemon(ctx);
     if (daemon === undefined) throw machineErrors.FILE_DAEMON_MISSING({});
     return fileDaemonWords(daemon, sharesRoot);
+  }
+
+  /** One that waits has the host's default place among those that the kernel would kill for memory. */
+  #adoptable(template: Template, { spec }: PrepareRequest): WaitingMachine | undefined {
+    return Math.max(0, spec.oomScoreAdj) === 0 ? this.pool.take(template.key) : undefined;
   }
 
   /** berth-vmm boots a machine that can't be restored, and leaves a note. */
@@ -304,6 +339,12 @@ export class QemuDriver extends JailedDriver implements Driver {
       await delay(lookMs);
     }
   }
+}
+
+/** berth-vmm restores a machine when it can't take over the one that waited, and leaves a note. */
+async function checkAdoption(ctx: OpContext, { id, runDir }: Machine): Promise<void> {
+  const reason = await adoptionFailureOf(runDir);
+  if (reason !== undefined) ctx.log.warn({ instance: id, reason }, "a waiting machine could not be taken over");
 }
 
 /** Published by rename: half a disk would be taken for the instance's own at its next start. */

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { existsSync, statSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { cpus } from "node:os";
-import { basename, dirname, join } from "node:path";
+import { basename, join } from "node:path";
 import { messageOf } from "../../base/errors.ts";
 import { newId } from "../../base/ids.ts";
 import type { Logger } from "../../base/logger.ts";
@@ -18,6 +18,7 @@ import { machineErrors } from "./errors.ts";
 import { jailRequest, type JailParts } from "./jail.ts";
 import { failureOf } from "./machine-failure.ts";
 import { inJail } from "./machine-spec.ts";
+import { nobody } from "./nobody.ts";
 import { groundText, type TemplateGround, templateKey, templateShape } from "./template-key.ts";
 
 export interface TemplateMakerOptions {
@@ -25,6 +26,8 @@ export interface TemplateMakerOptions {
   readonly containers: Driver;
   readonly templates: Templates;
   readonly log: Logger;
+  /** Called when there is one more. */
+  readonly made: () => void;
 }
 
 /** A machine that could have come from a template. */
@@ -39,8 +42,6 @@ export interface TemplateRequest {
   readonly scratch: (path: string) => Promise<void>;
 }
 
-/** Of processor time beside others: nobody waits for it. */
-const idleShares = 64;
 const makeMs = 300_000;
 const maxFailures = 3;
 
@@ -151,6 +152,7 @@ export class TemplateMaker {
           () => existsSync(wanted.parts.image),
         );
         ctx.log.info({ template: key, ms: Math.round(performance.now() - started) }, "made a template of machines");
+        this.#options.made();
       } catch (error) {
         if (this.#closing.signal.aborted) break;
         this.#countFailure(key);
@@ -173,7 +175,8 @@ export class TemplateMaker {
     const { containers } = this.#options;
     const ctx = withTimeout(closing, makeMs);
     const id = newId();
-    const dir = join(dirname(like.dir), id);
+    const request = nobody(like, id);
+    const { dir } = request;
     const runDir = join(dir, "run");
     const spec = join(dir, "machine");
     const scratchPath = join(draft, templateFiles.scratch);
@@ -183,7 +186,7 @@ export class TemplateMaker {
     await scratch(scratchPath);
     await scratch(join(draft, templateFiles.pristine));
     await writeFile(spec, encodeFields(savingFields(fields)), { mode: 0o600 });
-    const jail = await jailRequest(nobody(like, id, dir), {
+    const jail = await jailRequest(request, {
       ...parts,
       spec,
       scratch: scratchPath,
@@ -255,24 +258,4 @@ function savingFields(fields: readonly Field[]): readonly Field[] {
     ["ram.share", "1"],
     ["save", `${inJail.template}/${templateFiles.state}`],
   ];
-}
-
-/** The request of a machine without streams, names, networks and limits of its own. */
-function nobody(like: PrepareRequest, id: string, dir: string): PrepareRequest {
-  const { process, resources } = like.spec;
-  return {
-    ...like,
-    id,
-    dir,
-    logPath: "",
-    interfaces: [],
-    hostname: "template",
-    namespaces: { ...like.namespaces, network: "private" },
-    cgroupPath: join(dirname(like.cgroupPath), id),
-    spec: {
-      ...like.spec,
-      process: { ...process, tty: false, openStdin: false },
-      resources: { ...resources, cpuShares: idleShares, nanoCpus: 0, cpuQuota: 0, cpuPeriod: 0 },
-    },
-  };
 }

@@ -59,8 +59,9 @@ export class QemuWorld implements DriverWorld {
     const view = async () => ({ root: join(this.#containers.dir, "rootfs"), [Symbol.asyncDispose]: async () => {} });
     const { host } = this.#containers;
     const snapshotter = { view, hasLayer: async () => true };
+    const pool = { size: 0, left: () => 0, isBusy: () => false };
     const parts = new BootParts({ host, snapshotter, log: silentLogger, ...this.#options });
-    const driver = new QemuDriver({ host, containers, parts, log: silentLogger });
+    const driver = new QemuDriver({ host, containers, parts, pool, log: silentLogger });
     this.#drivers.push(driver);
     return driver;
   }

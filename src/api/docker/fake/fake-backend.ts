@@ -276,6 +276,7 @@ function fakeSystem(): SystemBackend {
         paths: { dataRoot: "/data", runRoot: "/run" },
         runtime: { available: true, reasons: [], versions: { runc: "1.1.5" }, runtime: "runc" },
         machines: { available: true, reasons: ["emulation, not KVM"], versions: {}, runtime: "tcg" },
+        machinePool: { size: 2, waiting: 1 },
         cgroupMode: "hybrid",
         config: Value.Create(EngineConfig),
       }),
