@@ -7,8 +7,8 @@ import { pack } from "tar-stream";
 export interface ImageOptions {
   readonly tags: readonly string[];
   readonly cmd?: readonly string[];
-  /** Further files of the root, by path. */
-  readonly files?: Readonly<Record<string, string>>;
+  /** Further files of the root, by path: a text, or bytes that are a program. */
+  readonly files?: Readonly<Record<string, string | Buffer>>;
   /** Merged into the image's run configuration. */
   readonly config?: Readonly<Record<string, unknown>>;
 }
@@ -45,7 +45,7 @@ interface Entry {
   readonly link?: string;
 }
 
-function rootEntries(files: Readonly<Record<string, string>>): readonly Entry[] {
+function rootEntries(files: Readonly<Record<string, string | Buffer>>): readonly Entry[] {
   const program = "/bin/busybox";
   const applets = execFileSync(program, ["--list"], { encoding: "utf8" })
     .split("\n")
@@ -64,7 +64,10 @@ function rootEntries(files: Readonly<Record<string, string>>): readonly Entry[] 
       ),
     },
     { name: "etc/group", data: Buffer.from("root:x:0:\ndaemon:x:1:\nwww:x:33:\naudio:x:29:www\nnogroup:x:65534:\n") },
-    ...Object.entries(files).map(([name, text]) => ({ name: name.replace(/^\//, ""), data: Buffer.from(text) })),
+    ...Object.entries(files).map(([path, content]) => {
+      const name = path.replace(/^\//, "");
+      return typeof content === "string" ? { name, data: Buffer.from(content) } : { name, data: content, mode: 0o755 };
+    }),
   ];
 }
 

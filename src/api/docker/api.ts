@@ -15,7 +15,7 @@ import { splitPath } from "./request-path.ts";
 import type { Answer, Call, Route } from "./route.ts";
 import { dockerRoutes } from "./routes.ts";
 import { jsonPieces } from "./streams/json-pieces.ts";
-import { readBody, routeUpgrades, upgradeOf } from "./streams/connection.ts";
+import { dropUpgradeBody, readBody, routeUpgrades } from "./streams/connection.ts";
 
 export interface DockerApiOptions {
   readonly backend: DockerBackend;
@@ -116,7 +116,7 @@ async function serve(route: Route, versionText: string | undefined, exchange: Ex
   if (route.since !== undefined && !version.atLeast(route.since)) throw apiErrors.API_PAGE_NOT_FOUND({});
   const raw = request.query as RawQuery;
   const query = route.query === undefined ? {} : decodeQuery(route.query, raw);
-  const body = route.body === undefined ? await dropUpgradeBody(request) : await readJson(route, request);
+  const body = route.body === undefined ? await dropUpgradeBody(request.raw) : await readJson(route, request);
   const { name = "" } = request.params as { readonly name?: string };
   const signal = route.outlivesClient === true ? neverAborted : clientGone(reply);
   const call: Call = { backend, ctx: { signal, log }, version, name, query, body, request, reply };
@@ -152,11 +152,6 @@ function send(answer: Answer, reply: FastifyReply): void {
     case "streamed":
       return;
   }
-}
-
-/** Some clients (dockerode) send their options as a body, too, before the raw stream: it is no input of the process. */
-async function dropUpgradeBody(request: FastifyRequest): Promise<undefined> {
-  if (upgradeOf(request.raw) !== undefined) await readBody(request.raw, jsonBodyLimit);
 }
 
 function sendJson(reply: FastifyReply, value: unknown): void {

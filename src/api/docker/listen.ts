@@ -1,7 +1,7 @@
 /** Where the API is served: unix sockets, and TCP behind mutual TLS only. */
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
-import { createServer, type Server as HttpServer, type ServerResponse } from "node:http";
+import { createServer, type IncomingMessage, type Server as HttpServer, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import { connect, type Server, type Socket } from "node:net";
 import { dirname } from "node:path";
@@ -64,11 +64,11 @@ async function bindUnix(app: FastifyInstance, host: string, options: ListenOptio
   if (!path.startsWith("/")) throw apiErrors.API_HOST_INVALID({ host, reason: "the path must be absolute" });
   await mkdir(dirname(path), { recursive: true });
   await removeStale(host, path);
-  const server = createServer(serverOptions, (request, response) => app.routing(request, response));
+  const server = createServer(serverOptions, inOrder(app));
   // Made with mode 0600: nobody gets in between bind and chmod.
   const umask = process.umask(0o177);
   try {
-    await listening(server, host, (ready) => server.listen(path, ready));
+    await listening(server, host, (ready) => server.listen({ path, backlog }, ready));
   } finally {
     process.umask(umask);
   }
@@ -104,8 +104,8 @@ async function bindTcp(app: FastifyInstance, host: string, options: ListenOption
     rejectUnauthorized: true,
     minVersion: "TLSv1.2",
   } as const;
-  const server = createTlsServer(tls, (request, response) => app.routing(request, response));
-  await listening(server, host, (ready) => server.listen(Number(match[2]), address, ready));
+  const server = createTlsServer(tls, inOrder(app));
+  await listening(server, host, (ready) => server.listen({ port: Number(match[2]), host: address, backlog }, ready));
   const at = server.address();
   const port = typeof at === "object" && at !== null ? at.port : Number(match[2]);
   return serving(server, app, `tcp://${match[1] === "" ? address : match[1]}:${port}`);
@@ -113,6 +113,23 @@ async function bindTcp(app: FastifyInstance, host: string, options: ListenOption
 
 /** No time limits: `docker logs -f` is one request. Headers alone must come within a minute. */
 const serverOptions = { requestTimeout: 0, headersTimeout: 60_000, keepAliveTimeout: 60_000 } as const;
+
+/** Connections that wait to be taken. Past them a unix socket refuses: a thousand followers may come at once. The kernel has its own bound. */
+const backlog = 4096;
+
+/**
+ * Hands over a connection's requests one by one. Node gives those that a client sent ahead all at once and only orders their
+ * answers: a removal would overtake the creation in front of it.
+ */
+function inOrder(app: FastifyInstance): (request: IncomingMessage, response: ServerResponse) => void {
+  const latest = new WeakMap<Socket, ServerResponse>();
+  return (request, response) => {
+    const before = latest.get(request.socket);
+    latest.set(request.socket, response);
+    if (before === undefined || before.closed) app.routing(request, response);
+    else before.once("close", () => app.routing(request, response));
+  };
+}
 
 async function listening(server: Server, host: string, start: (ready: () => void) => void): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();

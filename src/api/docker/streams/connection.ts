@@ -53,13 +53,13 @@ export function upgradeOf(request: IncomingMessage): string | undefined {
 
 /**
  * The body of a request, whole. Node doesn't parse one of an `Upgrade:` request: it is cut from the socket by its
- * Content-Length, and what follows is left for {@link takeConnection}.
+ * length or its chunks, and what follows is left for {@link takeConnection}.
  */
 export async function readBody(request: IncomingMessage, limit: number): Promise<Buffer> {
   const declared = Number(request.headers["content-length"] ?? 0);
   if (declared > limit) throw apiErrors.API_BODY_TOO_LARGE({ limit });
   const upgrade = upgrades.get(request);
-  if (upgrade !== undefined) return await readUpgradeBody(request, upgrade, declared);
+  if (upgrade !== undefined) return await readUpgradeBody(request, upgrade, declared, limit);
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of request) {
@@ -71,21 +71,79 @@ export async function readBody(request: IncomingMessage, limit: number): Promise
   return chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks);
 }
 
-async function readUpgradeBody(request: IncomingMessage, upgrade: UpgradeRequest, length: number): Promise<Buffer> {
-  if (request.headers["transfer-encoding"] !== undefined) {
-    throw apiErrors.API_BAD_REQUEST({ message: "a request that upgrades its connection needs a Content-Length" });
+async function readUpgradeBody(
+  request: IncomingMessage,
+  upgrade: UpgradeRequest,
+  length: number,
+  limit: number,
+): Promise<Buffer> {
+  const chunked = request.headers["transfer-encoding"] !== undefined;
+  return chunked ? await takeChunks(upgrade, limit) : await takeBytes(upgrade, length);
+}
+
+/**
+ * Lets go of what a client sends with a request that takes no body (dockerode: its options), so that it isn't taken for the
+ * stream's first bytes.
+ */
+export async function dropUpgradeBody(request: IncomingMessage): Promise<undefined> {
+  const upgrade = upgrades.get(request);
+  if (upgrade === undefined) return;
+  if (request.headers["transfer-encoding"] === undefined) {
+    await readBody(request, jsonLimit);
+    return;
   }
-  const { socket } = upgrade;
-  while (upgrade.head.length < length) {
-    const chunk: Buffer | null = socket.read();
-    if (chunk !== null) upgrade.head = Buffer.concat([upgrade.head, chunk]);
-    else if (socket.readableEnded || socket.destroyed) {
-      throw apiErrors.API_BAD_REQUEST({ message: "the request's body ended before its Content-Length" });
-    } else await readableOrClosed(socket);
+  // Clients that stream say "chunked", and may send the end of it never: it is waited for only where it has begun.
+  const { head } = upgrade;
+  if (lastChunk.subarray(0, head.length).equals(head.subarray(0, lastChunk.length)) && head.length > 0) {
+    await takeBytes(upgrade, lastChunk.length);
   }
+}
+
+const lastChunk = Buffer.from("0\r\n\r\n");
+/** Bytes of a chunk's line or of all chunks together: what an upgrade's body may hold is a few words of JSON. */
+const jsonLimit = 1024 * 1024;
+
+async function takeBytes(upgrade: UpgradeRequest, length: number): Promise<Buffer> {
+  while (upgrade.head.length < length) await receive(upgrade);
   const body = upgrade.head.subarray(0, length);
   upgrade.head = upgrade.head.subarray(length);
   return body;
+}
+
+/** A chunked body (RFC 9112, section 7.1) without its trailers. */
+async function takeChunks(upgrade: UpgradeRequest, limit: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for (let size = 0; ; ) {
+    const length = Number.parseInt(await takeLine(upgrade, limit), 16);
+    if (!(length >= 0)) throw apiErrors.API_BAD_REQUEST({ message: "the request's body has a chunk without a length" });
+    if (length === 0) break;
+    size += length;
+    if (size > limit) throw apiErrors.API_BODY_TOO_LARGE({ limit });
+    chunks.push(await takeBytes(upgrade, length));
+    await takeLine(upgrade, limit);
+  }
+  while ((await takeLine(upgrade, limit)) !== "");
+  return Buffer.concat(chunks);
+}
+
+async function takeLine(upgrade: UpgradeRequest, limit: number): Promise<string> {
+  let end = upgrade.head.indexOf("\r\n");
+  for (; end < 0; end = upgrade.head.indexOf("\r\n")) {
+    if (upgrade.head.length > limit) throw apiErrors.API_BODY_TOO_LARGE({ limit });
+    await receive(upgrade);
+  }
+  const line = upgrade.head.toString("latin1", 0, end);
+  upgrade.head = upgrade.head.subarray(end + 2);
+  return line;
+}
+
+async function receive(upgrade: UpgradeRequest): Promise<void> {
+  const { socket } = upgrade;
+  const chunk: Buffer | null = socket.read();
+  if (chunk !== null) upgrade.head = Buffer.concat([upgrade.head, chunk]);
+  else if (socket.readableEnded || socket.destroyed) {
+    throw apiErrors.API_BAD_REQUEST({ message: "the request's body ended before its length" });
+  } else await readableOrClosed(socket);
 }
 
 function readableOrClosed(socket: Socket): Promise<void> {

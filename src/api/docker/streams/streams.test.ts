@@ -147,6 +147,17 @@ describe("attach", () => {
     expect(backend.instances.resolve("c").state).toMatchObject({ status: "exited", exitCode: 0 });
   });
 
+  it("takes no chunk of an empty body for input", async () => {
+    await create("c", ["cat"], { OpenStdin: true, StdinOnce: true });
+    const head = upgrade("POST", "/containers/c/attach?stream=1&stdin=1&stdout=1", "Transfer-Encoding: chunked");
+    const client = new RawClient(head, "0\r\n\r\n");
+    await client.until(() => client.head.includes("101"));
+    await post("/containers/c/start");
+    client.socket.end("typed");
+    await client.until(() => client.ended);
+    expect(client.body).toEqual(frame(1, "typed"));
+  });
+
   it("detaches by keys, given or default, and leaves the process running", async () => {
     await create("c", ["cat"], { OpenStdin: true, Tty: true });
     await post("/containers/c/start");
@@ -250,6 +261,16 @@ describe("exec", () => {
       }),
     );
     expect(JSON.parse(state)).toMatchObject({ Running: false, ExitCode: 0, ProcessConfig: { entrypoint: "cat" } });
+  });
+
+  it("reads a chunked body before the upgrade, and takes what follows for input", async () => {
+    const id = await exec("c", { Cmd: ["cat"], AttachStdin: true, AttachStdout: true, Tty: true });
+    const head = upgrade("POST", `/exec/${id}/start`, "Content-Type: application/json", "Transfer-Encoding: chunked");
+    const client = new RawClient(head, '5\r\n{"Tty\r\n7;x=y\r\n":true}\r\n0\r\n\r\nhel');
+    await client.until(() => client.head.includes("101"));
+    client.socket.end("lo");
+    await client.until(() => client.ended);
+    expect(client.body.toString()).toBe("hello");
   });
 
   it("tells on the stream that a command can't be started", async () => {
