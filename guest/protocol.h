@@ -99,6 +99,7 @@ enum frame_type {
  *            link=<n> <name> <mac> <mtu>           the n-th network device (0 is the first)
  *            address=<name> <address>/<prefix>     IPv4 or IPv6
  *            route=<name> <destination>/<prefix> <gateway, or "-" for none>
+ *            resolver=<addresses>                  serves names at 127.0.0.11: asks all these servers (IPv4), and takes the first that has an answer
  *            file=<path in the root>\n<content>    mounted there (/etc/hosts, /etc/resolv.conf, /etc/hostname); again: other content
  *            sysctl=<name>=<value>
  *            tmpfs=<target>\n<mount options>       over the root, in their order with share=; before the main process runs

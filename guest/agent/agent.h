@@ -73,6 +73,9 @@ bool configure_network(struct fields fields, struct failure *failure);
 /* All that configure_network does to each device, for nobody; and leaves it up, with no address, for the first link= to find so. */
 bool prepare_network(struct failure *failure);
 
+/* --- resolver.c: the name server of a guest on several networks */
+bool serve_names(const char *value, struct failure *failure);
+
 /* --- spawn.c */
 struct spawned {
   pid_t pid;

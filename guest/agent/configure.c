@@ -78,7 +78,7 @@ bool configure(struct fields fields, struct failure *failure) {
   const char *hostname = field(fields, "hostname"), *domain = field(fields, "domainname");
   if (hostname != NULL && sethostname(hostname, strlen(hostname)) < 0) return fail(failure, "system", errno, "the host name");
   if (domain != NULL && setdomainname(domain, strlen(domain)) < 0) return fail(failure, "system", errno, "the domain name");
-  return configure_network(fields, failure) && set_all(fields, "time", set_time, failure) &&
+  return configure_network(fields, failure) && set_all(fields, "resolver", serve_names, failure) && set_all(fields, "time", set_time, failure) &&
          set_all(fields, "entropy", add_entropy, failure) && set_mounts(fields, failure) &&
          set_all(fields, "file", write_file, failure) && set_all(fields, "sysctl", set_sysctl, failure);
 }

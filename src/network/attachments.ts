@@ -87,6 +87,7 @@ export class Attachments {
       ...(ipv6Cidr === "" || network.spec.internal ? {} : { ipv6Gateway: gatewayOf(network, 6) }),
       macAddress: onBridge ? spec.macAddress || (ipv4Cidr === "" ? randomMac() : macFor(ipv4Cidr)) : "",
       dnsNames: [...dnsNames(request, network, spec)],
+      ...(hasNames(network) ? { nameServer: gatewayOf(network, 4) } : {}),
     };
     return { network, endpoint };
   }

@@ -81,6 +81,8 @@ export const EndpointRecord = Type.Object({
   macAddress: Type.String(),
   /** All names that DNS answers for it on this network. */
   dnsNames: Type.Array(Type.String()),
+  /** The network's own name server, of a network that has names; also where it is no gateway. */
+  nameServer: Type.Optional(Type.String()),
 });
 export type EndpointRecord = Static<typeof EndpointRecord>;
 

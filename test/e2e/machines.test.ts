@@ -163,6 +163,27 @@ describe("virtual machines", () => {
     await engine.docker("rm", "-f", "vm-web", "ct-web");
   });
 
+  it("knows the names of all its networks, an internal one among them, also after a restart", async () => {
+    await engine.docker("network", "create", "vm-front");
+    await engine.docker("network", "create", "--internal", "vm-back");
+    await engine.docker("run", "-d", "--name", "front", "--network", "vm-front", image, "sleep", "1000");
+    await engine.docker("run", "-d", "--name", "back", "--network", "vm-back", image, "sleep", "1000");
+    await engine.docker("create", "--runtime", "vm", "--name", "both", "--network", "vm-front", image, "sleep", "1000");
+    expect(await engine.docker("network", "connect", "vm-back", "both")).toMatchObject({ code: 0 });
+    await engine.docker("start", "both");
+    for (const round of ["started", "restarted"]) {
+      for (const name of ["front", "back", "both"]) {
+        const asked = await engine.docker("exec", "both", "ping", "-c", "1", "-W", "5", name);
+        expect(asked, `${name}, ${round}`).toMatchObject({ code: 0 });
+      }
+      expect(await engine.docker("exec", "both", "nslookup", "nosuch")).toMatchObject({ code: 1 });
+      expect(await engine.docker("exec", "back", "ping", "-c", "1", "-W", "5", "both")).toMatchObject({ code: 0 });
+      if (round === "started") await engine.docker("restart", "-t", "1", "both");
+    }
+    await engine.docker("rm", "-f", "front", "back", "both");
+    await engine.docker("network", "rm", "vm-front", "vm-back");
+  });
+
   it("copies files in and out, exports its root, lists its processes and what it uses", async () => {
     await vm("-d", "--name", "vm-files", "-m", "128m", image, "sh", "-c", "sleep 1000");
     writeFileSync(join(scratch, "in.txt"), "in\n", { mode: 0o640 });

@@ -9,7 +9,8 @@ import { join } from "node:path";
 import { type Static, Type } from "typebox";
 import { Check } from "typebox/value";
 import type { OpContext } from "../../base/op-context.ts";
-import { rename, rm, writeFile } from "../../host/files.ts";
+import { rm, writeFile } from "../../host/files.ts";
+import { publishText } from "../../host/publish.ts";
 import type { QmpClient } from "../../qemu/qmp-client.ts";
 import { deleteSnapshot, loadMachine } from "../../qemu/snapshots.ts";
 import { hardwareErrors } from "./errors.ts";
@@ -41,9 +42,7 @@ export async function readResumePoint(dataDir: string): Promise<ResumePoint | un
 }
 
 export async function writeResumePoint(dataDir: string, point: ResumePoint): Promise<void> {
-  const draft = `${fileIn(dataDir)}.draft`;
-  await writeFile(draft, JSON.stringify(point), { mode: 0o600 });
-  await rename(draft, fileIn(dataDir));
+  await publishText(fileIn(dataDir), JSON.stringify(point));
 }
 
 export async function forgetResumePoint(dataDir: string): Promise<void> {

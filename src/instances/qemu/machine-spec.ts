@@ -1,8 +1,10 @@
 /** The specification of a machine that `berth-vmm run` reads; guest/vmm/spec.c lists its fields. Paths are those inside the jail. */
 import { readFile } from "node:fs/promises";
+import { isIPv4 } from "node:net";
 import type { Acceleration } from "../../guest/kvm-probe.ts";
 import type { Field } from "../../guest/frames.ts";
 import { templateFiles } from "../../guest/templates.ts";
+import { ownResolverAddress } from "../../network/resolver-plan.ts";
 import type { PrepareRequest } from "../driver.ts";
 import { tmpfsOptions } from "../oci/spec/mounts.ts";
 import { guestMemory, machineCpus } from "./machine-size.ts";
@@ -10,6 +12,8 @@ import { mainProcessFields, requireRoom } from "./process-fields.ts";
 import { isNetworkFile, sharesOf } from "./shares.ts";
 
 const MiB = 1024 * 1024;
+/** As many as the agent asks (guest/agent/resolver.c). */
+const maxResolvers = 8;
 const defaultShmSize = 64 * MiB;
 
 /** Where the jail has what the machine is made of. */
@@ -84,13 +88,29 @@ export const adoptionFields: readonly Field[] = [
 /** Who the guest is. */
 async function configureFields(request: PrepareRequest): Promise<readonly Field[]> {
   const { domainname, sysctls } = request.spec;
+  const files = await networkFiles(request);
   return [
     ["hostname", request.hostname],
     ...(domainname === "" ? [] : [["domainname", domainname] as const]),
-    ...(await networkFiles(request)),
+    ...resolverFields(request, files),
+    ...files,
     ...mountFields(request),
     ...Object.entries(sysctls).map(([name, value]): Field => ["sysctl", `${name}=${value}`]),
   ];
+}
+
+/**
+ * A container on several networks has a name server of its own in its namespace, which a guest can't reach: it is given one inside, that
+ * asks those of its networks, and its own.
+ */
+function resolverFields({ endpoints, spec }: PrepareRequest, files: readonly Field[]): readonly Field[] {
+  const hasOwn = files.some(
+    ([, text]) => text.startsWith("/etc/resolv.conf\n") && text.includes(`\nnameserver ${ownResolverAddress}\n`),
+  );
+  if (!hasOwn) return [];
+  const networks = endpoints.flatMap(({ nameServer = "" }) => (nameServer === "" ? [] : [nameServer]));
+  const servers = [...networks, ...spec.network.dns.filter((server) => isIPv4(server))];
+  return servers.length === 0 ? [] : [["resolver", servers.slice(0, maxResolvers).join(" ")]];
 }
 
 /** In their order: what is mounted below another mount comes after it. */

@@ -30,6 +30,15 @@ export interface TemplateMakerOptions {
   readonly made: () => void;
 }
 
+/** What a template would be made of now. */
+export interface TemplateWorld {
+  /** Digest of the guest's kernel and agent. */
+  readonly kit: string;
+  /** Path of berth-vmm. */
+  readonly vmm: string;
+  readonly imagePath: (image: string) => string;
+}
+
 /** A machine that could have come from a template. */
 export interface TemplateRequest {
   readonly request: PrepareRequest;
@@ -72,29 +81,13 @@ export class TemplateMaker {
   }
 
   /** Removes, in the background, templates of another QEMU, kernel, agent, processor, or of an image's disk that was made anew. */
-  dropStale(now: { readonly kit: string; readonly vmm: string; readonly imagePath: (image: string) => string }): void {
-    this.#collecting = this.#collecting.then(async () => {
-      const { log, templates } = this.#options;
-      try {
-        const matching = new Set<string>();
-        // What is made meanwhile matches.
-        const all = new Set(templates.list().map(({ key }) => key));
-        for (const { image } of templates.list()) {
-          const path = now.imagePath(image);
-          if (!existsSync(path)) continue;
-          for (const kvm of [true, false]) {
-            const ground = await this.#groundOf({ ...now, image: path, kvm });
-            // Without QEMU nothing can be told, and nothing be run.
-            if (ground === undefined) return;
-            matching.add(groundText(ground));
-          }
-        }
-        const dropped = await templates.dropStale(({ ground }, key) => all.has(key) && !matching.has(ground));
-        if (dropped.length > 0) log.info({ templates: dropped }, "removed templates that nothing can match any more");
-      } catch (error) {
-        log.warn({ error: messageOf(error) }, "templates that nothing can match stay for now");
-      }
-    });
+  dropStale(now: TemplateWorld): void {
+    const before = this.#collecting;
+    const collect = async () => {
+      await before;
+      await this.#dropStale(now);
+    };
+    this.#collecting = collect();
   }
 
   find(key: string): Template | undefined {
@@ -203,6 +196,29 @@ export class TemplateMaker {
         id,
         reason: failure?.message ?? `berth-vmm ended with exit code ${exitCode}`,
       });
+    }
+  }
+
+  async #dropStale(now: TemplateWorld): Promise<void> {
+    const { log, templates } = this.#options;
+    try {
+      const matching = new Set<string>();
+      // What is made meanwhile matches.
+      const all = new Set(templates.list().map(({ key }) => key));
+      for (const { image } of templates.list()) {
+        const path = now.imagePath(image);
+        if (!existsSync(path)) continue;
+        for (const kvm of [true, false]) {
+          const ground = await this.#groundOf({ ...now, image: path, kvm });
+          // Without QEMU nothing can be told, and nothing be run.
+          if (ground === undefined) return;
+          matching.add(groundText(ground));
+        }
+      }
+      const dropped = await templates.dropStale(({ ground }, key) => all.has(key) && !matching.has(ground));
+      if (dropped.length > 0) log.info({ templates: dropped }, "removed templates that nothing can match any more");
+    } catch (error) {
+      log.warn({ error: messageOf(error) }, "templates that nothing can match stay for now");
     }
   }
 

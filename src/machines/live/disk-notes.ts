@@ -8,7 +8,8 @@ import { join } from "node:path";
 import { type Static, Type } from "typebox";
 import { Check } from "typebox/value";
 import type { OpContext } from "../../base/op-context.ts";
-import { rename, rm, writeFile } from "../../host/files.ts";
+import { rm } from "../../host/files.ts";
+import { publishText } from "../../host/publish.ts";
 import { disksDir, inJail } from "../../instances/machine/layout.ts";
 import { namedDevices } from "../../qemu/devices.ts";
 import { growDisk, plugDisk } from "../../qemu/disks.ts";
@@ -31,9 +32,7 @@ const noteIn = (dataDir: string) => join(dataDir, "disk-change.json");
 
 /** Does `work`, whose effects are safe to be finished by {@link mendDisks}; a failure has undone them itself. */
 export async function withDiskNote<T>(dataDir: string, note: Partial<DiskNote>, work: () => Promise<T>): Promise<T> {
-  const draft = `${noteIn(dataDir)}.draft`;
-  await writeFile(draft, JSON.stringify({ ...nothing, ...note }));
-  await rename(draft, noteIn(dataDir));
+  await publishText(noteIn(dataDir), JSON.stringify({ ...nothing, ...note }));
   try {
     return await work();
   } finally {

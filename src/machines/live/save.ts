@@ -48,7 +48,21 @@ export async function saveMachine(parts: MachineParts, ctx: OpContext, nameOrId:
     // With a resume point beside it, the note says nothing.
     reverter.commit();
   });
+  await using reverter = new Reverter(ctx);
+  reverter.add("let it go on", (undo) => unsave(parts, undo, id));
   await parts.instances.stop(ctx, id, { signal: "SIGKILL", timeoutSeconds: 10 });
+  reverter.commit();
+}
+
+/** Of one that could not be switched off, and stands still. */
+async function unsave(parts: MachineParts, ctx: OpContext, id: string): Promise<void> {
+  await parts.instances.exclusive(ctx, id, async ({ record, dataDir }) => {
+    if (record.state.status !== "running") return;
+    using monitor = await openMonitor(parts, ctx, record);
+    await forgetResumePoint(dataDir);
+    await monitor.qmp.execute(ctx, "cont");
+    await removeFromRunning(ctx, monitor.qmp, dataDir, record.name);
+  });
 }
 
 /** The next start boots. `MACHINE_NOT_SAVED`. */

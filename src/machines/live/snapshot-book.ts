@@ -8,7 +8,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Static, Type } from "typebox";
 import { Check } from "typebox/value";
-import { rename, writeFile } from "../../host/files.ts";
+import { publishText } from "../../host/publish.ts";
 import { MachineSpec } from "../../schema/machine.ts";
 import { ResourceSpec } from "../../schema/resources.ts";
 import { liveErrors } from "./errors.ts";
@@ -57,9 +57,7 @@ export async function readBook(dataDir: string): Promise<Book> {
 }
 
 export async function writeBook(dataDir: string, book: Book): Promise<void> {
-  const draft = `${fileIn(dataDir)}.draft`;
-  await writeFile(draft, JSON.stringify(book), { mode: 0o600 });
-  await rename(draft, fileIn(dataDir));
+  await publishText(fileIn(dataDir), JSON.stringify(book));
 }
 
 /** By name or id. `SNAPSHOT_NOT_FOUND`. */
