@@ -75,12 +75,13 @@ async function makeDisk(
   const given = [size, source].filter((each) => each !== undefined).length;
   if (given !== (detached ? 0 : 1)) throw liveErrors.DISK_SOURCE_UNCLEAR({ device: name, detached });
   if (detached) return;
+  // Before it is there: what makes it may fail after that.
+  reverter.add("remove the disk", () => rm(file, { force: true }));
   if (size !== undefined) await parts.disks.create(ctx, file, { size: Math.ceil(size / 512) * 512 });
   else if (source !== undefined) {
     await using taken = await takeDisk(parts, ctx, source);
     await moveDisk(parts, ctx, taken, file, taken.virtualSize);
   }
-  reverter.add("remove the disk", () => rm(file, { force: true }));
 }
 
 /** Its file stays, to be attached again, unless it is to be deleted. That of one that was detached before can be deleted, too. */
