@@ -23,7 +23,7 @@ const rooms = {
   machines: ["base", "schema", "host", "state", "archive", "content", "disks", "ovf", "qemu", "snapshots", "network", "images", "ledger", "instances", "osimages"],
   client: ["base", "schema"],
   cli: ["base", "schema", "client"],
-  daemon: ["base", "schema", "host", "state", "archive", "content", "snapshots", "network", "volumes", "images", "ledger", "guest", "qemu", "disks", "instances", "osimages", "machines", "build", "api"],
+  daemon: ["base", "schema", "host", "state", "archive", "content", "snapshots", "network", "volumes", "images", "ledger", "guest", "qemu", "disks", "instances", "osimages", "machines", "build", "api", "client"],
 };
 
 const only = Object.entries(rooms).map(([room, allowed]) => ({

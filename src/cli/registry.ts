@@ -367,6 +367,12 @@ export const commands: readonly CommandEntry[] = [
     async () => (await import("./commands/machine/list.ts")).list,
   ),
   entry(
+    "machine migrate",
+    "",
+    "Move a running machine to another engine without stopping it",
+    async () => (await import("./commands/machine/migrate.ts")).migrate,
+  ),
+  entry(
     "machine nic attach",
     "",
     "Attach a network card to a machine",

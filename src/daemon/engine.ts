@@ -49,6 +49,7 @@ import { loadConfig } from "./config/load.ts";
 import { preparePaths, statePath } from "./engine-paths.ts";
 import { daemonErrors } from "./errors.ts";
 import { guestBinaries } from "./guest-binaries.ts";
+import { PeerEngine } from "./peer-engine.ts";
 import { machineTotals } from "./machine-totals.ts";
 import { System } from "./system.ts";
 
@@ -243,6 +244,7 @@ async function assemble(
     monitors,
     agents,
     events,
+    peer: (address) => new PeerEngine(address),
     dataRoot,
     runRoot,
   });

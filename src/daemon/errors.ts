@@ -21,6 +21,11 @@ export const daemonErrors = defineErrors({
     message: ({ group }: { group: string }) => `there is no group called ${group} for the API's socket`,
     hint: ({ group }) => `make it with: groupadd ${group}; or leave --socket-group out`,
   },
+  PEER_ANSWER_INVALID: {
+    status: 502,
+    message: ({ host }: { host: string }) => `the engine at ${host} answers what is no answer to a migration`,
+    hint: () => "both engines have to be of this version of Berth",
+  },
   FLAG_INVALID: {
     status: 400,
     message: ({ reason }: { reason: string }) => reason,

@@ -12,6 +12,9 @@ import { removeTransfers } from "./exchange/transfers.ts";
 import { createLiveMachines } from "./live/live-machines.ts";
 import type { MachineService } from "./machine-service.ts";
 import { isMachine, type MachineDependencies, type MachineParts, resolveMachine } from "./parts.ts";
+import { Arrivals } from "./migrate/receive.ts";
+import { endDepartures, removeHalfArrived } from "./migrate/recover.ts";
+import { migrateMachine } from "./migrate/send.ts";
 import { resetMachine, stopMachine } from "./power.ts";
 import { removeTakenDisks } from "./taken-disk.ts";
 import { machineView } from "./view.ts";
@@ -39,6 +42,8 @@ export function createMachineService(dependencies: MachineDependencies): Machine
       await removeTakenDisks(parts);
       await removeTransfers(parts.dataRoot);
       await removeConversions(parts, ctx);
+      await removeHalfArrived(parts, ctx);
+      await endDepartures(parts, ctx);
       await live.recover(ctx);
       collection.follow(ctx);
     },
@@ -58,6 +63,8 @@ export function createMachineService(dependencies: MachineDependencies): Machine
     },
     export: (ctx, nameOrId, how) => exportMachine(parts, ctx, nameOrId, how),
     import: (ctx, request, source, progress) => importMachine(parts, ctx, request, source, progress),
+    migrate: (ctx, nameOrId, request, progress) => migrateMachine(parts, ctx, nameOrId, request, progress),
+    arrivals: new Arrivals(parts),
     convertToMachine: (ctx, request, progress) => convertToMachine(parts, ctx, request, progress),
     convertToImage: (ctx, request, progress) => convertToImage(parts, ctx, request, progress),
     addresses: (ctx, nameOrId) => machineAddresses(parts, ctx, nameOrId),

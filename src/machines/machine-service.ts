@@ -10,6 +10,8 @@ import type { ImportRequest } from "./exchange/import.ts";
 import type { LiveMachines } from "./live/live-machines.ts";
 import type { ImageRecord } from "../schema/image.ts";
 import type { InstanceRecord } from "../schema/instance.ts";
+import type { MigrateMachineBody, MigrationReport } from "../schema/machine-migrate-api.ts";
+import type { Arrivals } from "./migrate/receive.ts";
 import type { ConvertToImageBody, ConvertToMachineBody } from "../schema/machine-convert-api.ts";
 import type {
   CreateMachineBody,
@@ -61,6 +63,19 @@ export interface MachineService {
    * moment. `DISK_HAS_NO_ROOT`, `CONVERT_SOURCE_UNCLEAR`, `CONVERT_NO_DISK`, what is wrong with a disk's file.
    */
   convertToImage(ctx: OpContext, request: ConvertToImageBody, progress: ProgressSink): Promise<ImageRecord>;
+  /**
+   * Moves a machine that runs to another engine, without stopping it: disks and memory go through both engines' APIs. Until the other one has
+   * all of it, it runs here, whatever fails, and when `ctx` is aborted. `MIGRATION_REFUSED`, `MIGRATION_HAS_SNAPSHOTS`, and what the other
+   * engine refuses; `MIGRATION_UNCERTAIN` when that one is lost in the last moment.
+   */
+  migrate(
+    ctx: OpContext,
+    nameOrId: string,
+    request: MigrateMachineBody,
+    progress: ProgressSink,
+  ): Promise<MigrationReport>;
+  /** The other side of it. */
+  readonly arrivals: Pick<Arrivals, "receive" | "connect" | "finish" | "state" | "cancel">;
   /** As the agent in the guest says; as the networks assign them where it does not answer. */
   addresses(ctx: OpContext, nameOrId: string): Promise<GuestAddresses>;
 }

@@ -15,6 +15,7 @@ import type { EventBus } from "../state/events.ts";
 import type { Snapshotter } from "../snapshots/snapshotter.ts";
 import type { Bases } from "./bases.ts";
 import { machineRoomErrors } from "./errors.ts";
+import type { MigrationPeer } from "./migrate/peer.ts";
 
 /** The other rooms, as the composition root hands them in. */
 export interface MachineDependencies {
@@ -32,6 +33,8 @@ export interface MachineDependencies {
   readonly monitors: Monitors;
   readonly agents: GuestAgents;
   readonly events: Pick<EventBus, "subscribe">;
+  /** Another engine, by its address. */
+  readonly peer: (address: string) => MigrationPeer;
   readonly dataRoot: string;
   readonly runRoot: string;
 }

@@ -12,6 +12,7 @@ import {
 import { noContent, notModified, ok, type Route, route, streamed } from "../docker/route.ts";
 import { machineExchangeRoutes } from "./machine-exchange.ts";
 import { liveMachineRoutes } from "./machine-live.ts";
+import { machineMigrateRoutes } from "./machine-migrate.ts";
 import { streamProgress } from "../docker/streams/json-stream.ts";
 
 const machine = "/berth/v1/machines/{id}";
@@ -102,4 +103,5 @@ export const machineRoutes: readonly Route[] = [
   }),
   ...machineExchangeRoutes,
   ...liveMachineRoutes,
+  ...machineMigrateRoutes,
 ];

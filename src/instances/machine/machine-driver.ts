@@ -37,6 +37,7 @@ import { agentInside } from "./agent-files.ts";
 import { hardwareErrors } from "./errors.ts";
 import { handleOf, type HardwareHandle, hardwareOf } from "./handle.ts";
 import { hardwareResources } from "./hardware-size.ts";
+import { isIncoming } from "./incoming-mark.ts";
 import { basesDir, disksDir, inJail, socketsDir, tpmDir } from "./layout.ts";
 import { qemuLine } from "./qemu-line.ts";
 import { refuseHardware } from "./refuse.ts";
@@ -205,6 +206,8 @@ export class MachineDriver extends JailedDriver implements Driver {
       ...line.map((word): Field => ["arg", word]),
       // What it goes on from is put in its place before the guest runs.
       ...(hasResumePoint(request.dataDir) ? [["arg", "-S"] as const] : []),
+      // Its memory comes from another engine, as do its disks.
+      ...(isIncoming(request.dataDir) ? ["-incoming", "defer", "-S"].map((word): Field => ["arg", word]) : []),
     ];
   }
 

@@ -58,6 +58,14 @@ function fakeMachines(): MachineService {
     addresses: () => unused("machines"),
     export: () => unused("machines"),
     import: () => unused("machines"),
+    migrate: () => unused("machines"),
+    arrivals: {
+      receive: () => unused("machines"),
+      connect: () => unused("machines"),
+      finish: () => unused("machines"),
+      state: () => unused("machines"),
+      cancel: () => unused("machines"),
+    },
     convertToMachine: () => unused("machines"),
     convertToImage: () => unused("machines"),
     live: {
