@@ -7,6 +7,7 @@ import { EngineClient } from "../client/engine-client.ts";
 import { jsonValues } from "../client/json-lines.ts";
 import type { Arrival, MigrationPeer, TransferChannel } from "../machines/migrate/peer.ts";
 import { ArrivalReady, ArrivalState, type MachineTransfer } from "../schema/machine-migrate-api.ts";
+import type { PortSpec } from "../schema/network.ts";
 import { daemonErrors } from "./errors.ts";
 
 const root = "/berth/v1/migrations";
@@ -58,6 +59,11 @@ export class PeerEngine implements MigrationPeer {
 
   async cancel(ctx: OpContext, id: string): Promise<void> {
     await this.#client.call("DELETE", `${root}/${id}`, { signal: withTimeout(ctx, answerMs).signal });
+  }
+
+  async publish(ctx: OpContext, id: string, ports: readonly PortSpec[]): Promise<void> {
+    const { signal } = withTimeout(ctx, answerMs);
+    await this.#client.call("POST", `/berth/v1/containers/${id}/ports`, { body: { ports }, signal });
   }
 
   async #connect(ctx: OpContext, id: string, channel: TransferChannel): Promise<Duplex> {

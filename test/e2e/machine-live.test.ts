@@ -2,14 +2,14 @@
  * What can be done to a machine that runs, by Berth's command line. The guest is a boot sector with a count in memory and one on its disk:
  * it boots in a second under emulation and tells whether both are those of one moment.
  */
-import { execFileSync, spawn } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { makeCounterDisk } from "../integration/qemu/counter-guest.ts";
-import { entry, EngineProcess } from "../support/engine-process.ts";
+import { askCounter } from "../support/counter-console.ts";
+import { EngineProcess } from "../support/engine-process.ts";
 import { assertNothingLeft } from "../support/leaks.ts";
 import { until } from "../support/until.ts";
 
@@ -39,28 +39,7 @@ describe("a machine that runs", () => {
   }
 
   /** The digits that the guest answers with, one for each order. */
-  async function ask(name: string, orders: string): Promise<string> {
-    const words = ["--disable-warning=ExperimentalWarning", entry, "-H", engine.host, "machine", "console", name];
-    const client = spawn(process.execPath, words, { stdio: ["pipe", "pipe", "inherit"] });
-    const exited = new Promise((resolve) => client.once("close", resolve));
-    let seen = "";
-    client.stdout.on("data", (bytes: Buffer) => (seen += bytes.toString()));
-    const digits = () => seen.replaceAll(/\D/g, "");
-    // Until it has booted it answers nothing.
-    for (let n = 0; n < 100 && digits() === ""; n++) {
-      client.stdin.write("?");
-      for (let m = 0; m < 10 && digits() === ""; m++) await delay(50);
-    }
-    await delay(500);
-    const before = digits().length;
-    for (const [nth, order] of Array.from(orders).entries()) {
-      client.stdin.write(order);
-      for (let m = 0; m < 200 && digits().length < before + nth + 1; m++) await delay(50);
-    }
-    client.kill();
-    await exited;
-    return digits().slice(before);
-  }
+  const ask = (name: string, orders: string) => askCounter(engine.host, name, orders);
 
   it("goes back to snapshots, with memory in place, with disks alone from the firmware, and on from what was saved", async () => {
     await create("live");

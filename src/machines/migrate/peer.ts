@@ -2,6 +2,7 @@
 import type { Duplex } from "node:stream";
 import type { OpContext } from "../../base/op-context.ts";
 import type { ArrivalReady, ArrivalState, MachineTransfer } from "../../schema/machine-migrate-api.ts";
+import type { PortSpec } from "../../schema/network.ts";
 
 /** What of a machine is carried by a stream of its own. */
 export type TransferChannel = "disks" | "memory";
@@ -12,6 +13,8 @@ export interface MigrationPeer extends Disposable {
   /** "gone" when that engine knows nothing of it (any more). Rejects when it does not answer. */
   stateOf(ctx: OpContext, id: string): Promise<ArrivalState["state"] | "gone">;
   cancel(ctx: OpContext, id: string): Promise<void>;
+  /** Publishes ports of a machine that has arrived. */
+  publish(ctx: OpContext, id: string, ports: readonly PortSpec[]): Promise<void>;
 }
 
 /** A machine that waits on the other engine. */

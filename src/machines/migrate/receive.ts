@@ -6,7 +6,7 @@ import { type OpContext, withTimeout } from "../../base/op-context.ts";
 import { Reverter } from "../../base/reverter.ts";
 import { mkdir, writeFile } from "../../host/files.ts";
 import type { InstanceRequest } from "../../instances/instance-service.ts";
-import { markIncoming, unmarkIncoming } from "../../instances/machine/incoming-mark.ts";
+import { isIncoming, markIncoming, unmarkIncoming } from "../../instances/machine/incoming-mark.ts";
 import { disksDir, files, socketsDir } from "../../instances/machine/layout.ts";
 import { arrive, awaitArrival } from "../../qemu/migration.ts";
 import type { QmpClient } from "../../qemu/qmp-client.ts";
@@ -99,10 +99,11 @@ export class Arrivals {
   }
 
   state(id: string): ArrivalState["state"] {
-    if (this.#sessions.has(id)) return "waits";
     const record = this.#parts.instances.list().find((each) => each.id === id);
     if (record === undefined || !isMachine(record)) throw migrateErrors.MIGRATION_NOT_FOUND({ id });
-    return "runs";
+    // Also while what came to nothing is being removed.
+    const isRemoved = record.state.status === "removing" || record.state.status === "dead";
+    return isRemoved || isIncoming(join(this.#parts.dataRoot, "instances", id)) ? "waits" : "runs";
   }
 
   async cancel(id: string): Promise<void> {
@@ -170,7 +171,8 @@ export class Arrivals {
       rootfsChainId: "",
       // What is in a drive is on the other host.
       machine: { ...machine, disks, cdroms: machine.cdroms.map((drive) => ({ ...drive, file: "", source: "" })) },
-      network: { ...spec.network, endpoints: Object.fromEntries(endpoints) },
+      // Ports are published once the other engine has let go of them.
+      network: { ...spec.network, endpoints: Object.fromEntries(endpoints), ports: [] },
     };
     return { request, notes };
   }

@@ -46,7 +46,10 @@ async function endDeparture(parts: MachineParts, ctx: OpContext, record: Machine
   if (mark !== undefined) {
     using peer = parts.peer(mark.to);
     const state = await settle(ctx, peer, mark.id, askMs);
-    if (state === "runs") return await letGo(parts, ctx, record.id, mark.keep);
+    if (state === "runs") {
+      const notes = await letGo(parts, ctx, { id: record.id, keep: mark.keep, peer, arrivedAs: mark.id });
+      return ctx.log.info({ machine: record.name, to: mark.to, notes }, "it runs on the other engine");
+    }
     if (state === undefined) {
       const what = "whether it runs on the other engine is not known: it stands still here";
       return ctx.log.warn({ machine: record.name, to: mark.to }, what);

@@ -63,8 +63,8 @@ export async function migrateMachine(
     const downtimeMs = Math.round(performance.now() - stoodStillAt);
     return { id: arrival.ready.id, name: arrival.ready.name, downtimeMs, notes: arrival.ready.notes };
   });
-  await letGo(parts, background(ctx.log), id, keep);
-  return report;
+  const notes = await letGo(parts, background(ctx.log), { id, keep, peer, arrivedAs: report.id });
+  return { ...report, notes: [...report.notes, ...notes] };
 }
 
 interface HandingOver {
@@ -116,13 +116,33 @@ export async function settle(
   return undefined;
 }
 
-/** It runs there. */
-export async function letGo(parts: MachineParts, ctx: OpContext, id: string, keep: boolean): Promise<void> {
+export interface LettingGo {
+  readonly id: string;
+  readonly keep: boolean;
+  readonly peer: MigrationPeer;
+  /** Its id on the other engine. */
+  readonly arrivedAs: string;
+}
+
+/** It runs there: what it was here goes, and its ports with it. Returns what is not as it was. */
+export async function letGo(
+  parts: MachineParts,
+  ctx: OpContext,
+  { id, keep, peer, arrivedAs }: LettingGo,
+): Promise<readonly string[]> {
+  const { ports } = resolveMachine(parts, id).spec.network;
   if (keep) {
     await parts.instances.stop(ctx, id, { signal: "SIGKILL", timeoutSeconds: 10 });
     await parts.instances.exclusive(ctx, id, async ({ dataDir }) => await unmarkHandingOver(dataDir));
-    return;
+  } else {
+    await parts.instances.remove(ctx, id, { force: true, volumes: true });
+    await parts.bases.collect();
   }
-  await parts.instances.remove(ctx, id, { force: true, volumes: true });
-  await parts.bases.collect();
+  if (ports.length === 0) return [];
+  try {
+    await peer.publish(ctx, arrivedAs, ports);
+    return [];
+  } catch (error) {
+    return [`its ports are not published there: ${messageOf(error)}`];
+  }
 }
