@@ -36,7 +36,8 @@ ${failureNotes(results)}
 - **Raw API**: over kept connections to the same socket, from before the request to the end of the answer.
 - **Memory**: the process that listens on the socket, its descendants, and the parent of each container's first process (conmon,
   containerd-shim); never the workload. PSS divides shared pages among those who share them.
-- **Machines**: \`--only vm,vmfleet,vmcold\`. A machine is timed as a container is; the peers' figure beside it is that of a container.
+- **Machines**: \`--only vm,vmpool,vmfleet,vmcold\`. A machine is timed as a container is; the peers' figure beside it is that of a container.
+  "From a pool" is an engine with \`--machine-pool 1\`, whose pool is full again before anybody's next turn.
   QEMU alone has the machine's line, kernel and disks, sockets for descriptors, and its own network for a tap.
 - \`--against FILE\` holds a run beside the samples (\`--json\`) of an earlier one, each relative to the peer of its own run.
 `;

@@ -5,7 +5,7 @@ import { fleet } from "./fleet.ts";
 import { idle } from "./idle.ts";
 import { archives, pulls } from "./images.ts";
 import { life } from "./life.ts";
-import { machineBoot, machineFleet, machineStart } from "./machines.ts";
+import { machineBoot, machineFleet, machinePool, machineStart } from "./machines.ts";
 import { memory } from "./memory.ts";
 import { network } from "./network.ts";
 import { run } from "./run.ts";
@@ -29,6 +29,7 @@ export const allCases: readonly BenchCase[] = [
   scale,
   stats,
   machineStart,
+  machinePool,
   machineFleet,
   machineBoot,
 ];

@@ -13,6 +13,11 @@ const fromTemplate = duration(
   "`run --rm --runtime vm` from a template; peers: a container, bridge",
   1.5,
 );
+const fromPool = duration(
+  "vm.pool",
+  "`run --rm --runtime vm` from a pool of waiting machines; peers: a container, bridge",
+  0.6,
+);
 const manyAtOnce: Metric = {
   id: "vm.many",
   label: "10 machines started at once, until the last one's process runs, raw API",
@@ -38,6 +43,7 @@ const coldShare: Metric = {
 };
 
 const settleMs = 3000;
+const poolSize = 1;
 const templateMs = 120_000;
 
 export const machineStart: BenchCase = {
@@ -49,6 +55,31 @@ export const machineStart: BenchCase = {
     const runtime = engine.isBerth ? ["--runtime", "vm"] : [];
     const words = ["run", "--rm", "--name", engine.nextName(), "--network", "bridge", ...runtime, smallImage, "true"];
     record(fromTemplate, await engine.timeDocker(...words));
+  },
+};
+
+/** The engine with a pool: filled again before anybody's next turn, so that no turn pays for that. */
+let pooled: BerthEngine | undefined;
+
+export const machinePool: BenchCase = {
+  name: "vmpool",
+  about: "run --rm of a virtual machine from a pool, beside a container of the peers",
+  warmUps: 2,
+  async prepare(engine, bench) {
+    if (!engine.isBerth) return undefined;
+    const stack = new AsyncDisposableStack();
+    pooled = stack.use(await bench.openBerth(["--machine-pool", String(poolSize)]));
+    await awaitTemplate(pooled.measured, bench);
+    await awaitPool(pooled.measured, bench);
+    return stack;
+  },
+  async turn({ engine, record }, bench) {
+    const measured = engine.isBerth ? pooled?.measured : engine;
+    if (measured === undefined) return;
+    const runtime = engine.isBerth ? ["--runtime", "vm"] : [];
+    const words = ["run", "--rm", "--name", measured.nextName(), "--network", "bridge", ...runtime, smallImage, "true"];
+    record(fromPool, await measured.timeDocker(...words));
+    if (engine.isBerth) await awaitPool(measured, bench);
   },
 };
 
@@ -121,6 +152,19 @@ async function awaitTemplate(engine: MeasuredEngine, bench: Bench): Promise<unde
     if (BuildCache.some(({ Type }) => Type === "berth.machine-template")) return;
     if (performance.now() > deadline) throw new Error("the engine has made no template");
     await sleep(100, undefined, { signal: bench.signal });
+  }
+}
+
+async function awaitPool(engine: MeasuredEngine, bench: Bench): Promise<void> {
+  const deadline = performance.now() + templateMs;
+  for (;;) {
+    const { machinePool } = await engine.api.call<{ readonly machinePool: { readonly waiting: number } }>(
+      "GET",
+      "/berth/info",
+    );
+    if (machinePool.waiting === poolSize) return;
+    if (performance.now() > deadline) throw new Error("no machine waits");
+    await sleep(50, undefined, { signal: bench.signal });
   }
 }
 
