@@ -90,8 +90,31 @@ export async function answers(socket: string): Promise<boolean> {
   }
 }
 
-/** Removes all containers, networks and volumes, as between two suites that each expect an engine of their own. */
-export async function clearEngine(socket: string, signal: AbortSignal): Promise<void> {
+/** What suites do to an engine nobody does to one that is in use. */
+export async function requireEmpty(socket: string): Promise<void> {
+  using api = new EngineClient(`unix://${socket}`, undefined, "1.41");
+  const containers = await api.call<readonly unknown[]>("GET", "/containers/json", { query: { all: 1 } });
+  const { Volumes } = await api.call<{ readonly Volumes: readonly unknown[] | null }>("GET", "/volumes");
+  const networks = await api.call<readonly unknown[]>("GET", "/networks", {
+    query: { filters: '{"type":["custom"]}' },
+  });
+  const found = [
+    ...(containers.length > 0 ? [`${containers.length} containers`] : []),
+    ...((Volumes?.length ?? 0) > 0 ? [`${Volumes?.length} volumes`] : []),
+    ...(networks.length > 0 ? [`${networks.length} networks`] : []),
+  ];
+  if (found.length === 0) return;
+  throw new Error(
+    `the engine at ${socket} has ${found.join(", ")}, which the suites would remove: give one that is empty`,
+  );
+}
+
+/** Removes all containers, networks, volumes and, where asked, images, as between two suites that each expect an engine of their own. */
+export async function clearEngine(
+  socket: string,
+  signal: AbortSignal,
+  { images = false }: { readonly images?: boolean } = {},
+): Promise<void> {
   using api = new EngineClient(`unix://${socket}`, undefined, "1.41");
   const containers = await api.call<readonly { readonly Id: string; readonly State: string }[]>(
     "GET",
@@ -108,6 +131,7 @@ export async function clearEngine(socket: string, signal: AbortSignal): Promise<
   }
   await read(api, "POST", "/networks/prune", {}, signal);
   await read(api, "POST", "/volumes/prune", { filters: '{"all":["true"]}' }, signal);
+  if (images) await read(api, "POST", "/images/prune", { filters: '{"dangling":["false"]}' }, signal);
 }
 
 /** What is gone already, or on its way, is as good as removed. */

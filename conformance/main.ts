@@ -5,7 +5,7 @@ import { messageOf } from "../src/base/errors.ts";
 import { EngineClient, readAll } from "../src/client/engine-client.ts";
 import { startRegistry } from "../test/support/registry.ts";
 import { runCommand } from "../test/support/run-command.ts";
-import { clearEngine, OwnEngine } from "./engine.ts";
+import { clearEngine, OwnEngine, requireEmpty } from "./engine.ts";
 import { type Options, parseOptions, usage } from "./options.ts";
 import { judge, readReasons } from "./reasons.ts";
 import { preload, serve } from "./registry-images.ts";
@@ -35,6 +35,7 @@ try {
 
 async function conform(options: Options): Promise<void> {
   await requirePrograms(options.suites);
+  if (options.engine !== undefined) await requireEmpty(options.engine.socket);
   const failed: string[] = [];
   const lines: string[] = [];
   for (const suite of options.suites) {
@@ -74,20 +75,23 @@ async function runSuite(suite: Suite, options: Options): Promise<SuiteResults> {
   const facts = { suite: suite.name, engine, source: source.version };
   const common = { source, work, only: options.only, signal, say: tell, isBerth: options.engine === undefined };
   if (!suite.engine) {
-    const cases = await suite.run({ ...common, socket: "", registry: "" });
+    const cases = await suite.run({ ...common, socket: "", registry: "", preload: async () => {} });
     return print(collectResults({ ...facts, engineVersion: "this tree" }, cases));
   }
-  const registry = cleanup.use(await startRegistry());
+  const registry = cleanup.use(
+    await startRegistry(options.registryPort === undefined ? {} : { port: options.registryPort }),
+  );
   const standIns = await suite.images(source);
   await serve(registry.host, standIns, work);
   const socket =
     options.engine?.socket ??
     cleanup.use(await OwnEngine.start({ directory: options.directory, registry: registry.host, bip: options.bip }))
       .socket;
-  await preload(socket, standIns, options.engine !== undefined);
+  const preloadStandIns = async () => await preload(socket, standIns, options.engine !== undefined);
+  await preloadStandIns();
   let cases: readonly CaseResult[];
   try {
-    cases = await suite.run({ ...common, socket, registry: registry.host });
+    cases = await suite.run({ ...common, socket, registry: registry.host, preload: preloadStandIns });
   } finally {
     // What a suite leaves on an engine that is not ours would be in the next one's way.
     await clearEngine(socket, AbortSignal.timeout(clearTimeoutMs));

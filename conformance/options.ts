@@ -14,6 +14,8 @@ export interface Options {
   readonly only: readonly string[];
   readonly bip: string;
   readonly directory: string;
+  /** Port of the registry; undefined: any. */
+  readonly registryPort: number | undefined;
   /** Whether to write results and docs/compatibility.md. */
   readonly write: boolean;
   /** Only write the report again, from what is kept. */
@@ -28,10 +30,12 @@ registry on loopback. Ends with 1 when a failure has no reason in conformance/re
 
 Options:
       --source SUITE=DIR   Take a suite's sources from here (repeat)
-      --engine unix://…    Run against this engine instead: its outcomes stand beside ours in the report
+      --engine unix://…    Run against this engine instead: its outcomes stand beside ours in the report. The suites remove and
+                           prune what they find, so it must hold no containers, networks and volumes
       --engine-name NAME   What the report calls it (default docker)
       --only TEXT          Some cases only, by a part of their name (repeat); nothing is written
       --bip CIDR           Address of the own engine's default bridge (default 10.45.0.1/24)
+      --registry-port N    Port of the registry, for another engine that has http://127.0.0.1:N as its mirror (default: any)
       --directory DIR      Where the own engine's private data root is made (default: the system's temporary directory)
       --no-write           Print only
       --report             Run nothing: write docs/compatibility.md from the results that are kept
@@ -54,6 +58,7 @@ export function parseOptions(words: readonly string[]): Options | undefined {
       only: { type: "string", multiple: true, default: [] },
       bip: { type: "string", default: "10.45.0.1/24" },
       directory: { type: "string", default: tmpdir() },
+      "registry-port": { type: "string" },
       write: { type: "boolean", default: true },
       report: { type: "boolean", default: false },
       help: { type: "boolean", short: "h", default: false },
@@ -68,6 +73,7 @@ export function parseOptions(words: readonly string[]): Options | undefined {
     only: values.only,
     bip: values.bip,
     directory: values.directory,
+    registryPort: values["registry-port"] === undefined ? undefined : Number(values["registry-port"]),
     write: values.write && values.only.length === 0,
     reportOnly: values.report,
   };

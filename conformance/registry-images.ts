@@ -29,7 +29,8 @@ export async function preload(socket: string, standIns: readonly StandIn[], all:
       query: { quiet: 1 },
       body: Readable.from([await standIn.archive()]),
     });
-    await readAll(body);
+    const refusal = /"error":"([^"]*)"/.exec(await readAll(body))?.[1];
+    if (refusal !== undefined) throw new Error(`the engine does not load ${standIn.names.join(", ")}: ${refusal}`);
     for (const name of standIn.names) {
       const [, repo = "", tag = "latest"] = /^(.+?)(?::([^:/]+))?$/.exec(familiarName(name)) ?? [];
       await api.call("POST", `/images/${archiveTag}/tag`, { query: { repo, tag } });

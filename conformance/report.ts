@@ -11,6 +11,9 @@ export interface ReportedSuite {
   readonly others: readonly SuiteResults[];
 }
 
+/** Of a longer group only the files are told. */
+const namesListed = 12;
+
 export function compatibilityReport(suites: readonly ReportedSuite[]): string {
   return `${[
     "# Compatibility",
@@ -70,10 +73,20 @@ function section({ name, about, reasons, berth, others }: ReportedSuite): readon
   const skipped = Object.entries(berth.skipped);
   if (skipped.length > 0) {
     lines.push("", "| skipped | cases |", "|---|---|");
-    for (const [reason, names] of skipped)
-      lines.push(`| ${cell(reason)} | ${names.length}: ${cell(names.join(", "))} |`);
+    for (const [reason, names] of skipped) lines.push(`| ${cell(reason)} | ${cell(listed(names))} |`);
   }
   return lines;
+}
+
+/** All of them, or of many how many there are in each file: what stands before the first space or colon. */
+function listed(names: readonly string[]): string {
+  if (names.length <= namesListed) return `${names.length}: ${names.join(", ")}`;
+  const counts = new Map<string, number>();
+  for (const name of names) {
+    const [file = name] = name.split(/[: ]/, 1);
+    counts.set(file, (counts.get(file) ?? 0) + 1);
+  }
+  return `${names.length}: ${[...counts].map(([file, count]) => `${file} (${count})`).join(", ")}`;
 }
 
 function dockerOf(others: readonly SuiteResults[]): SuiteResults | undefined {

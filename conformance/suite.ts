@@ -40,6 +40,8 @@ export interface Subject {
   readonly isBerth: boolean;
   /** "127.0.0.1:PORT" of the registry that serves the stand-ins. */
   readonly registry: string;
+  /** Loads the stand-ins again that it had at the start, after all images were removed. */
+  readonly preload: () => Promise<void>;
   /** An empty directory, deleted afterwards. */
   readonly work: string;
   /** Which cases to run, where the suite can choose: part of a name each; empty: all. */

@@ -125,7 +125,7 @@ async function whilePaused<T>(
   try {
     await pauseInstance(parts, ctx, id);
   } catch (error) {
-    if (isBerthError(error, "NOT_RUNNING", "ALREADY_PAUSED", "RESTARTING")) return await work();
+    if (isBerthError(error, "NOT_RUNNING", "TASK_NOT_RUNNING", "ALREADY_PAUSED", "RESTARTING")) return await work();
     throw error;
   }
   return await work().finally(async () => {

@@ -62,7 +62,9 @@ export async function endRun(
     { durable: false },
   );
   parts.publish(ended, "die", attributes);
-  if (delayMs === undefined) live.waits.stopped({ exitCode: exit.exitCode, error: "" });
+  const result = { exitCode: exit.exitCode, error: "" };
+  if (delayMs === undefined) live.waits.stopped(result);
+  else live.waits.exited(result);
   await cleanUpRun(parts, ctx, record, state.handle);
   if (delayMs === undefined) return { kind: "stopped" };
   live.restartDelayMs = delayMs;

@@ -255,7 +255,10 @@ describe("restart policies", () => {
     });
     const { done } = await engine.service.wait(engine.ctx, id, "next-exit");
     await engine.service.start(engine.ctx, id);
+    // Who waits is told at the first end, as by Docker, though a restart follows.
     expect(await done).toEqual({ exitCode: 1, error: "" });
+    expect(engine.service.resolve(id).state.restartCount).toBeLessThan(2);
+    await until(() => engine.service.resolve(id).state.status === "exited");
     expect(engine.service.resolve(id).state).toMatchObject({ status: "exited", restartCount: 2 });
     expect(engine.actions(id)).toEqual(["create", "start", "die", "start", "die", "start", "die"]);
   });

@@ -36,12 +36,11 @@ function mergeCommand(
   return { entrypoint: [...(image.Entrypoint ?? [])], cmd: [...cmd] };
 }
 
-/** The request's variables first, then those of the image that it does not name; a bare NAME takes the variable away. */
+/** The request's variables first, then those of the image that it does not name; a bare NAME stays, to take the variable away. */
 function mergeEnv(request: readonly string[], image: readonly string[]): readonly string[] {
-  const set = request.filter((variable) => variable.includes("="));
-  const names = new Set(request.map((variable) => variable.split("=", 1)[0]));
-  const inherited = image.filter((variable) => !names.has(variable.split("=", 1)[0]));
-  return mergeEnvironment(set, inherited);
+  const named = new Map(request.map((variable) => [variable.split("=", 1)[0], variable]));
+  const inherited = image.filter((variable) => !named.has(variable.split("=", 1)[0]));
+  return [...named.values(), ...mergeEnvironment([], inherited)];
 }
 
 export function mergeHealthcheck(

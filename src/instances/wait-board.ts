@@ -1,10 +1,15 @@
 import type { WaitResult } from "./instance-service.ts";
 
-type Occasion = "stopped" | "removed";
+/** An end is "exited" always, and "stopped" unless a restart by its policy follows. */
+type Occasion = "exited" | "stopped" | "removed";
 
 /** Who waits for one instance to stop or to be removed. No lock is ever taken to wait. */
 export class WaitBoard {
-  readonly #waiting: Record<Occasion, Set<(result: WaitResult) => void>> = { stopped: new Set(), removed: new Set() };
+  readonly #waiting: Record<Occasion, Set<(result: WaitResult) => void>> = {
+    exited: new Set(),
+    stopped: new Set(),
+    removed: new Set(),
+  };
 
   /** Resolves at the next such occasion; rejects with the signal's reason when that comes first. */
   next(occasion: Occasion, signal?: AbortSignal): Promise<WaitResult> {
@@ -24,12 +29,19 @@ export class WaitBoard {
     return promise;
   }
 
+  /** It has ended, and its policy starts it again. */
+  exited(result: WaitResult): void {
+    this.#tell("exited", result);
+  }
+
   stopped(result: WaitResult): void {
+    this.#tell("exited", result);
     this.#tell("stopped", result);
   }
 
   /** Being removed ends every wait. */
   removed(result: WaitResult): void {
+    this.#tell("exited", result);
     this.#tell("stopped", result);
     this.#tell("removed", result);
   }

@@ -12,7 +12,7 @@ export function waitInstance(
 ): { readonly done: Promise<WaitResult> } {
   const record = resolveInstance(parts.records, nameOrId);
   const { waits } = parts.lives.of(record.id);
-  const registered = (occasion: "stopped" | "removed") => {
+  const registered = (occasion: "exited" | "removed") => {
     const done = waits.next(occasion, ctx.signal);
     // The caller may go away without ever looking at the outcome.
     done.catch(() => {});
@@ -20,10 +20,10 @@ export function waitInstance(
   };
   switch (condition) {
     case "not-running":
-      if (isActive(record)) return registered("stopped");
+      if (isActive(record)) return registered("exited");
       return { done: Promise.resolve({ exitCode: record.state.exitCode, error: "" }) };
     case "next-exit":
-      return registered("stopped");
+      return registered("exited");
     case "removed":
       return registered("removed");
   }

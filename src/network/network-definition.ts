@@ -89,8 +89,9 @@ export function withAnotherSubnet(network: NetworkRecord, config: NetworkConfig,
 
 /** `NETWORK_NAME_INVALID`, `NETWORK_PREDEFINED`, `NETWORK_EXISTS`. */
 export function requireNewName(name: string, networks: readonly NetworkRecord[]): void {
-  if (name === "") throw networkErrors.NETWORK_NAME_INVALID({ name, reason: "name is empty" });
-  if (!/^[a-zA-Z0-9][\w.-]*$/.test(name)) {
+  if (name.trim() === "") throw networkErrors.NETWORK_NAME_INVALID({ name, reason: "name is empty" });
+  // Docker takes anything else; but what no request can name, or a terminal would not show, could never be removed again.
+  if (/[/\p{Cc}]/u.test(name)) {
     throw networkErrors.NETWORK_NAME_INVALID({ name, reason: `"${name}" includes invalid characters` });
   }
   if (builtinNames.some((builtin) => builtin === name) || name === "default") {

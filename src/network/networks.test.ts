@@ -105,7 +105,7 @@ describe("networks", () => {
 
   it.each([
     [spec(""), 400, "invalid name: name is empty"],
-    [spec("a b"), 400, 'invalid name: "a b" includes invalid characters'],
+    [spec("a/b"), 400, 'invalid name: "a/b" includes invalid characters'],
     [spec("bridge"), 403, "operation is not permitted on predefined bridge network "],
     [spec("taken"), 409, "network with name taken already exists"],
     [spec("h", { driver: "host" }), 403, 'only one instance of "host" network is allowed'],

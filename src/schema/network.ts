@@ -24,6 +24,8 @@ export const NetworkSpec = Type.Object({
   enableIPv6: Type.Boolean(),
   /** Empty: a free subnet is chosen from the engine's address pools. */
   ipam: Type.Array(IpamPool),
+  /** Docker shows them as they came: none, or an empty map. */
+  ipamOptions: Type.Optional(StringMap),
   /** Docker's driver options, e.g. "com.docker.network.bridge.enable_icc", "com.docker.network.driver.mtu". */
   options: StringMap,
   labels: StringMap,

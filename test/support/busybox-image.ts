@@ -74,7 +74,9 @@ function rootEntries(files: Readonly<Record<string, string | Buffer>>): readonly
 async function tarOf(entries: readonly Entry[]): Promise<Buffer> {
   const archive = pack();
   const mtime = new Date("2024-01-02T03:04:05Z");
-  for (const { name, data, mode, link } of entries) {
+  // The later of two by the same name: Docker refuses a layer that has both.
+  const unique = [...new Map(entries.map((entry) => [entry.name, entry])).values()];
+  for (const { name, data, mode, link } of unique) {
     if (link !== undefined) archive.entry({ name, type: "symlink", linkname: link, mtime });
     else if (name.endsWith("/")) archive.entry({ name, type: "directory", mode: mode ?? 0o755, mtime });
     else archive.entry({ name, mode: mode ?? 0o644, mtime }, data ?? Buffer.alloc(0));

@@ -404,7 +404,6 @@ describe("build", () => {
     ["outputs=[1]", "outputs is not supported"],
     ["securityopt=x", "security options"],
     ["isolation=hyperv", "unsupported isolation"],
-    ["rm=0", "step containers are never kept"],
     ["platform=a/b/c/d", "invalid platform"],
     ["shmsize=big", "invalid syntax"],
   ])("refuses %s before it reads the context", async (query, message) => {
@@ -416,6 +415,12 @@ describe("build", () => {
 });
 
 describe("networks, volumes, system, registries", () => {
+  it("takes fields by any case of their names, as Go does", async () => {
+    const made = await call("POST", "/networks/create", { name: "any-case", internal: true });
+    expect(made.status).toBe(201);
+    expect((await call("GET", "/networks/any-case")).json).toMatchObject({ Internal: true, IPAM: { Options: null } });
+  });
+
   it("has networks", async () => {
     const made = await call("POST", "/networks/create", { Name: "n1", IPAM: { Config: [{ Subnet: "10.9.0.0/24" }] } });
     expect(made.status).toBe(201);

@@ -9,6 +9,7 @@ import type { ObservedRequest } from "../metrics/request-metrics.ts";
 import type { DockerBackend } from "./backend.ts";
 import { CallsInFlight } from "./calls-in-flight.ts";
 import { decodeQuery, type RawQuery } from "./codecs/query.ts";
+import { settleFieldNames } from "./codecs/field-names.ts";
 import { validatorOf } from "./codecs/validate.ts";
 import { apiErrors } from "./errors.ts";
 import { splitPath } from "./request-path.ts";
@@ -188,7 +189,9 @@ async function readJson(route: Route, request: FastifyRequest): Promise<unknown>
     throw apiErrors.API_INVALID_JSON({ reason: messageOf(error) });
   }
   if (body === null && route.bodyOptional === true) return {};
-  const problem = route.body === undefined ? undefined : validatorOf(route.body).problem(body);
+  if (route.body === undefined) return body;
+  settleFieldNames(route.body, body);
+  const problem = validatorOf(route.body).problem(body);
   if (problem !== undefined) {
     throw apiErrors.API_INVALID_BODY({
       field: problem.path === "" ? "the body" : problem.path,

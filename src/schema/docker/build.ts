@@ -11,7 +11,7 @@ export const BuildQuery = Type.Object({
   nocache: param.flag("Don't use the cache"),
   cachefrom: param.json(Type.Array(Type.String()), "Images whose layers may be reused, JSON"),
   pull: param.flag("Always look for a newer base image"),
-  rm: param.flag("Remove step containers after success", true),
+  rm: param.flag("Remove step containers after success; as with BuildKit there are none to keep", true),
   forcerm: param.flag("Remove step containers also after failure"),
   memory: param.integer("Bytes, for RUN"),
   memswap: param.integer("Bytes, for RUN"),

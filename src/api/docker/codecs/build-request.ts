@@ -63,7 +63,4 @@ function refuseUnsupported(query: BuildQuery): void {
   if (query.isolation !== "" && query.isolation !== "default") {
     throw apiErrors.API_BAD_REQUEST({ message: `unsupported isolation: ${JSON.stringify(query.isolation)}` });
   }
-  if (!query.rm && !query.forcerm) {
-    throw apiErrors.API_UNSUPPORTED({ what: "rm=0", hint: "step containers are never kept" });
-  }
 }

@@ -107,7 +107,7 @@ describe("instanceRequest", () => {
     ["Isolation", { Isolation: "hyperv" }, "invalid isolation (hyperv)"],
     ["Runtime", { Runtime: "kata" }, "unknown or invalid runtime name: kata"],
     ["LogConfig", { LogConfig: { Type: "syslog" } }, "no log driver named 'syslog'"],
-    ["VolumeDriver", { VolumeDriver: "nfs" }, 'plugin "nfs" not found'],
+    ["VolumeDriver", { VolumeDriver: "nfs", Binds: ["data:/data"] }, 'plugin "nfs" not found'],
     ["RestartPolicy", { RestartPolicy: { Name: "often" } }, "unknown policy 'often'"],
     ["SecurityOpt", { SecurityOpt: ["apparmor=mine"] }, "AppArmor profiles are not used"],
     ["SecurityOpt word", { SecurityOpt: ["what"] }, 'invalid --security-opt 1: "what"'],

@@ -11,7 +11,7 @@ import { networkSpec } from "./container-network.ts";
 import { mountSpecs } from "./mounts.ts";
 import { resourceChanges } from "./resources.ts";
 import { securitySpec } from "./security.ts";
-import { machineRuntime, refuseUnsupported } from "./unsupported.ts";
+import { machineRuntime, refuseUnsupported, volumeDriverMissing } from "./unsupported.ts";
 
 type Names = Pick<DockerBackend, "instances" | "networks" | "images" | "system">;
 
@@ -26,6 +26,7 @@ export function instanceRequest(
 ): InstanceRequest {
   const host = body.HostConfig ?? {};
   refuseUnsupported(host, body, backend.system.facts);
+  refuseVolumeDriver(body, backend);
   const platform = platformOf(query.platform, backend);
   return {
     isolation: host.Runtime === machineRuntime ? "vm" : "container",
@@ -64,6 +65,18 @@ export function instanceRequest(
     passthrough: passthrough(body, host),
     ...(platform === undefined ? {} : { platform }),
   };
+}
+
+/** Docker asks for a volume's driver only when it makes a volume. */
+function refuseVolumeDriver(body: CreateContainerBody, { images }: Names): void {
+  const { VolumeDriver: driver, Binds } = body.HostConfig ?? {};
+  if (!driver || driver === "local") return;
+  const ofImage = images.resolve(body.Image ?? "").config.config?.Volumes ?? {};
+  const makesVolumes =
+    Object.keys(body.Volumes ?? {}).length > 0 ||
+    Object.keys(ofImage).length > 0 ||
+    (Binds ?? []).some((bind) => !bind.startsWith("/"));
+  if (makesVolumes) throw volumeDriverMissing(driver);
 }
 
 /** Docker's policy names and `unhealthy`; "" is "no". */
@@ -182,6 +195,7 @@ const keptHostConfig = [
   "ContainerIDFile",
   "ConsoleSize",
   "Init",
+  "Isolation",
   "CapAdd",
   "CapDrop",
   "PidsLimit",

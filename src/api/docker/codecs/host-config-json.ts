@@ -52,7 +52,7 @@ export function hostConfigJson(record: InstanceRecord, facts: SystemFacts): obje
     ShmSize: spec.shmSize === 0 ? 64 * 1024 * 1024 : spec.shmSize,
     ...(Object.keys(spec.sysctls).length === 0 ? {} : { Sysctls: spec.sysctls }),
     Runtime: spec.isolation === "vm" ? machineRuntime : facts.runtime,
-    Isolation: "",
+    Isolation: kept("Isolation") ?? "",
     ...resourcesJson(spec),
     ...(mounts.mounts === undefined ? {} : { Mounts: mounts.mounts }),
     MaskedPaths: security.maskedPaths ?? (security.privileged ? null : defaultMaskedPaths),

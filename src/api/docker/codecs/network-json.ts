@@ -17,7 +17,7 @@ export function networkJson(network: NetworkRecord, endpoints?: ReturnType<Netwo
     EnableIPv6: spec.enableIPv6,
     IPAM: {
       Driver: "default",
-      Options: network.builtin ? null : {},
+      Options: spec.ipamOptions ?? null,
       Config: spec.driver === "bridge" ? spec.ipam.map(poolJson) : null,
     },
     Internal: spec.internal,
@@ -68,6 +68,7 @@ export function networkSpecOf(body: CreateNetworkBody): NetworkSpec {
     attachable: body.Attachable ?? false,
     enableIPv6: body.EnableIPv6 ?? false,
     ipam: (ipam?.Config ?? []).map(pool),
+    ...(ipam?.Options ? { ipamOptions: {} } : {}),
     options: body.Options ?? {},
     labels: body.Labels ?? {},
   };

@@ -40,8 +40,6 @@ export function refuseUnsupported(host: DockerHostConfig, config: DockerContaine
       message: `unknown or invalid runtime name: ${runtime}`,
     });
   }
-  const driver = host.VolumeDriver ?? "";
-  if (driver !== "" && driver !== "local") throw volumeDriverMissing(driver);
   if (config.ArgsEscaped === true) throw apiErrors.API_UNSUPPORTED({ what: "ArgsEscaped", hint: "it is for Windows" });
 }
 

@@ -1,7 +1,8 @@
 import type { Static } from "typebox";
-import { isBerthError, messageOf } from "../../../base/errors.ts";
+import { messageOf } from "../../../base/errors.ts";
 import { CreateExecBody, ResizeQuery, StartExecBody } from "../../../schema/docker/container.ts";
 import type { TerminalSize } from "../../../instances/driver.ts";
+import type { ExecState } from "../../../instances/instance-service.ts";
 import { apiErrors } from "../errors.ts";
 import { type Call, created, done, ok, type Route, route, streamed } from "../route.ts";
 import { streamType, takeConnection } from "../streams/connection.ts";
@@ -84,9 +85,14 @@ export const execRoutes: readonly Route[] = [
   }),
 ];
 
+/**
+ * The answer's head goes out before the command starts, as from Docker: docker-py and others read on past what came with the head,
+ * and would miss the first output of a command that is quick. What can't run at all is found first and is a plain error.
+ */
 async function startExec(call: Call<unknown, Static<typeof StartExecBody>>) {
   const { backend, ctx, name, body, version } = call;
-  const { spec } = backend.instances.execInspect(name);
+  const state = backend.instances.execInspect(name);
+  const { spec } = state;
   const detach = body.Detach ?? false;
   const terminal = consoleSize(body.ConsoleSize);
   const options = {
@@ -94,33 +100,35 @@ async function startExec(call: Call<unknown, Static<typeof StartExecBody>>) {
     tty: spec.tty,
     ...(terminal === undefined || !spec.tty || !version.atLeast(42) ? {} : { terminal }),
   };
-  let session: Awaited<ReturnType<typeof backend.instances.execStart>>;
-  try {
-    session = await backend.instances.execStart(ctx, name, options);
-  } catch (error) {
-    // What can't run at all is a plain error. A command that can't be started is told on the stream, where Docker's
-    // clients print it before they ask for the exit code.
-    if (detach || !isBerthError(error, ...toldOnStream)) throw error;
-    const connection = takeConnection(call, streamType(version, spec.tty));
-    const text = Buffer.from(`${messageOf(error)}\r\n`);
-    connection.output.write(spec.tty ? text : stdcopyFrame("stdout", text));
-    connection.close();
-    return streamed;
+  if (detach || !isStartable(state, backend)) {
+    const session = await backend.instances.execStart(ctx, name, options);
+    session?.detach();
+    return done;
   }
-  if (session === undefined) return done;
-  const connection = takeConnection(call, streamType(version, session.tty));
-  const detachKeys = parseDetachKeys(spec.detachKeys);
-  await joinSession(session, connection, { detachKeys, raw: session.tty, stdin: spec.attachStdin });
+  // By what the request says, as in Docker, whatever the command has.
+  const raw = body.Tty ?? false;
+  const connection = takeConnection(call, streamType(version, raw));
+  try {
+    const session = await backend.instances.execStart(ctx, name, options);
+    if (session === undefined) connection.close();
+    else {
+      const detachKeys = parseDetachKeys(spec.detachKeys);
+      await joinSession(session, connection, { detachKeys, raw, stdin: spec.attachStdin });
+    }
+  } catch (error) {
+    // Docker's clients print it before they ask for the exit code.
+    const text = Buffer.from(`${messageOf(error)}\r\n`);
+    connection.output.write(raw ? text : stdcopyFrame("stdout", text));
+    connection.close();
+  }
   return streamed;
 }
 
-const toldOnStream = [
-  "COMMAND_NOT_FOUND",
-  "COMMAND_NOT_EXECUTABLE",
-  "RUNTIME_FAILED",
-  "USER_NOT_FOUND",
-  "USER_ID_OUT_OF_RANGE",
-] as const;
+/** Whether its container runs and it has not been started yet. */
+function isStartable(state: ExecState, { instances }: Pick<Call["backend"], "instances">): boolean {
+  const { status } = instances.resolve(state.instanceId).state;
+  return status === "running" && !state.running && state.exitCode === null;
+}
 
 function consoleSize(size: readonly number[] | null | undefined): TerminalSize | undefined {
   const [rows, columns] = size ?? [];

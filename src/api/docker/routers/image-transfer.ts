@@ -68,7 +68,9 @@ export const imageTransferRoutes: readonly Route[] = [
     handle: async (call) => {
       const { backend, ctx, query, request } = call;
       const platform = platformParameter(query.platform);
-      await streamProgress(call, async (progress) => {
+      await streamProgress(call, async (progress, stream) => {
+        // Docker tells even an archive that is none in the stream, and its clients look for errors there only.
+        stream.start();
         const quiet: ProgressSink = (event) => (event.stream === undefined ? undefined : progress(event));
         await backend.images.load(ctx, request.raw, query.quiet ? quiet : progress, platform);
       });

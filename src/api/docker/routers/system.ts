@@ -25,7 +25,10 @@ export const systemRoutes: readonly Route[] = [
     path: "/info",
     summary: "The engine and its machine",
     handle: async ({ backend, ctx, version }) => {
-      const counts = { instances: backend.instances.list(), images: backend.images.list().length };
+      const counts = {
+        instances: backend.instances.list(),
+        images: backend.images.list({ intermediate: true }).length,
+      };
       return ok(infoJson(backend.system.facts, await backend.system.info(ctx), counts, version));
     },
   }),
