@@ -16,7 +16,13 @@ import { mkdir, rm } from "../host/files.ts";
 import type { Host } from "../host/host.ts";
 import { namesRelease, releaseOf } from "../images/bootstrap/distribution.ts";
 import type { ImageService } from "../images/image-service.ts";
-import { formatFamiliar, formatReference, parseReference, withDefaultTag } from "../images/reference.ts";
+import {
+  DEFAULT_DOMAIN,
+  formatFamiliar,
+  formatReference,
+  parseReference,
+  withDefaultTag,
+} from "../images/reference.ts";
 import type { ImageRecord } from "../schema/image.ts";
 import type { Snapshotter } from "../snapshots/snapshotter.ts";
 import { hasDiskFile, isMachineDisk, storeContainerDisk } from "./container-disk.ts";
@@ -27,7 +33,10 @@ import { leastSize, measureTree, writeRawDisk } from "./raw-disk.ts";
 
 export interface MachineImagesOptions {
   readonly host: Pick<Host, "processes" | "facts">;
-  readonly images: Pick<ImageService, "resolve" | "list" | "unpack" | "keep" | "bootstrap" | "import" | "remove">;
+  readonly images: Pick<
+    ImageService,
+    "resolve" | "list" | "unpack" | "keep" | "pull" | "bootstrap" | "import" | "remove"
+  >;
   readonly snapshotter: Snapshotter;
   readonly roots: ConfinedRoots;
   readonly disks: VirtualDisks;
@@ -99,10 +108,16 @@ export class MachineImages {
 
   /**
    * The image with a machine's disk that `name` means: `machine/NAME`, else NAME itself where it is one, else one that is made of the
-   * distribution NAME or the image NAME, and tagged `machine/NAME`. `OS_SOURCE_UNKNOWN`.
+   * distribution NAME or the image NAME, and tagged `machine/NAME`. One that names its registry is pulled when it is not here.
+   * `OS_SOURCE_UNKNOWN`.
    */
   async ensure(ctx: OpContext, name: string, progress: ProgressSink = noProgress): Promise<ImageRecord> {
-    return (await this.#find(ctx, name)) ?? (await this.build(ctx, { source: name }, progress));
+    const here = await this.#find(ctx, name);
+    if (here !== undefined) return here;
+    const isElsewhere = parseReference(name).domain !== DEFAULT_DOMAIN && this.#image(name) === undefined;
+    const pulled = isElsewhere ? await this.#options.images.pull(ctx, { reference: name }, progress) : undefined;
+    if (pulled !== undefined && (await this.#hasDisk(ctx, pulled))) return pulled;
+    return await this.build(ctx, { source: name }, progress);
   }
 
   /** Makes a bootable disk of a distribution or an image, as an image. One of the same name loses it. */
@@ -259,7 +274,10 @@ export class MachineImages {
 
 /** "debian:bookworm" -> "machine/debian:bookworm". */
 export function machineName(source: string): string {
-  return `machine/${formatFamiliar(parseReference(source)).replace(/@.*$/, "")}`;
+  const { domain, ...rest } = parseReference(source);
+  // A repository's path has no colon: a registry's port gets a dash.
+  const familiar = formatFamiliar({ domain, ...rest }).replace(/@.*$/, "");
+  return `machine/${domain === DEFAULT_DOMAIN ? familiar : familiar.replace(domain, domain.replaceAll(/[:[\]]+/g, "-"))}`;
 }
 
 function isDistribution({ source, from }: BuildMachineImage): boolean {

@@ -1,9 +1,11 @@
 /** Machines as files: out of one engine and in again, seen by others on the way. No guest has to boot for it. */
 import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { MachinesClient } from "../../src/client/machines.ts";
 import { EngineProcess } from "../support/engine-process.ts";
@@ -160,6 +162,31 @@ describe("machines as files", () => {
       { name: "disk1", size: 8 * MiB, bus: "sata" },
     ]);
     expect(found.nics).toMatchObject([{ network: "lan", model: "e1000" }]);
+  });
+
+  it("leaves nothing when the client goes in the middle, out or in", async () => {
+    await create("m-cut");
+    using client = engine.client();
+    const query = { format: "raw" };
+    const { body: file } = await client.stream("GET", "/berth/v1/machines/m-cut/export", { query });
+    await once(file, "readable");
+    file.destroy();
+    const gone = new AbortController();
+    const half = new Readable({ read: () => {} });
+    half.push(Buffer.alloc(MiB, 1));
+    const sent = client.stream("POST", "/berth/v1/machines/import", {
+      query: { name: "m-half", file: "half.raw" },
+      body: half,
+      signal: gone.signal,
+    });
+    const ended = expect(sent).rejects.toThrow();
+    const transfers = join(engine.dataRoot, "machines", "transfers");
+    // Of the import alone: it is on its way.
+    await expect.poll(() => readdirSync(transfers), { timeout: 20_000 }).toHaveLength(1);
+    gone.abort();
+    await ended;
+    await expect.poll(() => readdirSync(transfers), { timeout: 20_000 }).toEqual([]);
+    expect((await new MachinesClient(client).list()).map(({ name }) => name)).toEqual(["m-cut"]);
   });
 
   it("is refused by name where it is hostile, and leaves nothing", async () => {

@@ -8,6 +8,7 @@ import { busyboxArchive } from "../support/busybox-image.ts";
 import { EngineProcess } from "../support/engine-process.ts";
 import { guestKernelPackage } from "../support/guest-kernel.ts";
 import { assertNothingLeft } from "../support/leaks.ts";
+import { startRegistry } from "../support/registry.ts";
 import { until } from "../support/until.ts";
 
 const image = "berth-os:1";
@@ -89,6 +90,24 @@ describe("disk images of machines", () => {
     execFileSync("qemu-img", ["create", "-q", "-f", "qcow2", "-b", "/etc/shadow", "-F", "raw", "-u", overlay, "8M"]);
     expect(await build("--disk", overlay)).toEqual(refused("partly in another file"));
     expect(await id("machine/overlay")).toBe("");
+  });
+
+  it("are pushed, and pulled where a machine is made of one that is elsewhere", async () => {
+    await using registry = await startRegistry();
+    const disk = join(dir, "remote.raw");
+    writeFileSync(disk, Buffer.alloc(1024 * 1024, 7));
+    const name = `${registry.host}/disks/remote:1`;
+    expect(await build("--disk", disk, "-t", name)).toMatchObject({ code: 0 });
+    expect(await engine.docker("push", name)).toMatchObject({ code: 0 });
+    expect(await engine.docker("rmi", name)).toMatchObject({ code: 0 });
+    const words = ["--memory", "32MiB", "--disk", "1MiB"];
+    expect(await machine("create", "remote", "--image", name, ...words)).toMatchObject({ code: 0 });
+    expect(await machine("create", "none", "--image", `${registry.host}/nosuch:1`, ...words)).toMatchObject({
+      code: 1,
+    });
+    expect((await machine("ls", "--format", "{{.Name}}")).stdout).toBe("remote\n");
+    await machine("rm", "remote");
+    await engine.docker("rmi", name);
   });
 
   it("are refused by name where they can't be made", async () => {
