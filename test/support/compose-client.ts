@@ -21,7 +21,7 @@ export class ComposeClient {
 
   /** Runs it to its end, whatever its exit code is. */
   async run(...words: readonly string[]): Promise<CommandResult> {
-    const [program, ...first] = command;
+    const [program, ...first] = composeCommand;
     return await runCommand(program, [...first, ...words], this.#options());
   }
 
@@ -46,7 +46,7 @@ export class ComposeClient {
 
   /** Starts a command that goes on until it is told to end. */
   start(...words: readonly string[]): ChildProcess {
-    const [program, ...first] = command;
+    const [program, ...first] = composeCommand;
     const { cwd, env } = this.#options();
     return spawn(program, [...first, ...words], {
       cwd,
@@ -78,4 +78,5 @@ export interface ComposeContainer {
   readonly ID: string;
 }
 
-const command: readonly [string, ...string[]] = existsSync(unpacked) ? [unpacked] : ["docker", "compose"];
+/** The program and its first words. */
+export const composeCommand: readonly [string, ...string[]] = existsSync(unpacked) ? [unpacked] : ["docker", "compose"];

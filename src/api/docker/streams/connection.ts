@@ -46,11 +46,6 @@ export function routeUpgrades(server: Pick<Server, "on">, app: FastifyInstance):
   });
 }
 
-/** What the client asked to upgrade to ("tcp", "websocket"), when it did. */
-export function upgradeOf(request: IncomingMessage): string | undefined {
-  return upgrades.has(request) ? request.headers.upgrade?.toLowerCase() : undefined;
-}
-
 /**
  * The body of a request, whole. Node doesn't parse one of an `Upgrade:` request: it is cut from the socket by its
  * length or its chunks, and what follows is left for {@link takeConnection}.
