@@ -42,6 +42,15 @@ describe("create", () => {
     expect(spec.hostname).toBe(id.slice(0, 12));
   });
 
+  it("tells of a health check that is never run", async () => {
+    await using engine = new TestEngine();
+    const request = instanceRequest(["true"], { healthcheck: { Test: ["true"] } });
+    const { record, warnings } = await engine.service.create(engine.ctx, request);
+    expect(warnings).toEqual(['Health check "true" is never run: it begins with none of NONE, CMD, CMD-SHELL']);
+    await engine.service.start(engine.ctx, record.id);
+    expect(engine.service.resolve(record.id).state.health).toBeNull();
+  });
+
   it("drops the image's command with its entry point", async () => {
     await using engine = new TestEngine();
     engine.images.runConfig = { Entrypoint: ["/entry"], Cmd: ["serve"] };

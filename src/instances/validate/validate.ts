@@ -21,7 +21,7 @@ export interface Surroundings extends NamespaceTargets, NetworkNames {
 export async function validateRequest(request: InstanceRequest, around: Surroundings): Promise<readonly string[]> {
   validateProcess(request);
   validateHostname(request.hostname);
-  validateHealthcheck(request.healthcheck);
+  const healthWarnings = validateHealthcheck(request.healthcheck);
   validateRestartPolicy(request.restartPolicy);
   if (request.autoRemove && request.restartPolicy.name !== "no") {
     throw invalid("can't create 'AutoRemove' container with restart policy");
@@ -43,7 +43,7 @@ export async function validateRequest(request: InstanceRequest, around: Surround
   const resourceWarnings = validateResources(request.resources, around.machine, { update: false });
   await validateSecurity(request);
   await validateMounts(request.mounts);
-  return [...resourceWarnings, ...networkWarnings];
+  return [...healthWarnings, ...resourceWarnings, ...networkWarnings];
 }
 
 function validateProcess({ process, stopSignal, stopTimeout }: InstanceRequest): void {
@@ -72,12 +72,10 @@ function validateHostname(hostname: string): void {
 /** Docker's least duration of a health check: one millisecond, in nanoseconds. */
 const leastDurationNs = 1_000_000;
 
-export function validateHealthcheck(check: Healthcheck | null): void {
-  if (check === null) return;
+/** Returns warnings: Docker takes a test of a kind that it does not know, and never runs it. */
+export function validateHealthcheck(check: Healthcheck | null): readonly string[] {
+  if (check === null) return [];
   const kind = check.Test?.[0];
-  if (kind !== undefined && kind !== "NONE" && kind !== "CMD" && kind !== "CMD-SHELL") {
-    throw invalid(`Unknown type "${kind}" of health check: use NONE, CMD or CMD-SHELL`);
-  }
   if ((kind === "CMD" || kind === "CMD-SHELL") && (check.Test?.length ?? 0) < 2) {
     throw invalid(`Missing command after ${kind} in Healthcheck`);
   }
@@ -86,6 +84,10 @@ export function validateHealthcheck(check: Healthcheck | null): void {
     if (value !== 0 && value < leastDurationNs) throw invalid(`${field} in Healthcheck cannot be less than 1ms`);
   }
   if ((check.Retries ?? 0) < 0) throw invalid("Retries in Healthcheck cannot be negative");
+  const known = [undefined, "", "NONE", "CMD", "CMD-SHELL"];
+  return known.includes(kind)
+    ? []
+    : [`Health check "${kind}" is never run: it begins with none of NONE, CMD, CMD-SHELL`];
 }
 
 export function validateRestartPolicy(policy: RestartPolicy): void {

@@ -26,7 +26,7 @@ export const build = defineCommand({
     addHost: list("HOST:IP", "Add a line to /etc/hosts of RUN instructions"),
     platform: text("OS/ARCH", "Platform of the base images"),
     cacheFrom: list("IMAGE", "Images to take layers from"),
-    rm: flagOn("Remove step containers; --rm=false alone is refused, since none is kept"),
+    rm: flagOn("Remove step containers; none is ever kept, also with --rm=false"),
     forceRm: flag("Remove step containers also after a failure"),
     memory: text("BYTES", "Memory limit of RUN instructions", "m"),
     memorySwap: text("BYTES", "Memory and swap limit of RUN instructions; -1 is unlimited swap"),
