@@ -89,10 +89,9 @@ describe("the libraries", { timeout: 60_000 }, () => {
     await container.putArchive(tarOf("note.txt", "copied"), { path: "/tmp" });
     expect((await textOf(await container.getArchive({ path: "/tmp/note.txt" }))).includes("copied")).toBe(true);
     expect((await container.logs({ stdout: true, stderr: true })).toString()).toContain("started\n");
-    const built = await docker.buildImage(
-      tarOf("Dockerfile", `FROM ${image}\nRUN echo built > /built\n`) as unknown as NodeJS.ReadableStream,
-      { t: "node-built:1" },
-    );
+    const built = await docker.buildImage(tarOf("Dockerfile", `FROM ${image}\nRUN echo built > /built\n`), {
+      t: "node-built:1",
+    });
     await new Promise((resolve, reject) =>
       docker.modem.followProgress(built, (error, result) => (error === null ? resolve(result) : reject(error))),
     );
@@ -109,7 +108,7 @@ describe("the libraries", { timeout: 60_000 }, () => {
     const modem = new DockerModem({ socketPath });
     const dial = (options: DockerModem.DialOptions) =>
       new Promise<unknown>((resolve, reject) =>
-        modem.dial(options, (error: unknown, data: unknown) => (error ? reject(error as Error) : resolve(data))),
+        modem.dial(options, (error: unknown, data: unknown) => (error ? reject(error) : resolve(data))),
       );
     expect(await dial({ path: "/_ping", method: "GET", statusCodes: { 200: true } })).toBeDefined();
     await expect(

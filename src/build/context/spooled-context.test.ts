@@ -143,7 +143,7 @@ describe("a context that stays a tar", () => {
 
   it("refuses what unpacking refuses", async () => {
     await expect(spool(tarOf({ name: "../x" }))).rejects.toMatchObject({ code: "ARCHIVE_ENTRY_REFUSED" });
-    await expect(spool(tarOf({ name: "/x" }))).rejects.toMatchObject({ code: "ARCHIVE_ENTRY_REFUSED" });
+    await expect(spool(tarOf({ name: "/../x" }))).rejects.toMatchObject({ code: "ARCHIVE_ENTRY_REFUSED" });
     const cut = memberOf({ name: "a", data: large }).subarray(0, 100_000);
     await expect(spool(cut)).rejects.toMatchObject({ code: "ARCHIVE_TRUNCATED" });
   });

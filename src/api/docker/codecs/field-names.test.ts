@@ -1,4 +1,4 @@
-import Type from "typebox";
+import { Type } from "typebox";
 import { expect, test } from "vitest";
 import { CreateContainerBody } from "../../../schema/docker/container.ts";
 import { settleFieldNames } from "./field-names.ts";
