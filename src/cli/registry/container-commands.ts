@@ -1,0 +1,167 @@
+import type { CommandEntry } from "../program.ts";
+import { entry } from "./entry.ts";
+
+export const containerCommands: readonly CommandEntry[] = [
+  entry(
+    "container attach",
+    "attach",
+    "Join a running container's streams",
+    async () => (await import("../commands/container/attach.ts")).attach,
+  ),
+  entry(
+    "container commit",
+    "commit",
+    "Make an image of a container",
+    async () => (await import("../commands/container/change.ts")).commit,
+  ),
+  entry(
+    "container cp",
+    "cp",
+    "Copy files between a container and here",
+    async () => (await import("../commands/container/copy.ts")).copy,
+  ),
+  entry(
+    "container create",
+    "create",
+    "Create a container",
+    async () => (await import("../commands/container/run.ts")).create,
+  ),
+  entry(
+    "container diff",
+    "diff",
+    "Show what a container changed",
+    async () => (await import("../commands/container/observe.ts")).diff,
+  ),
+  entry(
+    "container exec",
+    "exec",
+    "Run a command in a running container",
+    async () => (await import("../commands/container/attach.ts")).exec,
+  ),
+  entry(
+    "container export",
+    "export",
+    "Write a container's root file system as a tar",
+    async () => (await import("../commands/container/change.ts")).exportTar,
+  ),
+  entry(
+    "container inspect",
+    "",
+    "Show everything about containers",
+    async () => (await import("../commands/inspect.ts")).container,
+  ),
+  entry(
+    "container kill",
+    "kill",
+    "Send a signal to containers",
+    async () => (await import("../commands/container/lifecycle.ts")).kill,
+  ),
+  entry(
+    "container logs",
+    "logs",
+    "Show a container's output",
+    async () => (await import("../commands/container/observe.ts")).logs,
+  ),
+  entry(
+    "container ls",
+    "ps,container ps,container list",
+    "List containers",
+    async () => (await import("../commands/container/list.ts")).list,
+  ),
+  entry(
+    "container pause",
+    "pause",
+    "Freeze containers",
+    async () => (await import("../commands/container/lifecycle.ts")).pause,
+  ),
+  entry(
+    "container port",
+    "port",
+    "Show a container's published ports",
+    async () => (await import("../commands/container/port.ts")).show,
+  ),
+  entry(
+    "container port add",
+    "port add",
+    "Publish further ports of a container, also while it runs",
+    async () => (await import("../commands/container/port.ts")).add,
+  ),
+  entry(
+    "container port rm",
+    "port rm",
+    "Take published ports of a container away, also while it runs",
+    async () => (await import("../commands/container/port.ts")).remove,
+  ),
+  entry(
+    "container prune",
+    "",
+    "Remove all stopped containers",
+    async () => (await import("../commands/container/change.ts")).prune,
+  ),
+  entry(
+    "container rename",
+    "rename",
+    "Rename a container",
+    async () => (await import("../commands/container/lifecycle.ts")).rename,
+  ),
+  entry(
+    "container restart",
+    "restart",
+    "Restart containers",
+    async () => (await import("../commands/container/lifecycle.ts")).restart,
+  ),
+  entry(
+    "container rm",
+    "rm,container remove",
+    "Remove containers",
+    async () => (await import("../commands/container/lifecycle.ts")).remove,
+  ),
+  entry(
+    "container run",
+    "run",
+    "Create and start a container",
+    async () => (await import("../commands/container/run.ts")).run,
+  ),
+  entry(
+    "container start",
+    "start",
+    "Start containers",
+    async () => (await import("../commands/container/lifecycle.ts")).start,
+  ),
+  entry(
+    "container stats",
+    "stats",
+    "Show what containers use",
+    async () => (await import("../commands/container/stats.ts")).stats,
+  ),
+  entry(
+    "container stop",
+    "stop",
+    "Stop containers",
+    async () => (await import("../commands/container/lifecycle.ts")).stop,
+  ),
+  entry(
+    "container top",
+    "top",
+    "Show a container's processes",
+    async () => (await import("../commands/container/observe.ts")).top,
+  ),
+  entry(
+    "container unpause",
+    "unpause",
+    "Thaw containers",
+    async () => (await import("../commands/container/lifecycle.ts")).unpause,
+  ),
+  entry(
+    "container update",
+    "update",
+    "Change containers' limits",
+    async () => (await import("../commands/container/change.ts")).update,
+  ),
+  entry(
+    "container wait",
+    "wait",
+    "Wait until containers end and print their exit codes",
+    async () => (await import("../commands/container/lifecycle.ts")).wait,
+  ),
+];
