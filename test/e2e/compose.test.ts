@@ -194,7 +194,8 @@ describe("docker compose", () => {
         }, writtenAgain)
         .toBe("Changed while it ran.\n");
     } finally {
-      watch.kill("SIGINT");
+      // Not SIGINT, which whoever was started in the background of a shell ignores, and all its children.
+      watch.kill("SIGTERM");
       await ended;
     }
   });
