@@ -153,7 +153,7 @@ async function change(
   const post = () => client.call("POST", `/containers/${name}/${verb}`, { query });
   const refusals = states.includes("running") ? startRefusals(client, name) : [];
   // What may end at any moment may have ended by now, or be on its way back.
-  if (client.isUnsteady(name)) refusals.push(409);
+  if (client.isUnsteady(name)) refusals.push(409, /^500 Container \w+ is not paused/);
   if (!(await client.attempt(refusals, () => client.become(key, states, post, between)))) {
     // Without an answer it may have its signal, and the next engine finishes a restart in the background.
     if (verb === "stop" || verb === "restart") client.unsettle(name, verb === "restart" || client.hasPolicy(name));

@@ -1,4 +1,5 @@
 /** Operations on images, and builds. */
+import { Readable } from "node:stream";
 import { makeRunning } from "./container-operations.ts";
 import type { Operation } from "./operation.ts";
 import { tarOf, type World } from "./world.ts";
@@ -37,7 +38,7 @@ export const imageOperations: readonly Operation[] = [
   {
     name: "load",
     prepare: async () => {},
-    run: async (world) => await world.load(world.archives[0]),
+    run: async (world) => void (await stream(world, "/images/load", { body: Readable.from([world.archives[0]]) })),
     state: imageIs("op-image:1", "after"),
   },
   {
