@@ -112,8 +112,8 @@ describe("a start", () => {
     expect(agent.clients[0]?.get("verb")).toBe("started");
   });
 
-  it("waits for its turn where as many are being started as there are processors, and one", async () => {
-    const all = new FakeHost().facts.cpus + 1;
+  it("waits for its turn where two for each processor are being started, and one", async () => {
+    const all = 2 * new FakeHost().facts.cpus + 1;
     const started: FakeAgentClient[] = [];
     await using agent = await FakeAgent.start((client) => void started.push(client));
     const starts = Array.from({ length: all + 1 }, () => driver.start(ctx, machineIn(agent.runDir)));

@@ -94,8 +94,8 @@ export class QemuDriver extends JailedDriver implements Driver {
   /** Machines that can come from a template: by id, from their preparation to their start. */
   readonly #starts = new Map<string, TemplateRequest>();
   /**
-   * A start is processor time and little else: beyond one for each processor, and one that waits for the disk, more at once end no sooner,
-   * and on a busy machine each looks as if it hung.
+   * A start is processor time, but for what it waits for the disk and its jail: beyond two for each processor more at once end no sooner, and
+   * on a busy machine each looks as if it hung.
    */
   readonly #starting: Turns;
   /** Those that wait. */
@@ -105,7 +105,7 @@ export class QemuDriver extends JailedDriver implements Driver {
     super(containers, (handle) => machineOf(handle).jail);
     this.#host = host;
     this.#parts = parts;
-    this.#starting = new Turns(host.facts.cpus + 1);
+    this.#starting = new Turns(2 * host.facts.cpus + 1);
     const { templates, waiting: directory } = parts;
     const keepers = new Keepers({ host, containers, directory });
     this.pool = new MachinePool({ settings: pool, keepers, templates, log });
