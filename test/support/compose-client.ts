@@ -60,6 +60,8 @@ export class ComposeClient {
       cwd: this.#project,
       env: {
         DOCKER_HOST: this.#engine.host,
+        // A watch locks its project there, for all engines.
+        HOME: this.#engine.directory,
         DOCKER_CONFIG: join(this.#engine.directory, "docker-config"),
         DOCKER_BUILDKIT: "0",
         COMPOSE_PROGRESS: "plain",
