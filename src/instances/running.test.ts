@@ -142,6 +142,15 @@ describe("health", () => {
       expect(engine.machine.task(id).main.signals).toEqual([]);
     });
 
+    it("goes on probing when it can't be ended, and tries again", async () => {
+      await using engine = new TestEngine();
+      engine.machine.programs.set("probe", async () => 1);
+      engine.driver.failNext("signal", new Error("not now"));
+      const check = { ...quick, Test: ["CMD", "probe"] };
+      const id = await engine.run(["sleep", "100"], { healthcheck: check, restartPolicy: restartPolicy(0) });
+      await until(() => engine.service.resolve(id).state.restartCount === 1);
+    });
+
     it("is refused where nothing looks after its health", async () => {
       await using engine = new TestEngine();
       const needs = /'unhealthy' needs a health check: give one with --health-cmd/;

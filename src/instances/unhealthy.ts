@@ -1,4 +1,4 @@
-import { isBerthError } from "../base/errors.ts";
+import { isBerthError, messageOf } from "../base/errors.ts";
 import { background } from "../base/op-context.ts";
 import type { InstanceRecord } from "../schema/instance.ts";
 import type { Run } from "./live-instances.ts";
@@ -40,9 +40,11 @@ async function signalUnhealthy(
   try {
     await driverOf(parts, record.spec).signal(background(parts.log), handle, signal);
   } catch (error) {
-    // Its end is on the way.
-    if (isBerthError(error, "TASK_NOT_RUNNING")) return undefined;
-    throw error;
+    // Else its end is on the way. The next probe tries again: what can't be ended must still be probed.
+    if (!isBerthError(error, "TASK_NOT_RUNNING")) {
+      parts.log.warn({ instance: id, error: messageOf(error) }, "cannot end an unhealthy container");
+    }
+    return undefined;
   }
   parts.publish(record, "kill", { signal: String(signal) });
   return record;
