@@ -78,18 +78,9 @@ describe("hostile images", () => {
 
   test("encryption", async () => {
     const file = fresh("qcow2");
-    const secret = ["--object", "secret,id=s,data=abcd1234"];
-    qemuImg(
-      "create",
-      "-q",
-      ...secret,
-      "-f",
-      "qcow2",
-      "-o",
-      "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10",
-      file,
-      "1M",
-    );
+    // Not LUKS: to make its key qemu-img times the processor, and fails where a slice of it is too short to be seen.
+    const key = ["--object", "secret,id=s,data=abcd1234", "-o", "encrypt.format=aes,encrypt.key-secret=s"];
+    qemuImg("create", "-q", "-f", "qcow2", ...key, file, "1M");
     await expect(disks.inspect(ctx, file)).rejects.toMatchObject({ code: "DISK_ENCRYPTED" });
   });
 
