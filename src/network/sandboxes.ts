@@ -13,18 +13,15 @@ import { Reverter } from "../base/reverter.ts";
 import type { KernelOp } from "../host/kernel-ops.ts";
 import type { EndpointRecord, EndpointSpec, PortSpec, PublishedPort } from "../schema/network.ts";
 import { Attachments, dnsNames, refuseConnect } from "./attachments.ts";
-import { gatewayOf } from "./bridge-plan.ts";
 import { announce, type EngineParts } from "./engine-parts.ts";
 import { networkErrors } from "./errors.ts";
 import { publishOps, requireTable, unpublishOps } from "./firewall.ts";
-import { parseExtraHosts } from "./hosts-file.ts";
-import { linkEntries } from "./links.ts";
 import type { SandboxRecord, SandboxRequest } from "./network-service.ts";
 import { saveSandbox, type StoredSandbox } from "./network-store.ts";
-import { type HostResolvConf, readHostResolvConf } from "./resolv-conf.ts";
-import { hasNames, planResolver, type ResolverPlan } from "./resolver-plan.ts";
+import { readHostResolvConf } from "./resolv-conf.ts";
+import { hasNames } from "./resolver-plan.ts";
 import { SandboxPorts } from "./sandbox-ports.ts";
-import { removeSandboxFiles, sandboxFilePaths, type SandboxView, writeSandboxFiles } from "./sandbox-files.ts";
+import { removeSandboxFiles, sandboxFilePaths, writeSandboxFiles } from "./sandbox-files.ts";
 import {
   type Attachment,
   attachmentUp,
@@ -33,17 +30,20 @@ import {
   portTargetOf,
   sandboxUp,
 } from "./sandbox-plan.ts";
+import { SandboxViews } from "./sandbox-views.ts";
 
 export class Sandboxes {
   readonly #parts: EngineParts;
   readonly #attachments: Attachments;
   readonly #ports: SandboxPorts;
+  readonly #views: SandboxViews;
   readonly #locks = new KeyedMutex();
 
   constructor(parts: EngineParts) {
     this.#parts = parts;
     this.#attachments = new Attachments(parts);
     this.#ports = new SandboxPorts(parts);
+    this.#views = new SandboxViews(parts, this.#attachments);
   }
 
   async setUp(ctx: OpContext, request: SandboxRequest): Promise<SandboxRecord> {
@@ -55,7 +55,7 @@ export class Sandboxes {
 
     const attachments = this.#attachments.attachAll(request, networks);
     let sandbox = this.#record(request, attachments, []);
-    const view = this.#checkedView(sandbox, attachments, attachments, host, true);
+    const view = this.#views.checked(sandbox, attachments, attachments, host, true);
     this.#saveWith(sandbox, attachments);
     reverter.add("sandbox", (ctx) => this.#takeDown(ctx, request.instanceId, { quiet: true }));
 
@@ -70,12 +70,12 @@ export class Sandboxes {
       this.#parts.host.kernel.apply(ctx, [...this.#kernelUp(sandbox, attachments), ...forget]),
       writeSandboxFiles(this.#parts.paths, view, this.#parts.config),
       ...attachments.map((attachment) => this.#parts.names.publish(ctx, request.instanceId, attachment)),
-      this.#lease(ctx, sandbox, attachments, host),
+      this.#views.lease(ctx, sandbox, attachments, host),
     ]);
     if (view.resolver.kind === "own") await this.#parts.names.serveInstance(ctx, request.instanceId, view.resolver);
     reverter.commit();
     for (const { network } of attachments) announce(this.#parts.events, "connect", network, request.instanceId);
-    await this.#refreshLinksTo(sandbox);
+    await this.#views.refreshLinksTo(sandbox);
     return recordOf(sandbox);
   }
 
@@ -101,26 +101,26 @@ export class Sandboxes {
       request: { ...sandbox.request, endpoints: { ...sandbox.request.endpoints, [network.spec.name]: spec } },
     };
     const host = await readHostResolvConf();
-    const view = this.#checkedView(connected, after, [attachment], host, false);
+    const view = this.#views.checked(connected, after, [attachment], host, false);
     this.#saveWith(connected, [attachment]);
     reverter.add("endpoint", async (ctx) => {
       await this.#parts.host.kernel.apply(ctx, linkDown(sandbox, attachment.endpoint));
       await this.#withdraw(instanceId, network.id);
       saveSandbox(this.#parts, sandbox);
       this.#parts.addresses.release(attachment.endpoint);
-      await this.#showView(ctx, sandbox, before);
+      await this.#views.show(ctx, sandbox, before);
     });
     const hairpin = sandbox.request.ports.length > 0;
     await this.#parts.host.kernel.apply(ctx, attachmentUp(sandbox.netnsPath, attachment, { hairpin, gateway: false }));
     reverter.add("gateway", async (ctx) => void (await this.#moveGateway(ctx, connected, after, before)));
     const moved = await this.#moveGateway(ctx, connected, before, after);
     await this.#parts.names.publish(ctx, instanceId, attachment);
-    await this.#lease(ctx, connected, after, host);
+    await this.#views.lease(ctx, connected, after, host);
     await this.#parts.names.serveInstance(ctx, instanceId, view.resolver);
     await writeSandboxFiles(this.#parts.paths, view, this.#parts.config);
     reverter.commit();
     announce(this.#parts.events, "connect", network, instanceId);
-    await this.#refreshLinksTo(moved);
+    await this.#views.refreshLinksTo(moved);
     return recordOf(moved);
   }
 
@@ -151,14 +151,14 @@ export class Sandboxes {
     const rest = without(moved, leaving);
     reverter.add("record", async (ctx) => {
       saveSandbox(this.#parts, sandbox);
-      await this.#showView(ctx, sandbox, before);
+      await this.#views.show(ctx, sandbox, before);
     });
     saveSandbox(this.#parts, rest);
-    await this.#showView(ctx, rest, after);
+    await this.#views.show(ctx, rest, after);
     reverter.commit();
     this.#parts.addresses.release(leaving.endpoint);
     announce(this.#parts.events, "disconnect", network, instanceId);
-    await this.#refreshLinksTo(rest);
+    await this.#views.refreshLinksTo(rest);
     return recordOf(rest);
   }
 
@@ -179,8 +179,8 @@ export class Sandboxes {
       saveSandbox(this.#parts, rest);
       this.#parts.addresses.release(leaving.endpoint);
     }
-    await this.#showView(ctx, rest, after);
-    await this.#refreshLinksTo(rest);
+    await this.#views.show(ctx, rest, after);
+    await this.#views.refreshLinksTo(rest);
   }
 
   async publish(ctx: OpContext, instanceId: string, specs: readonly PortSpec[]): Promise<SandboxRecord> {
@@ -216,7 +216,7 @@ export class Sandboxes {
     };
     saveSandbox(this.#parts, renamed);
     for (const attachment of attachments) await this.#parts.names.publish(ctx, instanceId, attachment);
-    await this.#refreshLinksTo(renamed);
+    await this.#views.refreshLinksTo(renamed);
   }
 
   /** After an engine's restart: addresses and ports are taken again, and everything that can be missing is made again. */
@@ -226,41 +226,14 @@ export class Sandboxes {
     this.#parts.ports.adopt(sandbox.instanceId, sandbox.instanceName, sandbox.ports);
     for (const attachment of attachments) await this.#parts.names.publish(ctx, sandbox.instanceId, attachment);
     const host = await readHostResolvConf();
-    await this.#lease(ctx, sandbox, attachments, host);
-    const { resolver } = this.#view(sandbox, attachments, host, false);
+    await this.#views.lease(ctx, sandbox, attachments, host);
+    const { resolver } = this.#views.of(sandbox, attachments, host, false);
     await this.#parts.names.serveInstance(ctx, sandbox.instanceId, resolver);
   }
 
   /** The attachment that a sandbox's ports are published through. */
   gatewayOf(sandbox: StoredSandbox): Attachment | undefined {
     return defaultGateway(this.#attachments.of(sandbox));
-  }
-
-  /** Lets the instance ask the right server, and see itself in its files. */
-  async #showView(ctx: OpContext, sandbox: StoredSandbox, attachments: readonly Attachment[]): Promise<void> {
-    const host = await readHostResolvConf();
-    await this.#lease(ctx, sandbox, attachments, host);
-    const view = this.#view(sandbox, attachments, host, false);
-    await this.#parts.names.serveInstance(ctx, sandbox.instanceId, view.resolver);
-    await writeSandboxFiles(this.#parts.paths, view, this.#parts.config);
-  }
-
-  /** What the instance is told when it asks for its addresses, if it is one that does. */
-  async #lease(
-    ctx: OpContext,
-    { instanceId, request }: StoredSandbox,
-    attachments: readonly Attachment[],
-    host: HostResolvConf,
-  ): Promise<void> {
-    if (request.dhcp !== true) return;
-    const { config, dhcp } = this.#parts;
-    const hostServers = config.dns.length > 0 ? config.dns : host.reachable.nameservers;
-    const gateway = defaultGateway(attachments);
-    for (const attachment of attachments) {
-      const { hostname, domainname, dns, dnsSearch } = request;
-      const isGateway = attachment.endpoint.id === gateway?.endpoint.id;
-      await dhcp.publish(ctx, instanceId, { attachment, isGateway, hostname, domainname, dns, dnsSearch, hostServers });
-    }
   }
 
   async #withdraw(instanceId: string, networkId: string): Promise<void> {
@@ -280,45 +253,6 @@ export class Sandboxes {
       ...sandboxFilePaths(paths, request.instanceId),
       request: storable(request, attachments),
     };
-  }
-
-  /** Refuses what the user gave wrongly before anything is done; the addresses that were `taken` for it are then free again. */
-  #checkedView(
-    sandbox: StoredSandbox,
-    attachments: readonly Attachment[],
-    taken: readonly Attachment[],
-    host: HostResolvConf,
-    strict: boolean,
-  ): SandboxView {
-    try {
-      return this.#view(sandbox, attachments, host, strict);
-    } catch (error) {
-      for (const { endpoint } of taken) this.#parts.addresses.release(endpoint);
-      throw error;
-    }
-  }
-
-  #view(
-    sandbox: StoredSandbox,
-    attachments: readonly Attachment[],
-    host: HostResolvConf,
-    strict: boolean,
-  ): SandboxView {
-    const { records, paths, config } = this.#parts;
-    const bridge = records.networks.list().find((network) => network.builtin && network.spec.driver === "bridge");
-    const hostGateway = bridge === undefined ? "" : gatewayOf(bridge, 4);
-    parseExtraHosts(sandbox.request.extraHosts, hostGateway);
-    const resolver: ResolverPlan = planResolver({
-      instanceId: sandbox.instanceId,
-      instanceName: sandbox.instanceName,
-      netns: sandbox.netnsPath,
-      attachments,
-      dns: sandbox.request.dns,
-      hostServers: config.dns.length > 0 ? config.dns : host.reachable.nameservers,
-      paths,
-    });
-    const links = linkEntries(attachments, records.sandboxes.list(), { strict });
-    return { request: sandbox.request, attachments, resolver, host, links, hostGateway };
   }
 
   #kernelUp(sandbox: StoredSandbox, attachments: readonly Attachment[]): readonly KernelOp[] {
@@ -390,20 +324,6 @@ export class Sandboxes {
     }
     if (to === undefined) this.#parts.ports.release(sandbox.instanceId, sandbox.ports);
     return moved;
-  }
-
-  /** The instance's address has changed: those that link to it have it in their hosts files. */
-  async #refreshLinksTo(changed: StoredSandbox): Promise<void> {
-    const linking = this.#parts.records.sandboxes
-      .list()
-      .filter((sandbox) => sandbox.instanceId !== changed.instanceId)
-      .filter((sandbox) => sandbox.endpoints.some(({ spec }) => (spec.links ?? []).length > 0));
-    if (linking.length === 0) return;
-    const host = await readHostResolvConf();
-    for (const sandbox of linking) {
-      const view = this.#view(sandbox, this.#attachments.of(sandbox), host, false);
-      await writeSandboxFiles(this.#parts.paths, view, this.#parts.config);
-    }
   }
 
   #require(instanceId: string): StoredSandbox {
