@@ -1,6 +1,6 @@
 /** From what is asked for to the specification of an instance that is a machine. Pure, but for new names. */
 import { randomBytes, randomUUID } from "node:crypto";
-import { defaultSecurity, ownNamespaces } from "../instances/default-walls.ts";
+import { bareSpec } from "../instances/bare-spec.ts";
 import type { InstanceRequest } from "../instances/instance-service.ts";
 import type { MachineDisk, MachineNic, MachineSpec } from "../schema/machine.ts";
 import type { CreateMachineBody, MachineNicRequest } from "../schema/machine-api.ts";
@@ -44,56 +44,25 @@ export function machineRequest(body: CreateMachineBody, sources: Sources, host: 
   const nics = body.nics ?? defaultNics;
   const [first] = nics;
   return {
+    ...bareSpec,
     isolation: "vm",
     machine: hardwareOf(body, sources, preset, { ...host, assignedCpus: cpus, memory }),
     name: body.name,
     image: sources.source,
     rootfsChainId: "",
-    process: {
-      entrypoint: [],
-      cmd: [],
-      env: [],
-      user: "",
-      groupAdd: [],
-      workingDir: "",
-      tty: true,
-      openStdin: true,
-      stdinOnce: false,
-      init: false,
-    },
+    process: { ...bareSpec.process, tty: true, openStdin: true },
     hostname: body.name,
-    domainname: "",
     labels: body.labels ?? {},
-    annotations: {},
-    mounts: [],
-    devices: [],
-    deviceCgroupRules: [],
-    security: defaultSecurity,
-    namespaces: ownNamespaces,
-    sysctls: {},
-    shmSize: 0,
-    ulimits: [],
-    oomScoreAdj: 0,
     resources: { ...unlimited, memory, memorySwap: -1, nanoCpus: cpus * 1e9 },
     network: {
+      ...bareSpec.network,
       mode: first === undefined ? "none" : first.network,
       endpoints: Object.fromEntries(nics.map((nic) => [nic.network, endpointOf(nic)])),
       ports: [...(body.ports ?? [])],
-      exposedPorts: [],
-      publishAll: false,
-      dns: [],
-      dnsSearch: [],
-      dnsOptions: [],
-      extraHosts: [],
     },
     restartPolicy: { name: body.restart ?? "no", maximumRetryCount: 0 },
-    autoRemove: false,
-    stopSignal: "",
     stopTimeout: defaultStopSeconds,
-    healthcheck: null,
     log: { driver: "json-file", options: {} },
-    internal: false,
-    passthrough: {},
   };
 }
 

@@ -6,7 +6,7 @@ import { shellOf } from "../../dockerfile/config-instruction.ts";
 import { heredocText, parseHeredocWord } from "../../dockerfile/heredoc.ts";
 import type { RunInstruction } from "../../dockerfile/instruction.ts";
 import { writeFile } from "../../host/files.ts";
-import { defaultSecurity, ownNamespaces } from "../../instances/default-walls.ts";
+import { bareSpec } from "../../instances/bare-spec.ts";
 import type { OutputFrame } from "../../instances/driver.ts";
 import type { AttachSession, InstanceRequest } from "../../instances/instance-service.ts";
 import type { ImageLayer } from "../../schema/image.ts";
@@ -140,55 +140,29 @@ async function instanceRequest({ build, state, command, network }: Step): Promis
   const mode = network === "" || network === "default" ? request.networkMode : network;
   const env = envOf(state);
   return {
+    ...bareSpec,
     isolation: "container",
     name: "",
     image: state.image?.id ?? "",
     rootfsChainId: chainOf(state),
     process: {
-      entrypoint: [],
+      ...bareSpec.process,
       cmd: [...command.argv],
       env: [...env, ...state.args.forRun(env)],
       user: state.config.User ?? "",
-      groupAdd: [],
       workingDir: state.config.WorkingDir ?? "",
-      tty: false,
-      openStdin: false,
-      stdinOnce: false,
-      init: false,
     },
-    hostname: "",
-    domainname: "",
-    labels: {},
-    annotations: {},
     mounts: await scriptMount(build, command),
-    devices: [],
-    deviceCgroupRules: [],
-    security: defaultSecurity,
-    namespaces: ownNamespaces,
-    sysctls: {},
     shmSize: request.shmSize,
     ulimits: [...request.ulimits],
-    oomScoreAdj: 0,
     resources: request.resources,
     network: {
+      ...bareSpec.network,
       mode: mode === "" || mode === "default" ? "bridge" : mode,
-      endpoints: {},
-      ports: [],
-      exposedPorts: [],
-      publishAll: false,
-      dns: [],
-      dnsSearch: [],
-      dnsOptions: [],
       extraHosts: [...request.extraHosts],
     },
-    restartPolicy: { name: "no", maximumRetryCount: 0 },
-    autoRemove: false,
-    stopSignal: "",
-    stopTimeout: null,
     healthcheck: { Test: ["NONE"] },
-    log: { driver: "none", options: {} },
     internal: true,
-    passthrough: {},
   };
 }
 

@@ -14,7 +14,7 @@ import { makeSmallDirectory, rm, writeFile } from "../../host/files.ts";
 import type { Ledger } from "../../ledger/ledger.ts";
 import type { DriverHandle, InstanceSpec } from "../../schema/instance.ts";
 import { unlimited } from "../../schema/resources.ts";
-import { defaultSecurity, ownNamespaces } from "../default-walls.ts";
+import { bareSpec } from "../bare-spec.ts";
 import type { Driver, PrepareRequest } from "../driver.ts";
 import { claimOf } from "../request.ts";
 import { AgentChannel, AgentError } from "./agent-channel.ts";
@@ -256,53 +256,12 @@ function blockNode(layers: readonly DiskImage[], nth: number): object | null {
 /** An instance that is nobody's. */
 function readerSpec(name: string): InstanceSpec {
   return {
+    ...bareSpec,
     isolation: "vm",
     name,
     image: "",
-    process: {
-      entrypoint: [],
-      cmd: [],
-      env: [],
-      user: "",
-      groupAdd: [],
-      workingDir: "",
-      tty: false,
-      openStdin: false,
-      stdinOnce: false,
-      init: false,
-    },
-    hostname: "",
-    domainname: "",
-    labels: {},
-    annotations: {},
-    mounts: [],
-    devices: [],
-    deviceCgroupRules: [],
-    security: defaultSecurity,
-    namespaces: ownNamespaces,
-    sysctls: {},
-    shmSize: 0,
-    ulimits: [],
-    oomScoreAdj: 0,
     resources: { ...unlimited, memory },
-    network: {
-      mode: "none",
-      endpoints: {},
-      ports: [],
-      exposedPorts: [],
-      publishAll: false,
-      dns: [],
-      dnsSearch: [],
-      dnsOptions: [],
-      extraHosts: [],
-    },
-    restartPolicy: { name: "no", maximumRetryCount: 0 },
     autoRemove: true,
-    stopSignal: "",
-    stopTimeout: null,
-    healthcheck: null,
-    log: { driver: "none", options: {} },
     internal: true,
-    passthrough: {},
   };
 }
