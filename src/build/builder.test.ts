@@ -266,6 +266,22 @@ describe("the cache", () => {
     expect(second.config.rootfs).toEqual(first.config.rootfs);
   });
 
+  it("is only what the images of cacheFrom were built on, once some are named", async () => {
+    world.addImage("base");
+    const first = await build(dockerfile, { "a.txt": "1" }, { tags: ["source"] });
+    await build("FROM base\nENV OTHER=1\n", {}, { tags: ["other"] });
+    const runs = world.created.length;
+    const again = await build(dockerfile, { "a.txt": "1" }, { cacheFrom: ["missing", "source"] });
+    expect(again.id).toBe(first.id);
+    expect(world.created).toHaveLength(runs);
+    for (const cacheFrom of [["missing"], ["other"]]) {
+      const without = await build(dockerfile, { "a.txt": "1" }, { cacheFrom });
+      expect(without.id).not.toBe(first.id);
+      expect(printed()).not.toContain("Using cache");
+    }
+    expect(world.created).toHaveLength(runs + 2);
+  });
+
   it("forgets with prune what no listed image stands on, with all everything", async () => {
     world.addImage("base");
     await build("FROM base\nENV A=1\nENV B=1\n", {}, { tags: ["kept"] });

@@ -26,6 +26,7 @@ import type { Store } from "../state/store.ts";
 import { BuildCache } from "./build-cache.ts";
 import { type Build, type BuildParts, snapshotPrefix } from "./build-parts.ts";
 import type { BuildRequest, BuildService } from "./build-service.ts";
+import { usableResults } from "./cache-source.ts";
 import { takeContext } from "./context/intake.ts";
 import { buildErrors } from "./errors.ts";
 import { buildGraph } from "./graph.ts";
@@ -106,7 +107,7 @@ export function createBuildService(dependencies: BuildDependencies): Recoverable
     const output = new OrderedOutput(print);
     const solver = new Solver<StepState, string>(cache, locks, {
       concurrency: Math.max(2, dependencies.host.facts.cpus),
-      useCache: !build.request.noCache,
+      isUsable: usableResults(build),
     });
     try {
       const { image } = await solver.solve(ctx, buildGraph(build, output));

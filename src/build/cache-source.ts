@@ -33,6 +33,24 @@ export async function findInCacheSources(
   return undefined;
 }
 
+/**
+ * Which results of the engine's own cache a build may use. As in Docker's classic builder, naming cache sources means those and no
+ * others: a result counts where a source was built on it, and with sources that are all missing none does.
+ */
+export function usableResults(build: Build): (imageId: string) => boolean {
+  const { noCache, cacheFrom } = build.request;
+  if (noCache || cacheFrom.length === 0) return () => !noCache;
+  const images = new Map(build.parts.images.list({ intermediate: true }).map((image) => [image.id, image]));
+  const lineage = new Set<string>();
+  for (const source of cacheSources(build)) {
+    for (let image: ImageRecord | undefined = source; image !== undefined && !lineage.has(image.id); ) {
+      lineage.add(image.id);
+      image = image.parentId === undefined ? undefined : images.get(image.parentId);
+    }
+  }
+  return (imageId) => lineage.has(imageId);
+}
+
 /** A source that is not here is no error: the first build of all has none. */
 function cacheSources(build: Build): readonly ImageRecord[] {
   return build.request.cacheFrom.flatMap((name) => {

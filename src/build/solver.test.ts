@@ -42,10 +42,10 @@ function step(
 
 function solver(
   cache = new MapCache(),
-  options: { concurrency?: number; useCache?: boolean } = {},
+  options: { concurrency?: number; isUsable?: (entry: string) => boolean } = {},
 ): Solver<string, string> {
   log = [];
-  return new Solver(cache, new KeyedMutex(), { concurrency: 4, useCache: true, ...options });
+  return new Solver(cache, new KeyedMutex(), { concurrency: 4, isUsable: () => true, ...options });
 }
 
 describe("Solver", () => {
@@ -68,7 +68,7 @@ describe("Solver", () => {
     const first = solver(cache);
     await first.solve(background(), step("a"));
     expect(await solver(cache).solve(background(), step("a"))).toBe("a cached");
-    expect(await solver(cache, { useCache: false }).solve(background(), step("a"))).toBe("a");
+    expect(await solver(cache, { isUsable: () => false }).solve(background(), step("a"))).toBe("a");
     cache.put("a()", "stale");
     expect(await solver(cache).solve(background(), step("a"))).toBe("a");
     expect(cache.get("a()")).toBe("a");
@@ -103,7 +103,7 @@ describe("Solver", () => {
   it("does not run one key in two solvers at once, and does not wait for it longer than the caller does", async () => {
     const cache = new MapCache();
     const locks = new KeyedMutex();
-    const options = { concurrency: 2, useCache: true };
+    const options = { concurrency: 2, isUsable: () => true };
     log = [];
     const shared = () => step("shared", [], () => delay(30));
     const one = new Solver<string, string>(cache, locks, options).solve(background(), shared());

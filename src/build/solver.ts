@@ -38,24 +38,24 @@ export interface SolverCache<C> {
   put(key: string, entry: C): void;
 }
 
-export interface SolverOptions {
+export interface SolverOptions<C> {
   /** Steps that run at the same time. */
   readonly concurrency: number;
-  /** False runs every step, and still remembers the results. */
-  readonly useCache: boolean;
+  /** Which results in the cache may be used. A step without one runs, and its result is remembered. */
+  readonly isUsable: (entry: C) => boolean;
 }
 
 export class Solver<R, C> {
   readonly #cache: SolverCache<C>;
   readonly #locks: KeyedMutex;
-  readonly #options: SolverOptions;
+  readonly #options: SolverOptions<C>;
   readonly #solved = new Map<Vertex<R, C>, Promise<R>>();
   readonly #abort = new AbortController();
   #free: number;
   readonly #waiting: (() => void)[] = [];
 
   /** `locks` is shared by all solvers of one cache. */
-  constructor(cache: SolverCache<C>, locks: KeyedMutex, options: SolverOptions) {
+  constructor(cache: SolverCache<C>, locks: KeyedMutex, options: SolverOptions<C>) {
     this.#cache = cache;
     this.#locks = locks;
     this.#options = options;
@@ -99,8 +99,9 @@ export class Solver<R, C> {
 
   async #runOrRestore(ctx: OpContext, vertex: Vertex<R, C>, plan: Extract<Plan<R, C>, { kind: "run" }>): Promise<R> {
     using _lock = await acquire(ctx, this.#locks, plan.key);
-    const cached = this.#options.useCache ? this.#cache.get(plan.key) : undefined;
-    const restored = cached === undefined ? undefined : await plan.restore(ctx, cached);
+    const cached = this.#cache.get(plan.key);
+    const isUsable = cached !== undefined && this.#options.isUsable(cached);
+    const restored = isUsable ? await plan.restore(ctx, cached) : undefined;
     if (restored !== undefined) return restored;
     using _slot = await this.#slot(ctx);
     ctx.log.debug({ vertex: vertex.name, key: plan.key }, "running a build step");

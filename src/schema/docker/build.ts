@@ -9,7 +9,7 @@ export const BuildQuery = Type.Object({
   remote: param.text("URL of the context instead of the body"),
   q: param.flag("Only the image's id as output"),
   nocache: param.flag("Don't use the cache"),
-  cachefrom: param.json(Type.Array(Type.String()), "Images whose layers may be reused, JSON"),
+  cachefrom: param.json(Type.Array(Type.String()), "Images whose layers may be reused, JSON; with some, no others are"),
   pull: param.flag("Always look for a newer base image"),
   rm: param.flag("Remove step containers after success; as with BuildKit there are none to keep", true),
   forcerm: param.flag("Remove step containers also after failure"),
