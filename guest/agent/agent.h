@@ -96,6 +96,10 @@ bool prepare_main(struct fields fields, struct failure *failure);
 /* Something was mounted that it does not see. */
 void spoil_waiting_main(void);
 
+/* --- program.c */
+/* Where it is called, in its namespaces and with its streams; returns when it can't be run. */
+bool run_program(const struct spawn_request *request, struct failure *failure);
+
 /* --- rehearse.c: what is run in place of the workload, as `init --rehearse` */
 int rehearse(void);
 
