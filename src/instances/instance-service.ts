@@ -147,6 +147,8 @@ export interface InstanceService {
 
   connect(ctx: OpContext, nameOrId: string, network: string, endpoint: EndpointSpec): Promise<void>;
   disconnect(ctx: OpContext, nameOrId: string, network: string, force: boolean): Promise<void>;
+  /** Removes a link that the instance was created with (`docker rm --link`). `INSTANCE_NOT_FOUND` when it has none of that alias. */
+  unlink(ctx: OpContext, nameOrId: string, alias: string): Promise<void>;
   /**
    * Publishes further ports, at once when it runs, else at its next start; all or none. Returns those that are published then.
    * `PORT_IN_USE`, `PORTS_NOT_ITS_OWN`.

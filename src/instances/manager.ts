@@ -34,6 +34,7 @@ import { RootMounts } from "./root-mounts.ts";
 import { makeRootSkeleton } from "./root-skeleton.ts";
 import { killInstance, stopInstance } from "./stop.ts";
 import { instanceProcesses } from "./top.ts";
+import { unlinkInstance } from "./unlink.ts";
 import { updateInstance } from "./update.ts";
 import { instanceUsage } from "./usage.ts";
 import { usageLines } from "./usage-lines.ts";
@@ -135,6 +136,7 @@ export function createInstanceService(dependencies: InstanceDependencies): Insta
     },
 
     connect: (ctx, nameOrId, network, endpoint) => connectInstance(parts, ctx, nameOrId, network, endpoint),
+    unlink: (ctx, nameOrId, alias) => unlinkInstance(parts, ctx, nameOrId, alias),
     disconnect: (ctx, nameOrId, network, force) => disconnectInstance(parts, ctx, nameOrId, network, force),
     publish: (ctx, nameOrId, ports) => publishPorts(parts, ctx, nameOrId, ports),
     unpublish: (ctx, nameOrId, choice) => unpublishPorts(parts, ctx, nameOrId, choice),

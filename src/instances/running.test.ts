@@ -309,6 +309,27 @@ describe("files", () => {
   });
 });
 
+describe("links", () => {
+  it("are removed one by one, running or not, and what inspect shows of them", async () => {
+    await using engine = new TestEngine();
+    const { network } = instanceSpec([]);
+    const links = ["db:store", "cache"];
+    const endpoints = { bridge: { aliases: [], links } };
+    const id = await engine.create(["sleep"], {
+      network: { ...network, mode: "bridge", endpoints },
+      passthrough: { "HostConfig.Links": links },
+    });
+    const linksOf = () => engine.service.resolve(id).spec.network.endpoints.bridge?.links;
+    await engine.service.unlink(engine.ctx, id, "store");
+    expect(linksOf()).toEqual(["cache"]);
+    expect(engine.service.resolve(id).spec.passthrough["HostConfig.Links"]).toEqual(["cache"]);
+    await expect(engine.service.unlink(engine.ctx, id, "store")).rejects.toMatchObject({ status: 404 });
+    await engine.service.start(engine.ctx, id);
+    await engine.service.unlink(engine.ctx, id, "cache");
+    expect(linksOf()).toEqual([]);
+  });
+});
+
 describe("networks", () => {
   it("are joined and left, under Docker's rules", async () => {
     await using engine = new TestEngine();

@@ -1,7 +1,7 @@
 /** Which endpoint has which address, over all networks. In memory; filled again from the records at start. */
 import type { EndpointRecord, EndpointSpec, NetworkRecord } from "../schema/network.ts";
 import { networkErrors } from "./errors.ts";
-import { contains, type IpAddress, parseCidr, parseIp } from "./ip-address.ts";
+import { contains, type IpAddress, isLinkLocal, parseCidr, parseIp } from "./ip-address.ts";
 import { AddressPool } from "./ipam.ts";
 
 export interface EndpointAddresses {
@@ -81,6 +81,10 @@ export function addressOf(cidr: string): string {
 export function checkAddresses(network: NetworkRecord, spec: EndpointSpec): void {
   if (spec.ipv4Address) checkWanted(network, spec.ipv4Address, 4);
   if (spec.ipv6Address) checkWanted(network, spec.ipv6Address, 6);
+  for (const address of spec.linkLocalAddresses ?? []) {
+    const reason = `invalid link local IP address: ${address}`;
+    if (!isLinkLocal(address)) throw networkErrors.ADDRESS_INVALID({ network: network.spec.name, reason });
+  }
 }
 
 function checkWanted(network: NetworkRecord, wanted: string, family: 4 | 6): void {

@@ -1,5 +1,6 @@
 /** dnsmasq's configuration and the names it answers. Pure. */
 import type { EndpointRecord, NetworkRecord } from "../schema/network.ts";
+import type { HostsEntry } from "./hosts-file.ts";
 import { parseCidr, reverseZones } from "./ip-address.ts";
 
 /** Whom a DNS server asks about names that are not of its networks. */
@@ -72,6 +73,11 @@ export function endpointNames(network: NetworkRecord, endpoint: EndpointRecord):
   const names = [`${first}.${network.spec.name}`, ...endpoint.dnsNames].filter(isHostName).join(" ");
   const addresses = [endpoint.ipv4Cidr, endpoint.ipv6Cidr ?? ""].filter((cidr) => cidr !== "");
   return addresses.map((cidr) => `${cidr.split("/")[0] ?? ""} ${names}\n`).join("");
+}
+
+/** The hosts file of an instance's links. */
+export function linkNames(links: readonly HostsEntry[]): string {
+  return links.map(({ address, names }) => `${address} ${names.filter(isHostName).join(" ")}\n`).join("");
 }
 
 /** All names of an endpoint, in Docker's order: the instance's name, its aliases, its short id, its host name when one was given. */

@@ -113,6 +113,7 @@ export function createNetworkService(options: NetworkServiceOptions): EngineNetw
     connect: (ctx, instanceId, network, endpoint) =>
       mending.run(ctx, () => sandboxes.connect(ctx, instanceId, network, endpoint)),
     disconnect: (ctx, instanceId, network) => sandboxes.disconnect(ctx, instanceId, network),
+    relink: (ctx, instanceId, network, links) => sandboxes.relink(ctx, instanceId, network, links),
     publish: (ctx, instanceId, specs) => mending.run(ctx, () => sandboxes.publish(ctx, instanceId, specs)),
     unpublish: (ctx, instanceId, change) => mending.run(ctx, () => sandboxes.unpublish(ctx, instanceId, change)),
     portsAskedFor: (instanceId) => records.sandboxes.get(instanceId)?.request.ports ?? [],

@@ -4,8 +4,9 @@ import { join } from "node:path";
 import type { OpContext } from "../base/op-context.ts";
 import { mkdir, rename, rm, writeFile } from "../host/files.ts";
 import type { NetworkRecord } from "../schema/network.ts";
-import { endpointNames } from "./dns-config.ts";
+import { endpointNames, linkNames } from "./dns-config.ts";
 import type { DnsServers } from "./dns-servers.ts";
+import type { HostsEntry } from "./hosts-file.ts";
 import type { NetworkPaths } from "./network-paths.ts";
 import { hasNames, networkServer, type ResolverPlan } from "./resolver-plan.ts";
 import type { Attachment } from "./sandbox-plan.ts";
@@ -24,12 +25,7 @@ export class InstanceNames {
   /** Makes the instance's names on this network be answered, at once (dnsmasq follows the directory by inotify). */
   async publish(ctx: OpContext, instanceId: string, { network, endpoint }: Attachment): Promise<void> {
     if (!hasNames(network)) return;
-    const directory = this.#paths.names(network.id);
-    await mkdir(directory, { recursive: true, mode: 0o755 });
-    // dnsmasq skips names that begin with a dot; it must never see half a file.
-    const draft = join(directory, `.${instanceId}`);
-    await writeFile(draft, endpointNames(network, endpoint), { mode: 0o644 });
-    await rename(draft, join(directory, instanceId));
+    await writeNames(this.#paths.names(network.id), instanceId, endpointNames(network, endpoint));
     await this.serve(ctx, network);
   }
 
@@ -49,10 +45,23 @@ export class InstanceNames {
     await this.#servers.stop(networkId, this.#paths.networkDns(networkId));
   }
 
-  /** Starts, keeps or ends the instance's own resolver. Its namespace must exist. */
-  async serveInstance(ctx: OpContext, instanceId: string, plan: ResolverPlan): Promise<void> {
+  /** Starts, keeps or ends the instance's own resolver, which answers the aliases of its `links` too. Its namespace must exist. */
+  async serveInstance(
+    ctx: OpContext,
+    instanceId: string,
+    plan: ResolverPlan,
+    links: readonly HostsEntry[],
+  ): Promise<void> {
+    await this.publishLinks(instanceId, plan, links);
     if (plan.kind === "own") await this.#servers.ensure(ctx, plan.server);
     else await this.endInstance(instanceId);
+  }
+
+  /** The addresses behind an instance's links have changed. */
+  async publishLinks(instanceId: string, plan: ResolverPlan, links: readonly HostsEntry[]): Promise<void> {
+    const directory = this.#paths.sandboxLinks(instanceId);
+    if (plan.kind !== "own" || !plan.server.hostsDirectories.includes(directory)) return;
+    await writeNames(directory, instanceId, linkNames(links));
   }
 
   async endInstance(instanceId: string): Promise<void> {
@@ -65,6 +74,14 @@ export class InstanceNames {
       if (!keep.has(name)) await this.withdraw(name, networkId);
     }
   }
+}
+
+/** dnsmasq skips names that begin with a dot; it must never see half a file. */
+async function writeNames(directory: string, name: string, text: string): Promise<void> {
+  await mkdir(directory, { recursive: true, mode: 0o755 });
+  const draft = join(directory, `.${name}`);
+  await writeFile(draft, text, { mode: 0o644 });
+  await rename(draft, join(directory, name));
 }
 
 async function listOrEmpty(directory: string): Promise<readonly string[]> {

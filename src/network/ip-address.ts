@@ -19,6 +19,13 @@ export function parseIp(text: string): IpAddress | undefined {
   return { family: 6, bits: ipv6Groups(text).reduce((bits, group) => (bits << 16n) | BigInt(group), 0n) };
 }
 
+/** RFC 3927 and RFC 4291, section 2.5.6. */
+export function isLinkLocal(text: string): boolean {
+  const address = parseIp(text);
+  if (address === undefined) return false;
+  return address.family === 4 ? address.bits >> 16n === 0xa9fen : address.bits >> 118n === 0x3fan;
+}
+
 export function formatIp(address: IpAddress): string {
   if (address.family === 4) return octets(address.bits).join(".");
   const groups = Array.from({ length: 8 }, (_, i) => Number((address.bits >> BigInt(112 - 16 * i)) & 0xffffn));

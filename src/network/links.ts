@@ -1,5 +1,9 @@
-/** Docker's legacy links, "container:alias": the alias is in the linking instance's /etc/hosts. Pure. */
+/**
+ * Docker's links, "container:alias": the alias is in the linking instance's /etc/hosts, and on a user-defined network its own
+ * resolver answers it as well. Pure.
+ */
 import { shortId } from "../base/ids.ts";
+import type { EndpointSpec } from "../schema/network.ts";
 import { addressOf } from "./address-book.ts";
 import { networkErrors } from "./errors.ts";
 import type { HostsEntry } from "./hosts-file.ts";
@@ -33,6 +37,10 @@ export function linkEntries(
       return [];
     }),
   );
+}
+
+export function hasLinks({ links = [] }: EndpointSpec): boolean {
+  return links.length > 0;
 }
 
 /** "name", "name:alias", "/name:/other/alias". */

@@ -56,6 +56,11 @@ export class NetworkPaths {
     return join(this.sandboxes, instanceId);
   }
 
+  /** Aliases of an instance's links, which its own resolver answers. */
+  sandboxLinks(instanceId: string): string {
+    return join(this.sandboxes, instanceId, "links");
+  }
+
   sandboxDns(instanceId: string): string {
     return join(this.sandboxes, instanceId, "dns");
   }

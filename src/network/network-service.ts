@@ -39,6 +39,8 @@ export interface NetworkService {
   /** On a running instance. */
   connect(ctx: OpContext, instanceId: string, network: string, endpoint: EndpointSpec): Promise<SandboxRecord>;
   disconnect(ctx: OpContext, instanceId: string, network: string): Promise<SandboxRecord>;
+  /** Replaces the links that a running instance has on a network. */
+  relink(ctx: OpContext, instanceId: string, network: string, links: readonly string[]): Promise<SandboxRecord>;
   /** Publishes further ports of a running instance, all or none. As {@link NetworkService.setUp} where one can't be had. */
   publish(ctx: OpContext, instanceId: string, specs: readonly PortSpec[]): Promise<SandboxRecord>;
   /** Takes published ports away; `rest` are the specifications of those that stay. */

@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import type { NetworkRecord, NetworkSpec } from "../schema/network.ts";
 import { bridgeUp } from "./bridge-plan.ts";
-import { dnsmasqConfig, dnsNamesOf, endpointNames } from "./dns-config.ts";
+import { dnsmasqConfig, dnsNamesOf, endpointNames, linkNames } from "./dns-config.ts";
 import { parseForwardRules, planForwardRules } from "./docker-user.ts";
 import { parseBridgeOptions } from "./driver-options.ts";
 import { firewallScript, publishOps } from "./firewall.ts";
@@ -19,7 +19,7 @@ import {
   renderResolvConf,
 } from "./resolv-conf.ts";
 import { planResolver } from "./resolver-plan.ts";
-import { type Attachment, defaultGateway, interfaceOrder, macFor, sandboxUp } from "./sandbox-plan.ts";
+import { type Attachment, attachmentUp, defaultGateway, interfaceOrder, macFor, sandboxUp } from "./sandbox-plan.ts";
 
 function network(name: string, subnet: string, more: Partial<NetworkSpec> & { builtin?: boolean } = {}): NetworkRecord {
   const { builtin = false, ...spec } = more;
@@ -183,6 +183,21 @@ describe("sandbox", () => {
     expect(JSON.stringify(ops)).not.toContain("shmmax");
   });
 
+  it("gives an interface its link-local addresses, and IPv6 for one of that family", () => {
+    const plain = attachment(app, "10.1.0.2/24");
+    const with4 = {
+      ...plain,
+      endpoint: { ...plain.endpoint, spec: { aliases: [], linkLocalAddresses: ["169.254.8.8"] } },
+    };
+    const with6 = { ...plain, endpoint: { ...plain.endpoint, spec: { aliases: [], linkLocalAddresses: ["fe80::8"] } } };
+    const opsOf = (at: Attachment) => attachmentUp("/run/x", at, { hairpin: false, gateway: false });
+    const addresses = (at: Attachment) => opsOf(at).flatMap((op) => (op.op === "link-configure" ? op.addresses : []));
+    expect(addresses(with4)).toEqual(["10.1.0.2/24", "169.254.8.8/16"]);
+    expect(addresses(with6)).toEqual(["10.1.0.2/24", "fe80::8/64"]);
+    const turnedOff = (at: Attachment) => JSON.stringify(opsOf(at)).includes("disable_ipv6");
+    expect([turnedOff(with4), turnedOff(with6)]).toEqual([true, false]);
+  });
+
   it("makes the MAC from the address", () => {
     expect(macFor("172.17.0.2/16")).toBe("02:42:ac:11:00:02");
   });
@@ -222,6 +237,18 @@ describe("resolver", () => {
     ).toEqual({
       kind: "none",
     });
+  });
+
+  it("is the instance's own where it has links, which nobody else on the network may ask for", () => {
+    const linking = (on: NetworkRecord, address: string): Attachment => {
+      const plain = attachment(on, address);
+      return { ...plain, endpoint: { ...plain.endpoint, spec: { aliases: [], links: ["db:store"] } } };
+    };
+    const own = plan([linking(app, "10.1.0.2/24")]);
+    if (own.kind !== "own") throw new Error("not its own");
+    expect(own.server.hostsDirectories).toEqual([`/run/b/networks/${app.id}/hosts`, "/run/b/sandboxes/i1/links"]);
+    expect(plan([linking(standard, "10.3.0.2/24")]).kind).toBe("direct");
+    expect(linkNames([{ address: "10.1.0.3", names: ["store", "no name", "db"] }])).toBe("10.1.0.3 store db\n");
   });
 
   it("is configured to stay on its address and keep container names to itself", () => {

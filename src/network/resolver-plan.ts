@@ -3,6 +3,7 @@ import type { NetworkRecord } from "../schema/network.ts";
 import { gatewayOf } from "./bridge-plan.ts";
 import type { DnsServerSpec, DnsUpstream } from "./dns-config.ts";
 import type { NetworkPaths } from "./network-paths.ts";
+import { hasLinks } from "./links.ts";
 import { type Attachment, defaultGateway } from "./sandbox-plan.ts";
 
 export type ResolverPlan =
@@ -11,8 +12,8 @@ export type ResolverPlan =
   /** The server of the only user-defined network. */
   | { readonly kind: "network"; readonly network: NetworkRecord }
   /**
-   * One of its own, on 127.0.0.11 in its namespace, over the names of all its networks: a program asks one server only, and a
-   * network's server knows one network and one set of servers upstream.
+   * One of its own, on 127.0.0.11 in its namespace, over the names of all its networks and of its links: a program asks one server
+   * only, and a network's server knows one network, one set of servers upstream, and what all on the network may call each other.
    */
   | { readonly kind: "own"; readonly server: DnsServerSpec };
 
@@ -35,7 +36,8 @@ export function planResolver(request: {
   const [first] = named;
   if (first === undefined) return { kind: "direct" };
   const gateway = defaultGateway(attachments);
-  const shared = named.length === 1 && (gateway === undefined || gateway.network.id === first.id);
+  const linking = attachments.some(({ endpoint, network }) => hasNames(network) && hasLinks(endpoint.spec));
+  const shared = !linking && named.length === 1 && (gateway === undefined || gateway.network.id === first.id);
   if (shared && (request.dns.length === 0 || gateway === undefined)) return { kind: "network", network: first };
   return {
     kind: "own",
@@ -44,7 +46,10 @@ export function planResolver(request: {
       name: request.instanceName,
       directory: paths.sandboxDns(request.instanceId),
       listen: [ownResolverAddress],
-      hostsDirectories: named.map((network) => paths.names(network.id)),
+      hostsDirectories: [
+        ...named.map((network) => paths.names(network.id)),
+        ...(linking ? [paths.sandboxLinks(request.instanceId)] : []),
+      ],
       upstream: ownUpstream(gateway, request.dns, request.hostServers),
       subnets: named.flatMap((network) => network.spec.ipam.map((pool) => pool.subnet)),
       netns: request.netns,

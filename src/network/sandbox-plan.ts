@@ -7,7 +7,7 @@ import { bridgeNameOf } from "./bridged.ts";
 import { bridgeOptionsOf } from "./driver-options.ts";
 import type { PortTarget } from "./firewall.ts";
 import { addressOf } from "./address-book.ts";
-import { parseIp } from "./ip-address.ts";
+import { parseCidr, parseIp } from "./ip-address.ts";
 
 /** An endpoint with the network that it is on. */
 export interface Attachment {
@@ -49,7 +49,8 @@ export function attachmentUp(
   options: { readonly hairpin: boolean; readonly gateway: boolean },
 ): readonly KernelOp[] {
   const { interfaceName: name, ipv6Cidr = "" } = endpoint;
-  const ipv6 = ipv6Cidr !== "";
+  const linkLocal = (endpoint.spec.linkLocalAddresses ?? []).map(linkLocalCidr);
+  const ipv6 = ipv6Cidr !== "" || linkLocal.some((cidr) => parseCidr(cidr)?.family === 6);
   return [
     {
       op: "veth-create",
@@ -79,10 +80,15 @@ export function attachmentUp(
       op: "link-configure",
       netns,
       name,
-      addresses: [endpoint.ipv4Cidr, ipv6Cidr].filter((cidr) => cidr !== ""),
+      addresses: [endpoint.ipv4Cidr, ipv6Cidr, ...linkLocal].filter((cidr) => cidr !== ""),
       routes: options.gateway ? defaultRoutes({ endpoint, network }) : [],
     },
   ];
+}
+
+/** With the prefix length that all link-local addresses of its family share. */
+function linkLocalCidr(address: string): string {
+  return `${address}/${parseIp(address)?.family === 6 ? 64 : 16}`;
 }
 
 /** Routes to everywhere, through the gateway of `attachment`. */

@@ -7,7 +7,7 @@ import type { Attachments } from "./attachments.ts";
 import { gatewayOf } from "./bridge-plan.ts";
 import type { EngineParts } from "./engine-parts.ts";
 import { parseExtraHosts } from "./hosts-file.ts";
-import { linkEntries } from "./links.ts";
+import { hasLinks, linkEntries } from "./links.ts";
 import type { StoredSandbox } from "./network-store.ts";
 import { type HostResolvConf, readHostResolvConf } from "./resolv-conf.ts";
 import { planResolver, type ResolverPlan } from "./resolver-plan.ts";
@@ -62,7 +62,7 @@ export class SandboxViews {
     const host = await readHostResolvConf();
     await this.lease(ctx, sandbox, attachments, host);
     const view = this.of(sandbox, attachments, host, false);
-    await this.#parts.names.serveInstance(ctx, sandbox.instanceId, view.resolver);
+    await this.#parts.names.serveInstance(ctx, sandbox.instanceId, view.resolver, view.links);
     await writeSandboxFiles(this.#parts.paths, view, this.#parts.config);
   }
 
@@ -84,16 +84,17 @@ export class SandboxViews {
     }
   }
 
-  /** The instance's address has changed: those that link to it have it in their hosts files. */
+  /** The instance's address has changed, or is gone: those that link to it have it in their hosts files and name servers. */
   async refreshLinksTo(changed: StoredSandbox): Promise<void> {
     const linking = this.#parts.records.sandboxes
       .list()
       .filter((sandbox) => sandbox.instanceId !== changed.instanceId)
-      .filter((sandbox) => sandbox.endpoints.some(({ spec }) => (spec.links ?? []).length > 0));
+      .filter((sandbox) => sandbox.endpoints.some(({ spec }) => hasLinks(spec)));
     if (linking.length === 0) return;
     const host = await readHostResolvConf();
     for (const sandbox of linking) {
       const view = this.of(sandbox, this.#attachments.of(sandbox), host, false);
+      await this.#parts.names.publishLinks(sandbox.instanceId, view.resolver, view.links);
       await writeSandboxFiles(this.#parts.paths, view, this.#parts.config);
     }
   }

@@ -72,7 +72,9 @@ export class Sandboxes {
       ...attachments.map((attachment) => this.#parts.names.publish(ctx, request.instanceId, attachment)),
       this.#views.lease(ctx, sandbox, attachments, host),
     ]);
-    if (view.resolver.kind === "own") await this.#parts.names.serveInstance(ctx, request.instanceId, view.resolver);
+    if (view.resolver.kind === "own") {
+      await this.#parts.names.serveInstance(ctx, request.instanceId, view.resolver, view.links);
+    }
     reverter.commit();
     for (const { network } of attachments) announce(this.#parts.events, "connect", network, request.instanceId);
     await this.#views.refreshLinksTo(sandbox);
@@ -81,7 +83,9 @@ export class Sandboxes {
 
   async tearDown(ctx: OpContext, instanceId: string): Promise<void> {
     using _held = await this.#locks.acquire(instanceId);
+    const gone = this.#parts.records.sandboxes.get(instanceId);
     await this.#takeDown(ctx, instanceId);
+    if (gone !== undefined) await this.#views.refreshLinksTo(gone);
   }
 
   async connect(ctx: OpContext, instanceId: string, name: string, spec: EndpointSpec): Promise<SandboxRecord> {
@@ -116,7 +120,7 @@ export class Sandboxes {
     const moved = await this.#moveGateway(ctx, connected, before, after);
     await this.#parts.names.publish(ctx, instanceId, attachment);
     await this.#views.lease(ctx, connected, after, host);
-    await this.#parts.names.serveInstance(ctx, instanceId, view.resolver);
+    await this.#parts.names.serveInstance(ctx, instanceId, view.resolver, view.links);
     await writeSandboxFiles(this.#parts.paths, view, this.#parts.config);
     reverter.commit();
     announce(this.#parts.events, "connect", network, instanceId);
@@ -183,6 +187,30 @@ export class Sandboxes {
     await this.#views.refreshLinksTo(rest);
   }
 
+  async relink(ctx: OpContext, instanceId: string, name: string, links: readonly string[]): Promise<SandboxRecord> {
+    using _held = await this.#locks.acquire(instanceId);
+    const sandbox = this.#require(instanceId);
+    const { id, spec: on } = this.#parts.catalog.resolve(name);
+    const linked = (spec: EndpointSpec): EndpointSpec => ({ ...spec, links: [...links] });
+    const { [on.name]: asked = { aliases: [] }, ...others } = sandbox.request.endpoints;
+    const relinked: StoredSandbox = {
+      ...sandbox,
+      endpoints: sandbox.endpoints.map((endpoint) =>
+        endpoint.networkId === id ? { ...endpoint, spec: linked(endpoint.spec) } : endpoint,
+      ),
+      request: { ...sandbox.request, endpoints: { ...others, [on.name]: linked(asked) } },
+    };
+    await using reverter = new Reverter(ctx);
+    reverter.add("links", async (ctx) => {
+      saveSandbox(this.#parts, sandbox);
+      await this.#views.show(ctx, sandbox, this.#attachments.of(sandbox));
+    });
+    saveSandbox(this.#parts, relinked);
+    await this.#views.show(ctx, relinked, this.#attachments.of(relinked));
+    reverter.commit();
+    return recordOf(relinked);
+  }
+
   async publish(ctx: OpContext, instanceId: string, specs: readonly PortSpec[]): Promise<SandboxRecord> {
     using _held = await this.#locks.acquire(instanceId);
     const sandbox = this.#require(instanceId);
@@ -227,8 +255,8 @@ export class Sandboxes {
     for (const attachment of attachments) await this.#parts.names.publish(ctx, sandbox.instanceId, attachment);
     const host = await readHostResolvConf();
     await this.#views.lease(ctx, sandbox, attachments, host);
-    const { resolver } = this.#views.of(sandbox, attachments, host, false);
-    await this.#parts.names.serveInstance(ctx, sandbox.instanceId, resolver);
+    const { resolver, links } = this.#views.of(sandbox, attachments, host, false);
+    await this.#parts.names.serveInstance(ctx, sandbox.instanceId, resolver, links);
   }
 
   /** The attachment that a sandbox's ports are published through. */

@@ -54,6 +54,8 @@ export const EndpointSpec = Type.Object({
   /** Fixed address; else the next free one. */
   ipv4Address: Type.Optional(Type.String()),
   ipv6Address: Type.Optional(Type.String()),
+  /** Further addresses of the interface, in 169.254.0.0/16 or fe80::/10: for programs that want one, nothing is routed there. */
+  linkLocalAddresses: Type.Optional(Type.Array(Type.String())),
   macAddress: Type.Optional(Type.String()),
   /** Further DNS names on this network. */
   aliases: Type.Array(Type.String()),

@@ -45,7 +45,7 @@ export function createDockerApi({ backend, log, routes = [], observe }: DockerAp
     exposeHeadRoutes: false,
     routerOptions: { maxParamLength: 8192, ignoreDuplicateSlashes: false },
     rewriteUrl: (request) => {
-      const { version, url } = splitPath(request.url ?? "/");
+      const { version, url } = splitPath(request.url ?? "/", request.method);
       if (version !== undefined) versions.set(request, version);
       return url;
     },

@@ -47,6 +47,12 @@ export const apiErrors = defineErrors({
   },
   /** A request that contradicts itself or names something impossible; the text is Docker's. */
   API_BAD_REQUEST: { status: 400, message: (p: { message: string }) => p.message },
+  /** `docker rm --link` of a container itself. */
+  API_LINK_NAME: {
+    status: 500,
+    message: () => "Conflict, cannot remove the default link name of the container",
+    hint: () => "name the link: CONTAINER/ALIAS, where CONTAINER is the one that was created with --link OTHER:ALIAS",
+  },
   API_NOT_FOUND: { status: 404, message: (p: { message: string }) => p.message },
   API_CONFLICT: { status: 409, message: (p: { message: string }) => p.message },
   /** Docker knows it, Berth does not (yet). */

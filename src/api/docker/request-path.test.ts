@@ -20,4 +20,10 @@ describe("splitPath", () => {
   ])("splits %s", (url, version, routed) => {
     expect(splitPath(url)).toEqual({ version, url: routed });
   });
+
+  it("takes a link's name whole, which is only ever deleted", () => {
+    expect(splitPath("/v1.51/containers//web/db?link=1", "DELETE").url).toBe("/containers/web%2Fdb?link=1");
+    expect(splitPath("/containers/web/db?link=1", "DELETE").url).toBe("/containers/web%2Fdb?link=1");
+    expect(splitPath("/containers/web/json").url).toBe("/containers/web/json");
+  });
 });

@@ -11,11 +11,11 @@ export interface SplitPath {
 }
 
 /** Splits "/v1.43/images/a/b/json?x=1" into the version "1.43" and "/images/a%2Fb/json?x=1". */
-export function splitPath(url: string): SplitPath {
+export function splitPath(url: string, method = "GET"): SplitPath {
   const match = versionPrefix.exec(url);
-  if (match === null) return { version: undefined, url: joinName(url) };
+  if (match === null) return { version: undefined, url: joinName(url, method) };
   const rest = url.slice(match[0].length);
-  return { version: match[1], url: joinName(rest === "" ? "/" : rest) };
+  return { version: match[1], url: joinName(rest === "" ? "/" : rest, method) };
 }
 
 const versionPrefix = /^\/v(\d+(?:\.\d+)*)(?=\/|$)/;
@@ -34,12 +34,17 @@ const collectionRoutes: Readonly<Record<string, readonly string[]>> = {
   plugins: ["privileges", "pull", "create"],
 };
 
-function joinName(url: string): string {
+const linkName = /^\/containers\/([^/]+)\/([^/]+)$/;
+
+function joinName(full: string, method: string): string {
+  // `/containers//name/json`: the leading slash of a container's name, as `docker inspect` shows it.
+  const url = full.replace(/^\/containers\/\/+/, "/containers/");
   const end = url.indexOf("?");
   const path = end === -1 ? url : url.slice(0, end);
   const query = end === -1 ? "" : url.slice(end);
-  // `/containers//name/json`: the leading slash of a container's name, as `docker inspect` shows it.
-  if (path.startsWith("/containers//")) return `/containers/${path.slice("/containers//".length)}${query}`;
+  // `docker rm --link`: a link's name is "container/alias".
+  const link = method === "DELETE" ? linkName.exec(path) : null;
+  if (link !== null) return `/containers/${link[1]}%2F${link[2]}${query}`;
   const slash = path.indexOf("/", 1);
   if (slash === -1) return url;
   const collection = path.slice(1, slash);

@@ -233,6 +233,7 @@ export class NetworksDouble {
       },
       connect: async (_ctx, id) => sandboxOf(id),
       disconnect: async (_ctx, id) => sandboxOf(id),
+      relink: async (_ctx, id) => sandboxOf(id),
       publish: async (_ctx, id, specs) => {
         const clash = specs.find(({ hostPort }) => this.taken.has(hostPort));
         if (clash !== undefined) throw doubleErrors.PORT_IN_USE({ port: clash.hostPort });

@@ -166,7 +166,13 @@ export const DockerHostConfig = Type.Object({
 export type DockerHostConfig = Static<typeof DockerHostConfig>;
 
 export const DockerEndpointSettings = Type.Object({
-  IPAMConfig: field(Type.Object({ IPv4Address: text(), IPv6Address: text(), LinkLocalIPs: strings("Not supported") })),
+  IPAMConfig: field(
+    Type.Object({
+      IPv4Address: text(),
+      IPv6Address: text(),
+      LinkLocalIPs: strings("Further addresses of its interface, in 169.254.0.0/16 or fe80::/10"),
+    }),
+  ),
   Links: strings(),
   Aliases: strings(),
   MacAddress: text(),

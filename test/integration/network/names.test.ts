@@ -109,6 +109,34 @@ describe("names", () => {
     await engine.stop(target);
   });
 
+  it("answers an alias of a link to the linking container alone, also one that comes up later or moves", async () => {
+    const linking = await engine.container("linking", {
+      endpoints: { app: endpoint({ links: ["web:db", "late:soon"] }) },
+    });
+    const asked = (name: string) => linking.exec("sh", "-c", `busybox nslookup ${name} 127.0.0.11 2>&1 || true`);
+    expect(await asked("db")).toContain(`Address: ${web.ip}`);
+    expect(await asked("web")).toContain(`Address: ${web.ip}`);
+    expect(await lookUp(client, "db")).toBe("");
+    expect(await asked("soon")).toContain("NXDOMAIN");
+    const late = await engine.container("late", { on: "app" });
+    await eventually(async () => (await asked("soon")).includes(`Address: ${late.ip}`));
+    await engine.stop(late);
+    await engine.networks.relink(ctx, linking.sandbox.instanceId, "app", []);
+    await eventually(async () => (await lookUp(linking, "db")) === "");
+    expect(await lookUp(linking, "web")).toBe(web.ip);
+    await engine.stop(linking);
+    expect(existsSync(join(engine.runRoot, "sandboxes", linking.sandbox.instanceId))).toBe(false);
+  });
+
+  it("gives an interface the link-local addresses that were asked for", async () => {
+    const local = await engine.container("local", {
+      endpoints: { app: endpoint({ linkLocalAddresses: ["169.254.8.8", "fe80::88"] }) },
+    });
+    const addresses = await local.exec("ip", "-o", "address", "show", "eth0");
+    for (const address of [`${local.ip}/24`, "169.254.8.8/16", "fe80::88/64"]) expect(addresses).toContain(address);
+    await engine.stop(local);
+  });
+
   it("gives no network and the host's network what they need", async () => {
     const none = await engine.container("none", { mode: "none", endpoints: {} });
     expect(await none.exec("sh", "-c", "ip -o link | wc -l")).toBe("1");

@@ -28,11 +28,11 @@ export function networkSpec(body: CreateContainerBody, names: Names): InstanceNe
 /** How a request asks to be on one network. */
 export function endpointSpec(settings: DockerEndpointSettings | null | undefined): EndpointSpec {
   const ipam = settings?.IPAMConfig;
-  if ((ipam?.LinkLocalIPs ?? []).length > 0) throw apiErrors.API_UNSUPPORTED({ what: "IPAMConfig.LinkLocalIPs" });
   return {
     aliases: settings?.Aliases ?? [],
     ...(ipam?.IPv4Address ? { ipv4Address: ipam.IPv4Address } : {}),
     ...(ipam?.IPv6Address ? { ipv6Address: ipam.IPv6Address } : {}),
+    ...(ipam?.LinkLocalIPs?.length ? { linkLocalAddresses: ipam.LinkLocalIPs } : {}),
     ...(settings?.MacAddress ? { macAddress: settings.MacAddress } : {}),
     ...(settings?.Links?.length ? { links: settings.Links } : {}),
     ...(settings?.DriverOpts ? { driverOpts: settings.DriverOpts } : {}),

@@ -43,10 +43,11 @@ function endpointJson(
   endpoint: EndpointRecord | undefined,
   networkId: string,
 ): object {
-  const { ipv4Address, ipv6Address } = spec;
+  const { ipv4Address, ipv6Address, linkLocalAddresses } = spec;
   const fixed = {
     ...(ipv4Address === undefined ? {} : { IPv4Address: ipv4Address }),
     ...(ipv6Address === undefined ? {} : { IPv6Address: ipv6Address }),
+    ...(linkLocalAddresses === undefined ? {} : { LinkLocalIPs: linkLocalAddresses }),
   };
   return {
     IPAMConfig: Object.keys(fixed).length === 0 ? null : fixed,

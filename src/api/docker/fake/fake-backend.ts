@@ -136,6 +136,7 @@ function fakeNetworks(): NetworkService {
     tearDown: () => unused("sandboxes"),
     connect: () => unused("sandboxes"),
     disconnect: () => unused("sandboxes"),
+    relink: () => unused("sandboxes"),
     publish: () => unused("sandboxes"),
     unpublish: () => unused("sandboxes"),
     portsAskedFor: () => [],

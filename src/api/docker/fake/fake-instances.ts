@@ -349,6 +349,10 @@ export class FakeInstances implements InstanceService {
     this.resolve(nameOrId);
   }
 
+  async unlink(_ctx: OpContext, nameOrId: string) {
+    this.resolve(nameOrId);
+  }
+
   async publish(_ctx: OpContext, nameOrId: string, ports: readonly PortSpec[]) {
     this.resolve(nameOrId);
     return ports.map(({ containerPort, protocol, hostPort }) => ({

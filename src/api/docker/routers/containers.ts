@@ -17,6 +17,7 @@ import {
   WaitQuery,
 } from "../../../schema/docker/container.ts";
 import { DockerContainerConfig } from "../../../schema/docker/container.ts";
+import type { OpContext } from "../../../base/op-context.ts";
 import type { InstanceRecord } from "../../../schema/instance.ts";
 import type { WaitCondition } from "../../../instances/instance-service.ts";
 import type { TerminalSize } from "../../../instances/driver.ts";
@@ -210,8 +211,10 @@ export const containerRoutes: readonly Route[] = [
     query: RemoveContainerQuery,
     outlivesClient: true,
     handle: async ({ backend, ctx, name, query }) => {
-      if (query.link)
-        throw apiErrors.API_UNSUPPORTED({ what: "removing a link", hint: "links belong to the container" });
+      if (query.link) {
+        await removeLink(backend, ctx, name);
+        return noContent;
+      }
       await backend.instances.remove(ctx, name, { force: query.force, volumes: query.v, filesLater: true });
       return noContent;
     },
@@ -251,6 +254,16 @@ export const containerRoutes: readonly Route[] = [
     },
   }),
 ];
+
+/** "container/alias", the name that a link on the default bridge has in Docker. */
+async function removeLink({ instances }: DockerBackend, ctx: OpContext, name: string): Promise<void> {
+  const [container = "", alias] = name.replace(/^\//, "").split("/");
+  if (alias === undefined) {
+    instances.resolve(container);
+    throw apiErrors.API_LINK_NAME({});
+  }
+  await instances.unlink(ctx, container, alias);
+}
 
 /** To a client 404 means that the image is missing, and that it should pull it: whatever else was not found is a bad request. */
 function onlyImagesMissing(error: unknown): unknown {
