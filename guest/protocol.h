@@ -97,9 +97,11 @@ enum frame_type {
  * configure  who this guest is; any number of times (after the boot, after a restore). All fields optional; answers REPLY.
  *            hostname=, domainname=, time=<seconds.nanoseconds since 1970>, entropy=<hex, 32 bytes and more>,
  *            link=<n> <name> <mac> <mtu>           the n-th network device (0 is the first)
+ *            cards=1                               exactly the network cards of card= are the guest's from now on, the others have no device
+ *            card=<slot> <name> <mac> <mtu>        the one in that slot of the bus, whether it had a device before or not
  *            address=<name> <address>/<prefix>     IPv4 or IPv6
  *            route=<name> <destination>/<prefix> <gateway, or "-" for none>
- *            resolver=<addresses>                  serves names at 127.0.0.11: asks all these servers (IPv4), and takes the first that has an answer
+ *            resolver=<addresses>                  serves names at 127.0.0.11: asks all these servers (IPv4), and takes the first that has an answer; empty: no more
  *            file=<path in the root>\n<content>    mounted there (/etc/hosts, /etc/resolv.conf, /etc/hostname); again: other content
  *            sysctl=<name>=<value>
  *            tmpfs=<target>\n<mount options>       over the root, in their order with share=; before the main process runs
@@ -134,6 +136,7 @@ enum frame_type {
  *            write_bytes=, per link net=<name> <rx bytes> <rx packets> <tx bytes> <tx packets>.
  * signal     signal=<n> to the main process (what FRAME_SIGNAL on its channel does); REPLY.
  * sync       file systems to the disks; REPLY. freeze=1 / thaw=1: FIFREEZE / FITHAW of the scratch disk.
+ * cards      answered by berth-vmm with the agent: net=<interface of the jail's namespace>, the networks from now on, and fields of configure.
  * started    answered by berth-vmm: REPLY once the main process runs (in maintenance: once the root is mounted), or the ERROR for which
  *            it does not. Waits till then.
  * poweroff   SIGKILL to everything, disks synced, the machine ends. No reply is certain.

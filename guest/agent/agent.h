@@ -72,6 +72,16 @@ bool write_file(const char *value, struct failure *failure);
 bool configure_network(struct fields fields, struct failure *failure);
 /* All that configure_network does to each device, for nobody; and leaves it up, with no address, for the first link= to find so. */
 bool prepare_network(struct failure *failure);
+/* Gives the device its name, MAC and MTU, and takes it up. */
+bool take_device(int socket, unsigned index, const char *name, const uint8_t mac[6], unsigned mtu, struct failure *failure);
+/* "<place> <name> <mac> <mtu>" */
+bool parse_device(const char *text, unsigned *place, char name[16], uint8_t mac[6], unsigned *mtu);
+
+/* --- cards.c: network cards by their slots on the bus */
+/* Before any driver is there: those to spare are not to be set up at each boot. */
+void set_spare_cards_aside(void);
+/* With cards=1: exactly those of card= are the guest's. */
+bool set_cards(int socket, struct fields fields, struct failure *failure);
 
 /* --- resolver.c: the name server of a guest on several networks */
 bool serve_names(const char *value, struct failure *failure);

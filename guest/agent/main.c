@@ -154,6 +154,7 @@ int main(int argc, char **argv) {
     if (mount("tmpfs", "/run", "tmpfs", 0, NULL) < 0) return 1;
   } else {
     early_mounts();
+    set_spare_cards_aside();
     load_modules("/modules/order");
     port = open_port();
   }

@@ -71,30 +71,44 @@ static int set_flags(int socket, int index, unsigned flags) {
 
 static int set_up(int socket, int index) { return set_flags(socket, index, IFF_UP); }
 
-static bool set_link(int socket, const char *text, struct failure *failure) {
-  unsigned nth, mtu = 0, mac[6];
-  char name[IFNAMSIZ], current[IFNAMSIZ];
-  if (sscanf(text, "%u %15s %x:%x:%x:%x:%x:%x %u", &nth, name, mac, mac + 1, mac + 2, mac + 3, mac + 4, mac + 5, &mtu) < 8)
-    return fail(failure, "invalid", 0, "link=%.80s", text);
-  struct nl_request request;
+bool take_device(int socket, unsigned index, const char *name, const uint8_t mac[6], unsigned mtu, struct failure *failure) {
+  char current[IFNAMSIZ];
   struct devices devices = {0};
+  struct nl_request request;
+  bool up = false;
   if (!find_devices(socket, &devices)) return fail(failure, "system", errno, "listing network devices");
-  if (nth >= devices.count) return fail(failure, "invalid", 0, "there is no network device %u", nth);
-  int index = devices.index[nth];
-  uint8_t address[6];
-  for (int i = 0; i < 6; i++) address[i] = (uint8_t)mac[i];
-  bool named = if_indextoname((unsigned)index, current) != NULL && strcmp(current, name) == 0;
-  struct ifinfomsg link = {.ifi_index = index};
+  for (size_t i = 0; i < devices.count; i++) up |= (unsigned)devices.index[i] == index && devices.up[i];
+  bool named = if_indextoname(index, current) != NULL && strcmp(current, name) == 0;
+  struct ifinfomsg link = {.ifi_index = (int)index};
   /* A name changes only while it is down; virtio's MAC at any time. To take one up fills its queue, which is worth having been done. */
-  if (devices.up[nth] && !named && set_flags(socket, index, 0) < 0) return fail(failure, "system", errno, "taking %s down", name);
+  if (up && !named && set_flags(socket, (int)index, 0) < 0) return fail(failure, "system", errno, "taking %s down", name);
   nl_begin(&request, RTM_NEWLINK, 0, &link, sizeof link);
-  nl_put(&request, IFLA_ADDRESS, address, 6);
+  nl_put(&request, IFLA_ADDRESS, mac, 6);
   if (mtu > 0) nl_put_u32(&request, IFLA_MTU, mtu);
   if (!named) nl_put(&request, IFLA_IFNAME, name, strlen(name) + 1);
   if (nl_do(socket, &request) < 0) return fail(failure, "system", errno, "network device %s", name);
   set_own_addresses(name, true);
-  if (devices.up[nth] && named) return true;
-  return set_up(socket, index) == 0 ? true : fail(failure, "system", errno, "taking %s up", name);
+  if (up && named) return true;
+  return set_up(socket, (int)index) == 0 ? true : fail(failure, "system", errno, "taking %s up", name);
+}
+
+bool parse_device(const char *text, unsigned *place, char name[16], uint8_t mac[6], unsigned *mtu) {
+  unsigned octets[6];
+  *mtu = 0;
+  int count = sscanf(text, "%u %15s %x:%x:%x:%x:%x:%x %u", place, name, octets, octets + 1, octets + 2, octets + 3, octets + 4, octets + 5, mtu);
+  for (int i = 0; count >= 8 && i < 6; i++) mac[i] = (uint8_t)octets[i];
+  return count >= 8;
+}
+
+static bool set_link(int socket, const char *text, struct failure *failure) {
+  unsigned nth, mtu;
+  char name[IFNAMSIZ];
+  uint8_t mac[6];
+  struct devices devices = {0};
+  if (!parse_device(text, &nth, name, mac, &mtu)) return fail(failure, "invalid", 0, "link=%.80s", text);
+  if (!find_devices(socket, &devices)) return fail(failure, "system", errno, "listing network devices");
+  if (nth >= devices.count) return fail(failure, "invalid", 0, "there is no network device %u", nth);
+  return take_device(socket, (unsigned)devices.index[nth], name, mac, mtu, failure);
 }
 
 /* "address/prefix" into bytes; the family, or 0. */
@@ -170,6 +184,7 @@ bool configure_network(struct fields fields, struct failure *failure) {
   int socket = nl_open();
   if (socket < 0) return fail(failure, "system", errno, "a netlink socket");
   bool done = set_up(socket, (int)if_nametoindex("lo")) == 0 ? true : fail(failure, "system", errno, "taking lo up");
+  done = done && set_cards(socket, fields, failure);
   for (size_t i = 0; done && i < sizeof each / sizeof *each; i++) {
     for (const char *value = NULL; done && (value = field_next(fields, each[i].name, value)) != NULL;)
       done = each[i].set(socket, value, failure);

@@ -155,11 +155,13 @@ bool serve_names(const char *value, struct failure *failure) {
   char address[INET_ADDRSTRLEN];
   int length;
   if (resolver > 0) kill(resolver, SIGKILL);
+  resolver = 0;
   server_count = 0;
   for (const char *at = value; server_count < SERVERS && sscanf(at, " %15s%n", address, &length) == 1; at += length) {
     servers[server_count] = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(53)};
     if (inet_pton(AF_INET, address, &servers[server_count++].sin_addr) != 1) return fail(failure, "invalid", 0, "resolver=%.80s", value);
   }
+  if (server_count == 0) return true;
   inet_pton(AF_INET, "127.0.0.11", &own.sin_addr);
   int port = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), yes = 1;
   /* The one before may not have ended yet. */

@@ -3,7 +3,8 @@
  * the one of the instance's jail all else. On the socket in adopt=
  *   adopter -> keeper   one byte, with the adopter's network namespace: QEMU's taps are moved there
  *   keeper -> adopter   our ends of agent, console, monitor and QEMU's errors, with a byte
- *   keeper -> adopter   errno's number: 0 when the taps are there. Moving them takes some 15 ms, which the guest need not wait for
+ *   keeper -> adopter   errno's number: 0 when the taps are there. Moving them takes some 15 ms, which the guest need not wait for;
+ *                       those to spare come a moment later, as nothing waits for them
  * From then on the connection stands for the adopter's life, and QEMU's:
  *   adopter -> keeper   a signal's number for QEMU, one byte; at the connection's end it is killed
  *   keeper -> adopter   how QEMU has ended, as waitpid(2) says it

@@ -21,16 +21,18 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define NICS 8
 /* What a guest does after its answers (a timer, a worker of its kernel) is done here, not in each start. */
 #define SETTLE_MS 100
+/* After an adoption. */
+#define SPARE_MS 300
 
 struct keeper {
   struct qemu qemu;
-  struct nic nics[NICS];
-  size_t nic_count;
+  struct nic nics[CARDS];
+  size_t net_count, nic_count; /* the latter with those to spare */
   struct words console, errors;
   int signals, listener, life;
+  int namespace; /* the adopter's, until its spare cards are there */
 };
 
 _Noreturn static void mourn(struct keeper *keeper, int status) {
@@ -115,7 +117,7 @@ static void rehearse(struct keeper *keeper, struct fields spec) {
   struct bytes configure = request_of(spec, "configure.", "configure"), run = request_of(spec, "prepare.", "run"),
                prepare = request_of(spec, "prepare.", "prepare");
   fields_add(&configure, "hostname", "nobody");
-  for (size_t i = 0; i < keeper->nic_count; i++) fields_add(&configure, "link", "%zu eth%zu %s 1500", i, i, keeper->nics[i].mac);
+  for (size_t i = 0; i < keeper->net_count; i++) fields_add(&configure, "link", "%zu eth%zu %s 1500", i, i, keeper->nics[i].mac);
   fields_add(&configure, "address", "lo 127.0.0.1/8");
   add_identity(&configure);
   fields_add(&run, "rehearsal", "1");
@@ -148,22 +150,40 @@ static void hand_over(struct keeper *keeper) {
   listen_for(keeper, life, -1);
   if (receive_with_fds(life, &word, 1, &namespace, 1) != 1 || namespace < 0) die(0, "who wants the machine has gone");
   if (!send_with_fds(life, "", 1, ends, 4)) die(errno, "handing the machine over");
-  if (!move_taps(keeper->nic_count, namespace)) error = errno;
+  if (!move_taps(0, keeper->net_count, namespace)) error = errno;
   if (send(life, &error, sizeof error, MSG_NOSIGNAL) < 0 || error != 0) die(error, "handing the network over");
-  close(namespace);
+  keeper->namespace = namespace;
   for (size_t i = 0; i < 4; i++) close(ends[i]);
   keeper->console.fd = keeper->errors.fd = -1;
   for (size_t i = 0; i < keeper->nic_count; i++) close(keeper->nics[i].tap);
   keeper->life = life;
 }
 
+/* They are for later: the kernel moves one link at a time, and the start has its own to see to. */
+static void move_spare(struct keeper *keeper) {
+  if (!move_taps(keeper->net_count, keeper->nic_count, keeper->namespace)) fprintf(stderr, "berth-vmm: cards to spare stay behind: %s\n", strerror(errno));
+  close(keeper->namespace);
+  keeper->namespace = -1;
+  if (!keep_capabilities(NULL, 0)) die(errno, "giving up capabilities");
+}
+
+/* Until its adopter has ended. */
+static void serve(struct keeper *keeper) {
+  for (uint8_t signal;;) {
+    if (!listen_for(keeper, keeper->life, keeper->namespace < 0 ? -1 : SPARE_MS)) move_spare(keeper);
+    else if (read(keeper->life, &signal, 1) == 1) kill(keeper->qemu.pid, signal);
+    else return;
+  }
+}
+
 int run_keeper(const char *spec_path) {
   static const unsigned rights[] = {CAP_NET_ADMIN};
   struct fields spec = read_spec(spec_path);
-  struct keeper keeper = {.signals = watch_children(), .life = -1};
+  struct keeper keeper = {.signals = watch_children(), .life = -1, .namespace = -1};
   const char *socket_path = field(spec, "keep"), *state = field(spec, "restore");
   if (socket_path == NULL || state == NULL) die(0, "keep: a machine without keep= and restore=");
-  keeper.nic_count = make_taps(spec, keeper.nics, NICS);
+  keeper.net_count = field_count(spec, "net");
+  keeper.nic_count = make_taps(spec, keeper.nics);
   keeper.qemu = start_qemu(spec, true, keeper.nics, keeper.nic_count, -1);
   keeper.console.fd = keeper.qemu.console;
   keeper.errors.fd = keeper.qemu.errors;
@@ -177,8 +197,7 @@ int run_keeper(const char *spec_path) {
   if (!qmp_command(keeper.qemu.qmp, "{\"execute\":\"stop\"}\n", -1)) die(0, "QEMU does not pause");
   offer(&keeper, socket_path);
   hand_over(&keeper);
-  if (!keep_capabilities(NULL, 0)) die(errno, "giving up capabilities");
-  for (uint8_t signal; listen_for(&keeper, keeper.life, -1) && read(keeper.life, &signal, 1) == 1;) kill(keeper.qemu.pid, signal);
+  serve(&keeper);
   qemu_end(&keeper.qemu, SIGKILL);
   return 0;
 }

@@ -30,7 +30,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define NICS 8
 #define HELPERS 4
 #define HELPER_WAIT_MS 10000
 #define REQUEST_MAX 256
@@ -117,12 +116,12 @@ static char *fill_in(const char *word, const struct nic *nics, size_t nic_count,
 }
 
 static void start(struct whole *machine) {
-  struct nic nics[NICS];
+  struct nic nics[CARDS];
   struct bytes unused = {0};
   char *words[512];
   size_t count = 0;
   int pair[2], errors[2];
-  machine->nic_count = make_taps(machine->spec, nics, NICS);
+  machine->nic_count = make_taps(machine->spec, nics);
   struct interface interfaces[NICS];
   join_network(machine->spec, interfaces, read_network(machine->spec, interfaces, &unused));
   if (pipe2(errors, O_CLOEXEC) < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) die(errno, "a pipe");

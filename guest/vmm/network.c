@@ -72,7 +72,7 @@ static void note_route(const struct nlmsghdr *message, void *context) {
   fields_add(interface->configure, "route", "%s %s/%u %s", interface->name, to, route->rtm_dst_len, by);
 }
 
-static void read_interface(int socket, struct interface *interface, size_t nth) {
+static bool read_interface(int socket, struct interface *interface, const char *name, size_t place) {
   struct nl_request request;
   struct ifinfomsg links = {0};
   struct ifaddrmsg addresses = {0};
@@ -80,13 +80,12 @@ static void read_interface(int socket, struct interface *interface, size_t nth) 
   nl_begin(&request, RTM_GETLINK, 0, &links, sizeof links);
   bool done = nl_dump(socket, &request, note_link, interface) == 0;
   const uint8_t *m = interface->mac;
-  fields_add(interface->configure, "link", "%zu %s %02x:%02x:%02x:%02x:%02x:%02x %u", nth, interface->name, m[0], m[1], m[2], m[3], m[4],
+  fields_add(interface->configure, name, "%zu %s %02x:%02x:%02x:%02x:%02x:%02x %u", place, interface->name, m[0], m[1], m[2], m[3], m[4],
              m[5], interface->mtu);
   nl_begin(&request, RTM_GETADDR, 0, &addresses, sizeof addresses);
   done = done && nl_dump(socket, &request, note_address, interface) == 0;
   nl_begin(&request, RTM_GETROUTE, 0, &routes, sizeof routes);
-  done = done && nl_dump(socket, &request, note_route, interface) == 0;
-  if (!done) die(errno, "reading %s", interface->name);
+  return done && nl_dump(socket, &request, note_route, interface) == 0;
 }
 
 static int open_tap(const char *name) {
@@ -184,8 +183,9 @@ static int make_tap(size_t nth) {
 }
 
 static struct interface find_interface(const char *name, struct bytes *configure) {
-  struct interface interface = {.name = name, .index = (int)if_nametoindex(name), .configure = configure};
+  struct interface interface = {.index = (int)if_nametoindex(name), .configure = configure};
   if (interface.index == 0) die(0, "there is no interface %s", name);
+  snprintf(interface.name, sizeof interface.name, "%s", name);
   return interface;
 }
 
@@ -203,20 +203,32 @@ static void join(int socket, struct interface *interface, size_t nth, const char
   }
 }
 
-size_t make_taps(struct fields spec, struct nic *nics, size_t room) {
-  size_t count = field_count(spec, "net");
-  if (count > room) die(0, "more than %zu networks", room);
+size_t lay_out_nics(struct fields spec, struct nic *nics) {
+  size_t count = field_count(spec, "net"), spare = (size_t)field_number(spec, "spare", 0);
+  if (count > NICS) die(0, "more than %d networks", NICS);
+  if (spare > SPARE_NICS) die(0, "more than %d cards to spare", SPARE_NICS);
+  for (size_t i = 0; i < count + spare; i++) {
+    /* The agent knows spare ones by their slots. */
+    nics[i] = (struct nic){.tap = -1, .slot = (unsigned)(i < count ? 8 + i : 0x18 + i - count)};
+    snprintf(nics[i].mac, sizeof nics[i].mac, "52:54:00:00:00:%02x", (unsigned)i + 1);
+  }
+  return count + spare;
+}
+
+size_t make_taps(struct fields spec, struct nic *nics) {
+  size_t count = lay_out_nics(spec, nics);
   for (size_t i = 0; i < count; i++) {
-    nics[i] = (struct nic){.tap = make_tap(i), .mac = "52:54:00:00:00:01"};
-    nics[i].mac[16] = (char)('1' + i);
+    nics[i].tap = make_tap(i);
+    /* It goes with its namespace, for which nobody waits: for one that goes with its descriptor QEMU's end waits 20 milliseconds. */
+    if (ioctl(nics[i].tap, TUNSETPERSIST, 1) < 0) die(errno, "keeping a tap");
   }
   return count;
 }
 
-bool move_taps(size_t count, int namespace) {
+bool move_taps(size_t first, size_t count, int namespace) {
   int socket = nl_open();
   bool done = socket >= 0;
-  for (size_t i = 0; done && i < count; i++) {
+  for (size_t i = first; done && i < count; i++) {
     char name[IFNAMSIZ];
     struct nl_request request;
     name_tap(name, i);
@@ -239,7 +251,7 @@ size_t read_network(struct fields spec, struct interface *interfaces, struct byt
     interfaces[count] = (struct interface){0};
     if (strcmp(name, "-") == 0) continue;
     interfaces[count] = find_interface(name, configure);
-    read_interface(socket, &interfaces[count], count);
+    if (!read_interface(socket, &interfaces[count], "link", count)) die(errno, "reading %s", name);
   }
   close(socket);
   return count;
@@ -254,35 +266,77 @@ void join_network(struct fields spec, struct interface *interfaces, size_t count
   close(socket);
 }
 
-/* In a process of its own: what is fatal to a start must not end a machine that runs. */
-int join_later(const char *name, size_t nth, const char *how, char *problem, size_t room) {
-  int pair[2], words[2], status;
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0 || pipe2(words, O_CLOEXEC) < 0) die(errno, "a pipe");
+bool describe_interface(struct interface *interface, const char *field_name, size_t place) {
+  int socket = nl_open();
+  bool done = socket >= 0 && read_interface(socket, interface, field_name, place);
+  int error = errno;
+  if (socket >= 0) close(socket);
+  errno = error;
+  return done;
+}
+
+struct later {
+  const char *name, *how;
+  size_t nth;
+  int road; /* for a tap that is made; -1: it is there */
+};
+
+/* A keeper may still be moving it. */
+static void await_tap(size_t nth) {
+  char name[IFNAMSIZ];
+  name_tap(name, nth);
+  for (int look = 0; if_nametoindex(name) == 0; look++, usleep(5000)) {
+    if (look == 400) die(0, "there is no %s", name);
+  }
+}
+
+_Noreturn static void join_apart(const struct later *later) {
+  struct bytes unused = {0};
+  int socket = nl_open(), tap = -1;
+  if (socket < 0) die(errno, "a netlink socket");
+  if (later->road >= 0) tap = make_tap(later->nth);
+  else await_tap(later->nth);
+  struct interface interface = find_interface(later->name, &unused);
+  if (!read_interface(socket, &interface, "link", later->nth)) die(errno, "reading %s", later->name);
+  join(socket, &interface, later->nth, later->how);
+  if (later->road >= 0 && !send_with_fds(later->road, "", 1, &tap, 1)) die(errno, "handing a tap over");
+  _exit(0);
+}
+
+/* In a process of its own: what is fatal to a start must not end a machine that runs. False with its words. */
+static bool run_apart(const struct later *later, char *problem, size_t room) {
+  int words[2], status;
+  size_t length = 0;
+  if (pipe2(words, O_CLOEXEC) < 0) die(errno, "a pipe");
   pid_t pid = fork();
   if (pid < 0) die(errno, "fork");
   if (pid == 0) {
-    struct bytes unused = {0};
-    int socket = nl_open();
     dup2(words[1], 2);
-    if (socket < 0) die(errno, "a netlink socket");
-    int tap = make_tap(nth);
-    struct interface interface = find_interface(name, &unused);
-    read_interface(socket, &interface, nth);
-    join(socket, &interface, nth, how);
-    if (!send_with_fds(pair[1], "", 1, &tap, 1)) die(errno, "handing a tap over");
-    _exit(0);
+    join_apart(later);
   }
-  close(pair[1]);
   close(words[1]);
-  int tap = -1, length = snprintf(problem, room, "error ");
-  char byte;
-  receive_with_fds(pair[0], &byte, 1, &tap, 1);
-  ssize_t got = read(words[0], problem + length, room - 2 - (size_t)length);
-  problem[length + (got > 0 ? (int)got : 0)] = 0;
+  for (ssize_t got; length + 1 < room && (got = read(words[0], problem + length, room - 1 - length)) > 0;) length += (size_t)got;
+  problem[length] = 0;
   problem[strcspn(problem, "\n")] = 0;
-  strcat(problem, "\n");
-  close(pair[0]);
   close(words[0]);
   waitpid(pid, &status, 0);
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+int join_later(const char *name, size_t nth, const char *how, char *problem, size_t room) {
+  int pair[2], tap = -1;
+  char reason[160], byte;
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) die(errno, "a pipe");
+  struct later later = {.name = name, .how = how, .nth = nth, .road = pair[1]};
+  bool done = run_apart(&later, reason, sizeof reason);
+  close(pair[1]);
+  if (done) receive_with_fds(pair[0], &byte, 1, &tap, 1);
+  else snprintf(problem, room, "error %s\n", reason);
+  close(pair[0]);
   return tap;
+}
+
+bool join_spare(const char *name, size_t nth, const char *how, char *problem, size_t room) {
+  struct later later = {.name = name, .how = how, .nth = nth, .road = -1};
+  return run_apart(&later, problem, room);
 }

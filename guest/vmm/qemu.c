@@ -102,7 +102,7 @@ static void add_devices(struct line *line, struct fields spec, const struct nic 
     add_disk(line, scratch, value_or(spec, "scratch.format", "qcow2"), "scratch", value_or(spec, "scratch.cache", "writeback"), true, 7);
   for (size_t i = 0; i < nic_count; i++) {
     OPTION(line, "-netdev", "tap,id=n%zu,fd=%d", i, nics[i].tap);
-    OPTION(line, "-device", "virtio-net-pci,netdev=n%zu,romfile=,mac=%s,addr=0x%zx", i, nics[i].mac, 8 + i);
+    OPTION(line, "-device", "virtio-net-pci,netdev=n%zu,romfile=,mac=%s,addr=0x%x", i, nics[i].mac, nics[i].slot);
   }
   if (shares >= 0) {
     OPTION(line, "-chardev", "socket,id=shares,fd=%d", shares);

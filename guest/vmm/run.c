@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +16,6 @@
 #include <unistd.h>
 
 #define ROOM 600
-#define NICS 8
 /* Descriptors that a turn polls for the machine itself: signals, the agent, what three say, QEMU's question, and its keeper. */
 #define OWN 7
 /* Frames to the agent beyond this make everybody who sends wait. */
@@ -38,9 +38,7 @@ enum { MAIN = 1, SETUP = 0x7fffff00 };
 
 struct machine {
   struct fields spec;
-  struct nic nics[NICS];
-  struct interface interfaces[NICS];
-  size_t nic_count;
+  struct cards cards;
   struct bytes network;
   struct qemu qemu;
   bool restored, answered; /* from a template; the agent has said something */
@@ -213,7 +211,7 @@ static void start(struct machine *machine, bool restored) {
   machine->answered = false;
   machine->restored_at = now_ms();
   machine->pending = 0;
-  machine->qemu = start_qemu(machine->spec, restored, machine->nics, machine->nic_count, machine->shares.connection);
+  machine->qemu = start_qemu(machine->spec, restored, machine->cards.nics, machine->cards.count, machine->shares.connection);
   machine->console.fd = machine->qemu.console;
   machine->errors.fd = machine->qemu.errors;
   fcntl(machine->qemu.agent, F_SETFL, O_NONBLOCK);
@@ -301,19 +299,19 @@ static bool adopt(struct machine *machine) {
   fcntl(machine->qemu.agent, F_SETFL, O_NONBLOCK);
   if (!let_flushes_through(machine)) die(0, "QEMU does not open its disk anew");
   qmp_send(machine->qemu.qmp, "{\"execute\":\"cont\"}\n");
-  machine->nic_count = read_network(machine->spec, machine->interfaces, &machine->network);
+  machine->cards.count = lay_out_nics(machine->spec, machine->cards.nics);
+  size_t networks = read_network(machine->spec, machine->cards.interfaces, &machine->network);
   send_identity(machine);
   write_agent(machine);
   if (!await_taps(&machine->qemu)) die(errno, "its network devices did not come along");
-  join_network(machine->spec, machine->interfaces, machine->nic_count);
+  join_network(machine->spec, machine->cards.interfaces, networks);
   return true;
 }
 
 /* Begins with a machine that is restored or booted. */
 static void make(struct machine *machine) {
-  machine->nic_count = make_taps(machine->spec, machine->nics, NICS);
-  read_network(machine->spec, machine->interfaces, &machine->network);
-  join_network(machine->spec, machine->interfaces, machine->nic_count);
+  machine->cards.count = make_taps(machine->spec, machine->cards.nics);
+  join_network(machine->spec, machine->cards.interfaces, read_network(machine->spec, machine->cards.interfaces, &machine->network));
   machine->shares = start_shares(machine->spec, machine->run);
   machine->share_errors.fd = machine->shares.errors;
   start(machine, field(machine->spec, "restore") != NULL);
@@ -425,7 +423,10 @@ static int run_until_end(struct machine *machine) {
 }
 
 int run_machine(const char *spec_path) {
-  struct machine machine = {.spec = read_spec(spec_path),
+  static const unsigned rights[] = {CAP_NET_ADMIN};
+  struct fields spec = read_spec(spec_path);
+  struct machine machine = {.spec = spec,
+                            .cards = {.spec = spec},
                             .signals = relay_signals(),
                             .shares = {.pid = -1, .connection = -1, .errors = -1},
                             .share_errors = {.fd = -1},
@@ -438,8 +439,10 @@ int run_machine(const char *spec_path) {
   snprintf(socket_path, sizeof socket_path, "%s/agent.sock", machine.run);
   bool adopted = field(machine.spec, "adopt") != NULL && adopt(&machine);
   if (!adopted) make(&machine);
-  if (!keep_capabilities(NULL, 0)) die(errno, "giving up capabilities");
+  /* Of its own network namespace, for networks that come later. */
+  if (!keep_capabilities(rights, field_number(spec, "spare", 0) > 0 ? 1 : 0)) die(errno, "giving up capabilities");
   switch_listen(socket_path);
+  switch_serve_cards(&machine.cards);
   const char *state = field(machine.spec, "restore");
   if (adopted) send_run(&machine);
   else if (state != NULL && !qmp_restore(machine.qemu.qmp, state)) boot_instead(&machine, "QEMU did not take its state");

@@ -9,6 +9,7 @@
  *   discard=1        what is in QEMU at the end may be lost: it was synced, or nobody wants it
  *   run=             directory for agent.sock, qmp.sock, failure
  *   net=             an interface of this network namespace that becomes the guest's; repeats. A tap without one: net=-
+ *   spare=           cards beyond those, for networks that come while it runs (cards.c); berth-vmm keeps its NET_ADMIN with any
  *   net.join=        tc (when absent) or bridge
  *   shares=          a word of the command line of the daemon that serves files of the host (virtiofsd) from the jail; repeats. It is
  *                    told its socket beside. The guest finds it by the tag "shares"; its memory is shared with the daemon

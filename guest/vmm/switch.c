@@ -2,6 +2,9 @@
  * Clients of run/agent.sock. Each has channels numbered by itself; on the port they have numbers of ours. What a client that has left
  * had open is cancelled, and its numbers are free when the agent says CLOSED.
  *
+ * What a client asks of the machine's cards (verb=cards) is done here as far as it is this side's, and passed on as the agent's part of it
+ * (see cards.c), whose answer is the client's.
+ *
  * A client that wants to know when the main process runs opens `verb=started`, which is answered here: REPLY, or ERROR as the agent
  * gave it, and CLOSED.
  */
@@ -42,6 +45,7 @@ static struct client *clients;
 static struct route *routes;
 static bool started;
 static struct bytes start_failure;
+static struct cards *cards;
 
 void switch_listen(const char *path) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -92,10 +96,29 @@ void switch_started(const struct bytes *failure) {
 
 /* --- from clients */
 
-static bool is_wait(const struct frame *frame) {
+static bool asks_for(const struct frame *frame, const char *what) {
   struct fields fields = frame_fields(frame);
   const char *verb = frame->type == FRAME_OPEN && fields_check(fields) ? field(fields, "verb") : NULL;
-  return verb != NULL && strcmp(verb, "started") == 0;
+  return verb != NULL && strcmp(verb, what) == 0;
+}
+
+static void refuse(struct client *client, uint32_t channel, const char *problem) {
+  struct bytes failure = {0};
+  fields_add(&failure, "kind", "system");
+  fields_add(&failure, "message", "%s", problem);
+  frame_put_fields(&client->out, channel, FRAME_ERROR, &failure);
+  frame_put(&client->out, channel, FRAME_CLOSED, 0, NULL, 0);
+}
+
+/* Ours to answer only when it can't be done. */
+static void serve_cards(struct client *client, struct bytes *link, const struct frame *frame) {
+  struct bytes configure = {0};
+  char problem[256] = "the machine has no cards yet";
+  if (route_of(client, frame->channel) != NULL) return;
+  if (cards == NULL || !change_cards(cards, frame_fields(frame), &configure, problem, sizeof problem)) refuse(client, frame->channel, problem);
+  else if (configure.length > FRAME_MAX) refuse(client, frame->channel, "the files of the network do not fit a request");
+  else frame_put_fields(link, add_route(client, frame->channel)->channel, FRAME_OPEN, &configure);
+  bytes_free(&configure);
 }
 
 /* HELLOs are answered in their order by the agent: who asked, first to last. */
@@ -103,7 +126,8 @@ static struct client *askers[64];
 static size_t asker_count;
 
 static void pass_on(struct client *client, struct bytes *link, const struct frame *frame) {
-  if (is_wait(frame)) {
+  if (asks_for(frame, "cards")) return serve_cards(client, link, frame);
+  if (asks_for(frame, "started")) {
     client->waits = frame->channel;
     answer_wait(client);
     return;
@@ -169,6 +193,8 @@ static void greet(void) {
 }
 
 bool switch_has_clients(void) { return clients != NULL; }
+
+void switch_serve_cards(struct cards *of) { cards = of; }
 
 size_t switch_poll(struct pollfd *fds, size_t room, bool may_send) {
   size_t count = 0;

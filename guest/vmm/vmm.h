@@ -22,16 +22,23 @@ bool send_with_fds(int to, const void *data, size_t length, const int *fds, size
 ssize_t receive_with_fds(int from, void *data, size_t room, int *fds, size_t count);
 
 /* --- network.c: what the jail's network namespace has, for the guest */
+#define NICS 8
+/* A machine has some cards more than networks, without a cable: see cards.c. */
+#define SPARE_NICS 4
+#define CARDS (NICS + SPARE_NICS)
 struct nic {
   int tap; /* with its virtio-net header */
+  unsigned slot; /* on the bus */
   char mac[18];
 };
-/* Taps in this network namespace, one for each net= of the specification. */
-size_t make_taps(struct fields spec, struct nic *nics, size_t room);
-/* Gives them to another one; false with errno. */
-bool move_taps(size_t count, int namespace);
+/* QEMU's cards, one for each net= of the specification and as many as spare= says: all but their taps. */
+size_t lay_out_nics(struct fields spec, struct nic *nics);
+/* The same with their taps, in this network namespace. */
+size_t make_taps(struct fields spec, struct nic *nics);
+/* Gives those from the first on to another namespace; false with errno. */
+bool move_taps(size_t first, size_t count, int namespace);
 struct interface {
-  const char *name;
+  char name[16];
   int index; /* 0: the guest's device has no interface here */
   uint8_t mac[6];
   uint32_t mtu;
@@ -43,6 +50,20 @@ size_t read_network(struct fields spec, struct interface *interfaces, struct byt
 void join_network(struct fields spec, struct interface *interfaces, size_t count);
 /* The same for one more interface, of which nothing is read: its tap; or -1, and why not in `problem`. */
 int join_later(const char *name, size_t nth, const char *how, char *problem, size_t room);
+/* The same with the tap of that number, which is there, or about to be. */
+bool join_spare(const char *name, size_t nth, const char *how, char *problem, size_t room);
+/* Adds `<field>=<place> <name> <mac> <mtu>`, and address= and route=; false with errno. */
+bool describe_interface(struct interface *interface, const char *field, size_t place);
+
+/* --- cards.c: networks that come and go while the machine runs */
+struct cards {
+  struct fields spec;
+  size_t count;
+  struct nic nics[CARDS];
+  struct interface interfaces[CARDS]; /* each card's */
+};
+/* Of what a client asks by verb=cards, makes what the agent is to be asked; false with a reason. */
+bool change_cards(struct cards *cards, struct fields request, struct bytes *configure, char *problem, size_t room);
 
 /* --- shares.c: files of the host for the guest, by a daemon of its own */
 struct shares {
@@ -133,6 +154,8 @@ void switch_listen(const char *path);
 size_t switch_poll(struct pollfd *fds, size_t room, bool may_send);
 void switch_polled(struct bytes *link, const struct pollfd *fds, size_t count);
 bool switch_has_clients(void);
+/* Whose cards a client's verb=cards is about; until then it is refused. */
+void switch_serve_cards(struct cards *cards);
 /* A frame of the agent's for somebody else than the main process. */
 void switch_frame(const struct frame *frame);
 /* The main process runs (fields NULL), or why it does not. */

@@ -22,6 +22,8 @@ export interface Driver {
   readonly hardware: boolean;
   /** Undefined: root file system and processes are among the host's, where the manager mounts and finds them. */
   readonly inside: DriverInside | undefined;
+  /** How its processes get to see networks that come and go while they run. Undefined: by themselves, or, {@link inside}, never. */
+  readonly networks?: DriverNetworks;
   /** What is installed and chosen, for `info`, `version` and `doctor`. */
   fingerprint(ctx: OpContext): Promise<DriverFingerprint>;
   /** Throws for the first thing that these walls can't have, when the instance is created. */
@@ -79,6 +81,14 @@ export interface DriverInside {
   unpack(ctx: OpContext, handle: DriverHandle, request: UnpackRequest): Promise<void>;
   processes(ctx: OpContext, handle: DriverHandle): Promise<readonly GuestProcess[]>;
 }
+
+export interface DriverNetworks {
+  /** Its networks are exactly these from now on, whatever it had: safe to be done again. */
+  set(ctx: OpContext, handle: DriverHandle, networks: NetworksInside): Promise<void>;
+}
+
+/** The networks of an instance that runs, as {@link PrepareRequest} has them; `mounts` are those of the networks' files. */
+export type NetworksInside = Pick<PrepareRequest, "spec" | "mounts" | "interfaces" | "endpoints">;
 
 export interface PackRequest {
   readonly path: string;

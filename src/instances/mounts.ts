@@ -31,8 +31,7 @@ export async function resolveMounts(
 ): Promise<readonly ResolvedMount[]> {
   const resolved: ResolvedMount[] = [];
   for (const mount of record.spec.mounts) resolved.push(await resolveMount(parts, ctx, record.id, mount, reverter));
-  const taken = new Set(record.spec.mounts.map((mount) => mount.target));
-  const all = [...networkFileMounts(record, files).filter(({ target }) => !taken.has(target)), ...resolved];
+  const all = [...networkFileMounts(record, files), ...resolved];
   return all.sort((a, b) => depth(a.target) - depth(b.target));
 }
 
@@ -56,14 +55,20 @@ function depth(target: string): number {
   return target.split("/").length;
 }
 
-function networkFileMounts({ spec }: InstanceRecord, files: NetworkFiles | undefined): readonly ResolvedMount[] {
+/** But for those that the instance has something of its own in the place of. */
+export function networkFileMounts(
+  { spec }: Pick<InstanceRecord, "spec">,
+  files: NetworkFiles | undefined,
+): readonly ResolvedMount[] {
   if (files === undefined) return [];
+  const taken = new Set(spec.mounts.map((mount) => mount.target));
   const options = ["bind", "rprivate", spec.security.readonlyRootfs ? "ro" : "rw"];
-  return [
+  const mounts: readonly ResolvedMount[] = [
     { type: "bind", source: files.resolvConfPath, target: "/etc/resolv.conf", options },
     { type: "bind", source: files.hostnamePath, target: "/etc/hostname", options },
     { type: "bind", source: files.hostsPath, target: "/etc/hosts", options },
   ];
+  return mounts.filter(({ target }) => !taken.has(target));
 }
 
 async function resolveMount(

@@ -4,10 +4,12 @@ import type { InstanceNetworkSpec, InstanceRecord } from "../schema/instance.ts"
 import type { EndpointSpec, NetworkRecord } from "../schema/network.ts";
 import type { SandboxRecord } from "../network/network-service.ts";
 import { instanceErrors } from "./errors.ts";
-import { refuseInside } from "./files/inside.ts";
+import { insideOf, refuseInside } from "./files/inside.ts";
+import { networkFileMounts } from "./mounts.ts";
 import { beginOperation } from "./open-operations.ts";
-import type { Parts } from "./parts.ts";
+import { driverOf, type Parts } from "./parts.ts";
 import { resolveInstance } from "./resolve.ts";
+import { interfacesOf } from "./start.ts";
 import { joinedInstance } from "./validate/namespaces.ts";
 
 export interface ConnectOptions {
@@ -35,11 +37,14 @@ export async function connectInstance(
     endpoints: { ...present.endpoints, [joining.spec.name]: endpoint },
   });
   if (!hasSandbox(record)) return changeNetwork(parts, id, change);
-  if (!card) refuseInside(parts, record, "connect a network to the running");
+  if (!card) requireNetworks(parts, record, "connect a network to");
   using operation = beginOperation(parts, "instance.network", id, { network: joining.id });
   await using reverter = new Reverter(ctx);
   const connected = await parts.networks.connect(ctx, id, joining.id, endpoint);
-  reverter.add("connection", async (ctx) => void (await parts.networks.disconnect(ctx, id, joining.id)));
+  reverter.add("connection", async (ctx) =>
+    showInside(parts, ctx, id, await parts.networks.disconnect(ctx, id, joining.id)),
+  );
+  await showInside(parts, ctx, id, connected);
   recordAll(parts, id, connected, change, operation);
   reverter.commit();
 }
@@ -64,12 +69,15 @@ export async function disconnectInstance(
     }
     return changeNetwork(parts, id, without(spec.name));
   }
-  if (!card) refuseInside(parts, record, "disconnect a network from the running");
+  if (!card) requireNetworks(parts, record, "disconnect a network from");
   using operation = beginOperation(parts, "instance.network", id, { network: networkId });
   await using reverter = new Reverter(ctx);
   const left = await parts.networks.disconnect(ctx, id, networkId);
   const endpoint = endpoints[spec.name] ?? { aliases: [] };
-  reverter.add("disconnection", async (ctx) => void (await parts.networks.connect(ctx, id, networkId, endpoint)));
+  reverter.add("disconnection", async (ctx) =>
+    showInside(parts, ctx, id, await parts.networks.connect(ctx, id, networkId, endpoint)),
+  );
+  await showInside(parts, ctx, id, left);
   recordAll(parts, id, left, without(spec.name), operation);
   reverter.commit();
 }
@@ -78,7 +86,30 @@ export async function disconnectInstance(
 export async function leaveNetwork(parts: Parts, ctx: OpContext, id: string, networkId: string): Promise<void> {
   const { spec } = parts.networks.resolve(networkId);
   await parts.networks.leave(ctx, id, networkId);
+  const sandbox = parts.networks.sandbox(id);
+  if (sandbox !== undefined) await showInside(parts, ctx, id, sandbox);
   changeNetwork(parts, id, without(spec.name));
+}
+
+/** `INSIDE_UNSUPPORTED`, `INSIDE_NEEDS_RUNNING` when it is paused. */
+function requireNetworks(parts: Parts, record: InstanceRecord, verb: string): void {
+  if (driverOf(parts, record.spec).networks === undefined) refuseInside(parts, record, `${verb} the running`);
+  else insideOf(parts, record, verb);
+}
+
+/** Where the interfaces of its namespace are not what its processes see, they are told. */
+async function showInside(parts: Parts, ctx: OpContext, id: string, sandbox: SandboxRecord): Promise<void> {
+  const record = parts.records.require(id);
+  const { networks } = driverOf(parts, record.spec);
+  const { handle } = record.state;
+  if (networks === undefined || handle === null) return;
+  const { endpoints } = sandbox;
+  await networks.set(ctx, handle, {
+    spec: record.spec,
+    mounts: networkFileMounts(record, sandbox),
+    endpoints,
+    interfaces: interfacesOf(endpoints),
+  });
 }
 
 type NetworkChange = (network: InstanceNetworkSpec) => Pick<InstanceNetworkSpec, "mode" | "endpoints">;

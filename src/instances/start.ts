@@ -192,11 +192,15 @@ async function prepareRequest(
     hostname: spec.hostname,
     namespaces: { ...resolveNamespaces(parts, record), network: at.network.namespace },
     endpoints: at.network.endpoints,
-    interfaces: at.network.endpoints.flatMap(({ interfaceName }) => (interfaceName === "" ? [] : [interfaceName])),
+    interfaces: interfacesOf(at.network.endpoints),
     cgroupPath: `${cgroupParent(parts)}/${id}`,
     logPath: spec.log.driver === "none" ? "" : logPath(parts, id),
     ...initialTerminal(spec.passthrough["HostConfig.ConsoleSize"]),
   };
+}
+
+export function interfacesOf(endpoints: readonly EndpointRecord[]): readonly string[] {
+  return endpoints.flatMap(({ interfaceName }) => (interfaceName === "" ? [] : [interfaceName]));
 }
 
 /** Docker's client sends the size of its terminal, `[height, width]`, when it creates a container with one. */

@@ -9,7 +9,7 @@ import { defineErrors } from "../../base/errors.ts";
 import type { CreateImageRequest, ImageService } from "../../images/image-service.ts";
 import type { NetworkService, SandboxRecord, SandboxRequest } from "../../network/network-service.ts";
 import type { ImageRecord, ImageRunConfig } from "../../schema/image.ts";
-import type { NetworkRecord, PortSpec, PublishedPort } from "../../schema/network.ts";
+import type { EndpointRecord, EndpointSpec, NetworkRecord, PortSpec, PublishedPort } from "../../schema/network.ts";
 import type { VolumeRecord } from "../../schema/volume.ts";
 import type { Snapshotter } from "../../snapshots/snapshotter.ts";
 import type { CreateVolumeRequest, VolumeService } from "../../volumes/volume-service.ts";
@@ -199,6 +199,13 @@ export class NetworksDouble {
       this.sandboxes.set(id, changed);
       return changed;
     };
+    const withEndpoints = (id: string, endpoints: readonly EndpointRecord[]) => {
+      const changed = { ...sandboxOf(id), endpoints };
+      this.sandboxes.set(id, changed);
+      return changed;
+    };
+    const without = (id: string, name: string) =>
+      sandboxOf(id).endpoints.filter(({ networkId }) => networkId !== resolve(name).id);
     return {
       checkEndpoint: () => {},
       recover: async (_ctx, live) => {
@@ -231,9 +238,12 @@ export class NetworksDouble {
       rename: async (_ctx, id, instanceName) => {
         this.sandboxes.set(id, { ...sandboxOf(id), instanceName });
       },
-      connect: async (_ctx, id) => sandboxOf(id),
-      disconnect: async (_ctx, id) => sandboxOf(id),
       relink: async (_ctx, id) => sandboxOf(id),
+      connect: async (_ctx, id, name, spec) => {
+        const { endpoints } = sandboxOf(id);
+        return withEndpoints(id, [...endpoints, endpoint(resolve(name), spec, endpoints.length)]);
+      },
+      disconnect: async (_ctx, id, name) => withEndpoints(id, without(id, name)),
       publish: async (_ctx, id, specs) => {
         const clash = specs.find(({ hostPort }) => this.taken.has(hostPort));
         if (clash !== undefined) throw doubleErrors.PORT_IN_USE({ port: clash.hostPort });
@@ -248,7 +258,7 @@ export class NetworksDouble {
         );
       },
       portsAskedFor: askedFor,
-      leave: async () => {},
+      leave: async (_ctx, id, name) => void withEndpoints(id, without(id, name)),
       create: unused,
       remove: unused,
       prune: unused,
@@ -362,4 +372,19 @@ function plainStat(base: string, path: string): FileStat {
   } catch {
     throw archiveErrors.PATH_NOT_FOUND({ path });
   }
+}
+
+function endpoint({ id, spec: { name } }: NetworkRecord, spec: EndpointSpec, nth: number): EndpointRecord {
+  return {
+    id: `endpoint-${name}`,
+    networkId: id,
+    networkName: name,
+    spec,
+    interfaceName: `eth${nth}`,
+    hostInterface: `vb${name}`,
+    ipv4Cidr: "",
+    gateway: "",
+    macAddress: "",
+    dnsNames: [],
+  };
 }

@@ -6,6 +6,7 @@ import type {
   Driver,
   DriverFingerprint,
   DriverInside,
+  DriverNetworks,
   ExecRequest,
   ExecTask,
   OutputFrame,
@@ -126,6 +127,7 @@ export class FakeDriver implements Driver {
   readonly isolation: Isolation;
   readonly hardware: boolean = false;
   readonly inside: DriverInside | undefined;
+  readonly networks?: DriverNetworks;
   readonly machine: FakeMachine;
   /** Names of the methods called, in order, with the instance's id: "prepare 1a2b". */
   readonly calls: string[] = [];
@@ -133,9 +135,10 @@ export class FakeDriver implements Driver {
   #hangs: PromiseWithResolvers<void> | undefined;
 
   /** With `inside` its instances are machines, of which the host sees no files. */
-  constructor(machine: FakeMachine = new FakeMachine(), inside?: DriverInside) {
+  constructor(machine: FakeMachine = new FakeMachine(), inside?: DriverInside, networks?: DriverNetworks) {
     this.machine = machine;
     this.inside = inside;
+    if (networks !== undefined) this.networks = networks;
     this.isolation = inside === undefined ? "container" : "vm";
   }
 

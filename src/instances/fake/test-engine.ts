@@ -13,7 +13,7 @@ import type { Quantities } from "../../schema/capacity.ts";
 import type { EngineEvent } from "../../schema/event.ts";
 import { EventBus } from "../../state/events.ts";
 import { MemoryStore } from "../../state/fake/memory-store.ts";
-import type { DriverInside } from "../driver.ts";
+import type { DriverInside, DriverNetworks } from "../driver.ts";
 import type { InstanceRequest } from "../instance-service.ts";
 import { createInstanceService, type InstanceManager } from "../manager.ts";
 import { ImagesDouble, NetworksDouble, plainRoots, SnapshotsDouble, VolumesDouble } from "./doubles.ts";
@@ -45,14 +45,21 @@ export class TestEngine implements AsyncDisposable {
   readonly #clock: Clock | undefined;
   readonly #roots: ConfinedRoots;
   readonly #inside: DriverInside | undefined;
+  readonly #networks: DriverNetworks | undefined;
   driver: FakeDriver;
   service: InstanceManager;
 
   constructor(
-    options: { readonly clock?: Clock; readonly roots?: ConfinedRoots; readonly inside?: DriverInside } = {},
+    options: {
+      readonly clock?: Clock;
+      readonly roots?: ConfinedRoots;
+      readonly inside?: DriverInside;
+      readonly networks?: DriverNetworks;
+    } = {},
   ) {
     this.#inside = options.inside;
-    this.driver = new FakeDriver(this.machine, this.#inside);
+    this.#networks = options.networks;
+    this.driver = new FakeDriver(this.machine, this.#inside, this.#networks);
     this.#clock = options.clock;
     this.#roots = options.roots ?? plainRoots;
     mkdirSync(join(this.dir, "snapshots"));
@@ -61,7 +68,7 @@ export class TestEngine implements AsyncDisposable {
 
   /** Drops the service without closing it, and makes another over what is left. */
   async restart(): Promise<void> {
-    this.driver = new FakeDriver(this.machine, this.#inside);
+    this.driver = new FakeDriver(this.machine, this.#inside, this.#networks);
     this.service = this.#make();
     await this.service.recover(this.ctx);
   }

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import { unlimited } from "../../schema/resources.ts";
 import { instanceSpec } from "../fake/instance-spec.ts";
 import { prepareRequest } from "../fake/prepare-request.ts";
-import { machineSpec } from "./machine-spec.ts";
+import { machineSpec, networkFields } from "./machine-spec.ts";
 
 let dir: string;
 beforeEach(() => {
@@ -102,4 +102,52 @@ it("refuses an environment that the agent can't take in one piece", async () => 
   await expect(machineSpec(request, { acceleration, hostCpus: 1, shareDaemon: [] })).rejects.toMatchObject({
     code: "MACHINE_UNSUPPORTED",
   });
+});
+
+it("has a card to spare, but none where it is to have no network, or rests", async () => {
+  const spareOf = async (mode: string, more: { readonly resting?: boolean } = {}) => {
+    const spec = instanceSpec(["serve"]);
+    const request = prepareRequest("i", { ...spec, network: { ...spec.network, mode } }, dir);
+    const acceleration = { kind: "tcg", reason: "" } as const;
+    const fields = await machineSpec({ ...request, ...more }, { acceleration, hostCpus: 4, shareDaemon: [] });
+    return fields.find(([name]) => name === "spare")?.[1];
+  };
+  expect(await spareOf("bridge")).toBe("1");
+  expect(await spareOf("none")).toBeUndefined();
+  expect(await spareOf("bridge", { resting: true })).toBeUndefined();
+});
+
+const endpoint = {
+  id: "e",
+  networkId: "n",
+  networkName: "app",
+  spec: { aliases: [] },
+  interfaceName: "eth0",
+  hostInterface: "vb0",
+  ipv4Cidr: "172.18.0.2/16",
+  gateway: "172.18.0.1",
+  macAddress: "02:42:ac:12:00:02",
+  dnsNames: [],
+};
+
+it("says what the guest's networks are from now on, and that it needs no name server any more", async () => {
+  const file = join(dir, "resolv.conf");
+  const told = async (text: string) => {
+    writeFileSync(file, text);
+    const request = prepareRequest("i", instanceSpec(["serve"]), dir);
+    const mounts = [{ type: "bind", source: file, target: "/etc/resolv.conf", options: [] }] as const;
+    const endpoints = [
+      { ...endpoint, nameServer: "172.18.0.1" },
+      { ...endpoint, nameServer: "172.19.0.1" },
+    ];
+    return await networkFields({ spec: request.spec, mounts, interfaces: ["eth0", "eth1"], endpoints });
+  };
+  expect(await told("# own\nnameserver 127.0.0.11\n")).toEqual([
+    ["verb", "cards"],
+    ["net", "eth0"],
+    ["net", "eth1"],
+    ["resolver", "172.18.0.1 172.19.0.1"],
+    ["file", "/etc/resolv.conf\n# own\nnameserver 127.0.0.11\n"],
+  ]);
+  expect(await told("nameserver 172.18.0.1\n")).toContainEqual(["resolver", ""]);
 });

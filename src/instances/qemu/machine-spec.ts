@@ -5,7 +5,7 @@ import type { Acceleration } from "../../guest/kvm-probe.ts";
 import type { Field } from "../../guest/frames.ts";
 import { templateFiles } from "../../guest/templates.ts";
 import { ownResolverAddress } from "../../network/resolver-plan.ts";
-import type { PrepareRequest } from "../driver.ts";
+import type { NetworksInside, PrepareRequest } from "../driver.ts";
 import { tmpfsOptions } from "../oci/spec/mounts.ts";
 import { guestMemory, machineCpus } from "./machine-size.ts";
 import { mainProcessFields, requireRoom } from "./process-fields.ts";
@@ -15,6 +15,9 @@ const MiB = 1024 * 1024;
 /** As many as the agent asks (guest/agent/resolver.c). */
 const maxResolvers = 8;
 const defaultShmSize = 64 * MiB;
+
+/** Network cards beyond those of its networks, for such as come while it runs. One that goes leaves its own. */
+const spareCards = 1;
 
 /** Where the jail has what the machine is made of. */
 export const inJail = {
@@ -57,6 +60,7 @@ export async function machineSpec(request: PrepareRequest, parts: MachineParts):
     ["run", inJail.run],
     ...(spec.autoRemove || spec.internal ? throwAway : []),
     ...request.interfaces.map((name): Field => ["net", name]),
+    ...(resting || spec.network.mode === "none" ? [] : [["spare", String(spareCards)] as const]),
     ...parts.shareDaemon.map((word): Field => ["shares", word]),
     ...(security.readonlyRootfs ? [["mount.readonly", "1"] as const] : []),
     ["mount.shm", String(spec.shmSize === 0 ? defaultShmSize : spec.shmSize)],
@@ -85,6 +89,14 @@ export const adoptionFields: readonly Field[] = [
   ["fresh", `${inJail.template}/${templateFiles.scratch}`],
 ];
 
+/** What berth-vmm and the agent are asked when its networks are others. The name server goes when it is not wanted any more. */
+export async function networkFields(networks: NetworksInside): Promise<readonly Field[]> {
+  const files = await networkFiles(networks);
+  const [resolver = ["resolver", ""] as const] = resolverFields(networks, files);
+  const nets = networks.interfaces.map((name): Field => ["net", name]);
+  return requireRoom([["verb", "cards"], ...nets, resolver, ...files]);
+}
+
 /** Who the guest is. */
 async function configureFields(request: PrepareRequest): Promise<readonly Field[]> {
   const { domainname, sysctls } = request.spec;
@@ -103,7 +115,7 @@ async function configureFields(request: PrepareRequest): Promise<readonly Field[
  * A container on several networks has a name server of its own in its namespace, which a guest can't reach: it is given one inside, that
  * asks those of its networks, and its own.
  */
-function resolverFields({ endpoints, spec }: PrepareRequest, files: readonly Field[]): readonly Field[] {
+function resolverFields({ endpoints, spec }: NetworksInside, files: readonly Field[]): readonly Field[] {
   const hasOwn = files.some(
     ([, text]) => text.startsWith("/etc/resolv.conf\n") && text.includes(`\nnameserver ${ownResolverAddress}\n`),
   );
@@ -123,7 +135,7 @@ function mountFields(request: PrepareRequest): readonly Field[] {
   });
 }
 
-async function networkFiles(request: PrepareRequest): Promise<readonly Field[]> {
+async function networkFiles(request: NetworksInside): Promise<readonly Field[]> {
   const found = request.mounts.filter((mount) => isNetworkFile(request, mount));
   return await Promise.all(
     found.map(async ({ source, target }): Promise<Field> => ["file", `${target}\n${await readFile(source, "utf8")}`]),

@@ -42,6 +42,7 @@ import { killMachine } from "./kill.ts";
 import { machineInside } from "./machine-inside.ts";
 import { guestMemory, jailResources } from "./machine-size.ts";
 import { adoptionFailureOf, failureOf, templateFailureOf } from "./machine-failure.ts";
+import { machineNetworks } from "./machine-networks.ts";
 import { MachinePool, type PoolSettings } from "./machine-pool.ts";
 import { adoptionFields, cloneFields, inJail, machineSpec } from "./machine-spec.ts";
 import { inheritedFields, limitFields } from "./process-fields.ts";
@@ -88,6 +89,7 @@ export class QemuDriver extends JailedDriver implements Driver {
   readonly isolation = "vm";
   readonly hardware = false;
   readonly inside = machineInside;
+  readonly networks = machineNetworks;
   readonly #host: Host;
   readonly #parts: DriverParts;
   readonly #maker: TemplateMaker;

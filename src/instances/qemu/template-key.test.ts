@@ -37,6 +37,7 @@ describe("a template fits", () => {
   it.each<Field>([
     ["memory", "256"],
     ["cpus", "2"],
+    ["spare", "1"],
     ["accel", "kvm"],
     ["mount.shm", "2"],
     ["mount.readonly", "1"],

@@ -24,7 +24,7 @@ export interface TemplateGround {
 /** Fields of a machine's specification that are the same for all machines, or are said to each one after it was restored. */
 const sayable = /^(kernel|initrd|image|scratch|scratch\.cache|run|discard|configure\.(?!share$).*|run\..*)$/;
 /** What a template has in it. */
-const kept = /^(accel|memory|cpus|mount\..*)$/;
+const kept = /^(accel|memory|cpus|spare|mount\..*)$/;
 /** The mounts of its main process, which waits in it. */
 const walls = /^run\.(privileged|readonly|masked)$/;
 

@@ -12,5 +12,4 @@ export const differences: Readonly<Record<string, string>> = {
   "run in the host's pid namespace": ofItsOwn,
   "share a container's network": ofItsOwn,
   "update limits and policy": "less memory, or as much as it was started with; more is refused while it runs",
-  "connect and disconnect while running": "refused while it runs; stop it first",
 };

@@ -53,6 +53,30 @@ async function untilAlone(world: World): Promise<void> {
   }
 }
 
+async function makeRunningWithNetwork(world: World): Promise<void> {
+  await world.call("POST", "/networks/create", { body: { Name: "op-network" } });
+  await makeRunning(world);
+}
+
+const connection = (verb: "connect" | "disconnect") => async (world: World) =>
+  void (await world.call("POST", `/networks/op-network/${verb}`, { body: { Container: "op" } }));
+
+/** What the engine tells is what the guest has. */
+const isConnected =
+  (whenConnected: "before" | "after"): Operation["state"] =>
+  async (world) => {
+    await requireAnswer(world);
+    const { NetworkSettings } = await world.call<ContainerView>("GET", "/containers/op/json");
+    const connected = Object.keys(NetworkSettings.Networks).includes("op-network");
+    const hasCard = (await exec(world, "test", "-e", "/sys/class/net/eth1")) === 0;
+    if (hasCard !== connected) throw new Error(`connected: ${connected}, but its links say otherwise`);
+    const found = await exec(world, "nslookup", "op");
+    if ((found === 0) !== connected) throw new Error(`connected: ${connected}, but its name says otherwise`);
+    if ((await exec(world, "test", "-e", "/sys/class/net/eth0")) !== 0)
+      throw new Error("it has lost its first network");
+    return connected === (whenConnected === "after") ? "after" : "before";
+  };
+
 export const machineOperations: readonly Operation[] = [
   {
     name: "vm-start",
@@ -92,6 +116,21 @@ export const machineOperations: readonly Operation[] = [
       if (found === "created") await world.call("DELETE", "/containers/op?v=true");
       return "same";
     },
+  },
+  {
+    name: "vm-network-connect",
+    prepare: makeRunningWithNetwork,
+    run: connection("connect"),
+    state: isConnected("after"),
+  },
+  {
+    name: "vm-network-disconnect",
+    prepare: async (world) => {
+      await makeRunningWithNetwork(world);
+      await connection("connect")(world);
+    },
+    run: connection("disconnect"),
+    state: isConnected("before"),
   },
   {
     name: "vm-commit",
