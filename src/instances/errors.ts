@@ -255,6 +255,12 @@ export const instanceErrors = defineErrors({
     message: () =>
       "container sharing network namespace with another container or host cannot be connected to any other network",
   },
+  LINK_LOCAL_INSIDE: {
+    status: 400,
+    message: (p: { readonly id: string }) =>
+      `cannot give link-local addresses to the virtual machine ${p.id}: its guest sets its addresses itself`,
+    hint: () => "leave --link-local-ip out, or add the address inside",
+  },
   NETWORK_NONE: {
     status: 400,
     message: () => "container cannot be connected to multiple networks with one of the networks in private (none) mode",

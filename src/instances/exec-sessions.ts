@@ -1,5 +1,5 @@
 import { newId } from "../base/ids.ts";
-import { BerthError } from "../base/errors.ts";
+import { isBerthError } from "../base/errors.ts";
 import { background, type OpContext } from "../base/op-context.ts";
 import type { InstanceRecord } from "../schema/instance.ts";
 import { ClientSession } from "./attach-session.ts";
@@ -168,8 +168,8 @@ export class ExecSessions {
       this.#parts.background.watch(`exec ${id}`, task.exited, (code) => this.#ended(session, code));
       return task;
     } catch (error) {
-      const notFound = error instanceof BerthError && error.code === "COMMAND_NOT_FOUND";
-      this.#ended(session, notFound ? 127 : 126);
+      if (isBerthError(error)) session.state = { ...session.state, failure: error };
+      this.#ended(session, isBerthError(error, "COMMAND_NOT_FOUND") ? 127 : 126);
       throw error;
     }
   }

@@ -1,5 +1,6 @@
 /** The verbs on instances, whatever their isolation. `manager.ts` implements it; transports and the builder use it. */
 import type { Readable, Writable } from "node:stream";
+import type { BerthError } from "../base/errors.ts";
 import type { OpContext } from "../base/op-context.ts";
 import type { Healthcheck, ImageRecord, ImageRunConfig, Platform } from "../schema/image.ts";
 import type { InstanceRecord, InstanceSpec, ProcessSpec, RestartPolicy } from "../schema/instance.ts";
@@ -235,6 +236,8 @@ export interface ExecState {
   readonly running: boolean;
   readonly exitCode: number | null;
   readonly pid: number;
+  /** Why it could not be started, where it could not. */
+  readonly failure?: BerthError;
 }
 
 export interface PathStat {

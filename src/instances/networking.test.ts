@@ -74,6 +74,15 @@ describe("a machine's networks", () => {
     expect(engine.store.journal.open()).toEqual([]);
   });
 
+  it("have no link-local addresses: nobody would set them inside", async () => {
+    await using engine = new TestEngine(guest());
+    const { id } = await running(engine);
+    const linkLocal = { aliases: [], linkLocalAddresses: ["169.254.1.1"] };
+    await expect(engine.service.connect(engine.ctx, id, "app", linkLocal)).rejects.toMatchObject({
+      code: "LINK_LOCAL_INSIDE",
+    });
+  });
+
   it("are left alone while it is paused: nobody there can be told", async () => {
     const { told, ...parts } = guest();
     await using engine = new TestEngine(parts);

@@ -31,6 +31,9 @@ export async function connectInstance(
   using _ = await parts.locks.acquire(id);
   const record = parts.records.require(id);
   refuseMix(record, joining);
+  if (record.spec.isolation === "vm" && (endpoint.linkLocalAddresses ?? []).length > 0) {
+    throw instanceErrors.LINK_LOCAL_INSIDE({ id });
+  }
   parts.networks.checkEndpoint(joining.id, endpoint);
   const change = (present: InstanceNetworkSpec) => ({
     mode: present.mode === "" ? joining.spec.name : present.mode,

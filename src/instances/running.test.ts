@@ -42,7 +42,11 @@ describe("exec", () => {
     const id = await engine.run(["sleep", "100"]);
     const exec = await engine.service.execCreate(engine.ctx, id, { ...execSpec, argv: ["nosuch"] });
     await expect(engine.service.execStart(engine.ctx, exec, { detach: true })).rejects.toThrow("not found");
-    expect(engine.service.execInspect(exec)).toMatchObject({ exitCode: 127, running: false });
+    expect(engine.service.execInspect(exec)).toMatchObject({
+      exitCode: 127,
+      running: false,
+      failure: { code: "COMMAND_NOT_FOUND", hint: expect.stringContaining("nosuch") },
+    });
   });
 
   it("is refused where nothing runs or all is frozen", async () => {
@@ -444,6 +448,40 @@ describe("commit", () => {
     expect(engine.images.created[0]?.layers).toHaveLength(2);
     expect(image.config.config).toMatchObject({ Cmd: ["serve"], Env: ["A=1", "B=2"], Labels: { l: "1" } });
     expect(image.config.history?.at(-1)).toMatchObject({ comment: "note", author: "me", created_by: "sleep 100" });
+    expect(engine.service.resolve(id).state.status).toBe("running");
+  });
+
+  const plain = { comment: "", author: "", changes: [], pause: true };
+
+  it("succeeds also when the process ends just when it is to be paused, or while it is", async () => {
+    await using engine = new TestEngine();
+    const ending = await engine.run(["sleep", "100"]);
+    engine.driver.pause = async () => {
+      engine.machine.task(ending).main.exit(0);
+      throw driverErrors.TASK_NOT_RUNNING({ id: ending });
+    };
+    expect((await engine.service.commit(engine.ctx, ending, plain)).config.rootfs.diff_ids).toHaveLength(2);
+    await until(() => engine.service.resolve(ending).state.status === "exited");
+
+    await engine.restart();
+    const killed = await engine.run(["sleep", "100"]);
+    engine.snapshots.onCommit = async () => {
+      await engine.service.kill(engine.ctx, killed, "SIGKILL");
+      await until(() => engine.service.resolve(killed).state.status === "exited");
+    };
+    expect((await engine.service.commit(engine.ctx, killed, plain)).config.rootfs.diff_ids).toHaveLength(2);
+    expect(engine.store.journal.open()).toEqual([]);
+  });
+
+  it("leaves paused what somebody else had paused, and running what somebody resumed meanwhile", async () => {
+    await using engine = new TestEngine();
+    const id = await engine.run(["sleep", "100"]);
+    await engine.service.pause(engine.ctx, id);
+    await engine.service.commit(engine.ctx, id, plain);
+    expect(engine.service.resolve(id).state.status).toBe("paused");
+    await engine.service.resume(engine.ctx, id);
+    engine.snapshots.onCommit = () => engine.service.resume(engine.ctx, id);
+    await engine.service.commit(engine.ctx, id, plain);
     expect(engine.service.resolve(id).state.status).toBe("running");
   });
 });

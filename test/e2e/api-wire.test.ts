@@ -257,6 +257,141 @@ describe("the API on the wire", () => {
     expect((await call("POST", `/containers/nothing/wait`)).status).toBe(404);
   });
 
+  it("spells headers as Docker does", async () => {
+    const headOf = async (line: string): Promise<readonly string[]> => {
+      using client = new RawHttp(path);
+      client.send([line, "Connection: close"]);
+      await client.until(() => client.ended);
+      return client.head.split("\r\n").map((header) => header.split(":", 1)[0] ?? "");
+    };
+    const everywhere = ["Api-Version", "Docker-Experimental", "Ostype", "Server", "Content-Type"];
+    expect(await headOf("GET /_ping HTTP/1.1")).toEqual(
+      expect.arrayContaining([...everywhere, "Builder-Version", "Cache-Control", "Pragma", "Swarm", "Content-Length"]),
+    );
+    for (const url of [
+      "/v1.51/info",
+      "/v1.51/containers/json",
+      "/v1.51/containers/nothing/json",
+      "/v1.51/events?until=1",
+    ])
+      expect(await headOf(`GET ${url} HTTP/1.1`), url).toEqual(expect.arrayContaining(everywhere));
+    const id = await create(["true"]);
+    expect(await headOf(`HEAD /v1.51/containers/${id}/archive?path=/etc HTTP/1.1`)).toContain(
+      "X-Docker-Container-Path-Stat",
+    );
+  });
+
+  it("answers an exec's start by what the client asks for: the head, and how the output is framed", async () => {
+    const id = await create(["sleep", "1000"], { StopSignal: "SIGKILL" });
+    await call("POST", `/containers/${id}/start`);
+    const start = async (options: { tty: boolean; upgrade: boolean; version?: string }) => {
+      const Cmd = ["sh", "-c", "echo out; sleep 0.2; echo err >&2"];
+      const made = await call("POST", `/containers/${id}/exec`, {
+        Cmd,
+        AttachStdout: true,
+        AttachStderr: true,
+        Tty: options.tty,
+      });
+      const { Id } = JSON.parse(made.body) as { readonly Id: string };
+      using client = new RawHttp(path);
+      const body = JSON.stringify({ Detach: false, Tty: options.tty });
+      client.send(
+        [
+          `POST /v${options.version ?? "1.51"}/exec/${Id}/start HTTP/1.1`,
+          ...(options.upgrade ? ["Connection: Upgrade", "Upgrade: tcp"] : []),
+          "Content-Type: application/json",
+          `Content-Length: ${body.length}`,
+        ],
+        body,
+      );
+      await client.until(() => client.ended);
+      const [status = "", ...headers] = client.head.split("\r\n");
+      const type = headers.find((header) => header.startsWith("Content-Type: ")) ?? "";
+      const names = headers.map((header) => header.split(":", 1)[0] ?? "");
+      expect(names).toEqual(expect.arrayContaining(["Api-Version", "Ostype", "Server"]));
+      expect(names.filter((name) => /^(Content-Length|Transfer-Encoding)$/i.test(name))).toEqual([]);
+      expect(names.includes("Upgrade")).toBe(options.upgrade);
+      return { status, type: type.replace("Content-Type: application/vnd.docker.", ""), body: client.body };
+    };
+    const framed = (bytes: Buffer) => {
+      const { stdout, stderr } = splitFrames(bytes);
+      return [stdout.toString(), stderr.toString()];
+    };
+    const upgraded = await start({ tty: false, upgrade: true });
+    expect([upgraded.status, upgraded.type]).toEqual(["HTTP/1.1 101 UPGRADED", "multiplexed-stream"]);
+    expect(framed(upgraded.body)).toEqual(["out\n", "err\n"]);
+    const older = await start({ tty: false, upgrade: true, version: "1.41" });
+    expect([older.status, older.type]).toEqual(["HTTP/1.1 101 UPGRADED", "raw-stream"]);
+    expect(framed(older.body)).toEqual(["out\n", "err\n"]);
+    const plain = await start({ tty: false, upgrade: false });
+    expect([plain.status, plain.type]).toEqual(["HTTP/1.1 200 OK", "raw-stream"]);
+    expect(framed(plain.body)).toEqual(["out\n", "err\n"]);
+    for (const upgrade of [true, false]) {
+      const terminal = await start({ tty: true, upgrade });
+      expect(terminal.status).toBe(upgrade ? "HTTP/1.1 101 UPGRADED" : "HTTP/1.1 200 OK");
+      expect([terminal.type, terminal.body.toString()]).toEqual(["raw-stream", "out\r\nerr\r\n"]);
+    }
+  });
+
+  it("tells what is wrong with an archive in the stream of its load", async () => {
+    const notTar = Buffer.from("this is no archive\n");
+    for (const query of ["", "?quiet=1"]) {
+      using client = new RawHttp(path);
+      client.send(
+        [
+          `POST /v1.51/images/load${query} HTTP/1.1`,
+          "Connection: close",
+          "Content-Type: application/x-tar",
+          `Content-Length: ${notTar.length}`,
+        ],
+        notTar,
+      );
+      await client.until(() => client.ended);
+      expect(client.head.split("\r\n")[0]).toBe("HTTP/1.1 200 OK");
+      const last = JSON.parse(dechunk(client).trim().split("\r\n").at(-1) ?? "") as {
+        readonly error?: string;
+        readonly errorDetail?: { readonly message?: string };
+      };
+      expect(last.error).toEqual(expect.any(String));
+      expect(last.errorDetail?.message).toBe(last.error);
+    }
+  });
+
+  it("takes a variable without a value out of the environment", async () => {
+    const Env = ["HOSTNAME", "BARE", "PATH=/bin", "EMPTY="];
+    const id = await create(["env"], { Env });
+    const { Config } = JSON.parse((await call("GET", `/containers/${id}/json`)).body) as {
+      readonly Config: { readonly Env: readonly string[] };
+    };
+    expect(Config.Env).toEqual(Env);
+    await call("POST", `/containers/${id}/start`);
+    await call("POST", `/containers/${id}/wait`);
+    const { body } = await api.stream("GET", `/containers/${id}/logs`, { query: { stdout: 1 } });
+    const lines = splitFrames(Buffer.from(await readAll(body), "latin1"))
+      .stdout.toString()
+      .trim()
+      .split("\n");
+    expect(lines.map((line) => line.replace(/=.*/, "")).toSorted()).toEqual(["EMPTY", "HOME", "PATH"]);
+  });
+
+  it("refuses what only a swarm or a plugin could do, naming both", async () => {
+    if (peer !== undefined) return;
+    for (const url of ["/swarm/init", "/swarm/join"]) {
+      const refused = await call("POST", url, {});
+      expect([refused.status, refused.body]).toEqual([
+        501,
+        expect.stringMatching(/Swarm mode is not.*"hint":".*compose/),
+      ]);
+    }
+    expect(JSON.parse((await call("GET", "/plugins")).body)).toEqual([]);
+    const refused = await call("POST", "/plugins/pull?remote=vieux/sshfs", []);
+    expect([refused.status, refused.body]).toEqual([501, expect.stringMatching(/plugins are not.*"hint":/)]);
+    expect(await call("GET", "/plugins/sshfs/json")).toMatchObject({
+      status: 404,
+      body: expect.stringContaining('plugin \\"sshfs\\" not found'),
+    });
+  });
+
   it("refuses Swarm in Docker's words", async () => {
     const manager =
       'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.';

@@ -29,6 +29,21 @@ describe("berth", () => {
     await assertNothingLeft(engine);
   });
 
+  it("prints the way out of an error also where it comes in a stream", async () => {
+    expect(await engine.berth("run", "-d", "--name", "hints", image, "sleep", "1000")).toMatchObject({ code: 0 });
+    expect(await engine.berth("exec", "hints", "nosuch")).toEqual({
+      code: 127,
+      stdout: expect.stringContaining('exec: "nosuch": executable file not found in $PATH'),
+      stderr: "check that the image holds nosuch, or give another command\n",
+    });
+    await engine.berth("rm", "-f", "hints");
+    writeFileSync(join(scratch, "junk.tar"), "junk");
+    expect(await engine.berth("load", "-i", join(scratch, "junk.tar"))).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^berth: .+\n.+\n$/),
+    });
+  });
+
   it("runs with output, errors and exit codes in their places", async () => {
     expect(await engine.berth("run", "--rm", "-e", "A=1", image, "sh", "-c", "echo $A; echo err >&2; exit 7")).toEqual({
       code: 7,

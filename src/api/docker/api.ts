@@ -11,7 +11,7 @@ import { CallsInFlight } from "./calls-in-flight.ts";
 import { decodeQuery, type RawQuery } from "./codecs/query.ts";
 import { settleFieldNames } from "./codecs/field-names.ts";
 import { validatorOf } from "./codecs/validate.ts";
-import { apiErrors } from "./errors.ts";
+import { apiErrors, errorFields } from "./errors.ts";
 import { splitPath } from "./request-path.ts";
 import type { Answer, Call, Route } from "./route.ts";
 import { dockerRoutes } from "./routes.ts";
@@ -53,7 +53,15 @@ export function createDockerApi({ backend, log, routes = [], observe }: DockerAp
   // Bodies stay streams: each route reads its own, by schema or as an archive.
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("*", (_request, payload, done) => done(null, payload));
-  app.setNotFoundHandler((request, reply) => sendError(apiErrors.API_PAGE_NOT_FOUND({}), request, reply, log));
+  const headers = Object.entries(commonHeaders(backend));
+  // On the response itself, where names keep their spelling and streams that take the connection find them.
+  const setHeaders = ({ raw }: FastifyReply) => {
+    for (const [name, value] of headers) raw.setHeader(name, value);
+  };
+  app.setNotFoundHandler((request, reply) => {
+    setHeaders(reply);
+    sendError(apiErrors.API_PAGE_NOT_FOUND({}), request, reply, log);
+  });
   app.setErrorHandler((error, request, reply) => sendError(error, request, reply, log));
   const calls = new CallsInFlight();
   app.addHook("onClose", async () => {
@@ -61,7 +69,6 @@ export function createDockerApi({ backend, log, routes = [], observe }: DockerAp
     if (left > 0)
       log.warn({ calls: left }, "closing under calls that do not end; the next start of the engine recovers");
   });
-  const headers = commonHeaders(backend);
   const served = [...dockerRoutes, ...routes];
   for (const route of served) {
     app.route({
@@ -71,7 +78,7 @@ export function createDockerApi({ backend, log, routes = [], observe }: DockerAp
         const started = performance.now();
         let kind: Answer["kind"] = "empty";
         try {
-          reply.headers(headers);
+          setHeaders(reply);
           kind = await calls.track(serve(route, versions.get(request.raw), { backend, log, request, reply }));
         } catch (error) {
           sendError(error, request, reply, log);
@@ -222,9 +229,7 @@ function sendError(thrown: unknown, request: FastifyRequest, reply: FastifyReply
     reply.header("Content-Type", "text/plain; charset=utf-8").send(`${known.message}\n`);
     return;
   }
-  const extra =
-    known === undefined ? {} : { code: known.code, ...(known.hint === undefined ? {} : { hint: known.hint }) };
-  sendJson(reply, { message: messageOf(error), ...extra });
+  sendJson(reply, errorFields(error));
 }
 
 /** A plain error of the file system: a full disk can be met wherever a file or a directory is made. */

@@ -1,4 +1,15 @@
-import { defineErrors } from "../../base/errors.ts";
+import { defineErrors, isBerthError, messageOf } from "../../base/errors.ts";
+
+/** An error as a client gets it: Docker's `message`, and where it is one of ours its code and hint, which Docker's clients pass over. */
+export function errorFields(error: unknown): {
+  readonly message: string;
+  readonly code?: string;
+  readonly hint?: string;
+} {
+  const message = messageOf(error);
+  if (!isBerthError(error)) return { message };
+  return { message, code: error.code, ...(error.hint === undefined ? {} : { hint: error.hint }) };
+}
 
 /** Errors of the transport itself, in Docker's words where Docker has some. */
 export const apiErrors = defineErrors({
@@ -65,6 +76,17 @@ export const apiErrors = defineErrors({
     status: 503,
     message: () =>
       'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.',
+  },
+  API_SWARM_UNSUPPORTED: {
+    status: 501,
+    message: () => "Swarm mode is not supported by Berth: an engine runs on one machine and joins no cluster",
+    hint: () => "bring services up with 'docker compose up', which needs no swarm, on an engine for each machine",
+  },
+  API_PLUGINS_UNSUPPORTED: {
+    status: 501,
+    message: () =>
+      "Docker's plugins are not supported by Berth: networks, volumes and logs have the engine's own drivers only",
+    hint: () => "leave the driver out, or name one that 'docker info' lists under Plugins",
   },
   API_SWARM_NONE: { status: 503, message: () => "This node is not part of a swarm" },
   API_TLS_REQUIRED: {

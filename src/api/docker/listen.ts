@@ -10,6 +10,7 @@ import { messageOf } from "../../base/errors.ts";
 import { chmod, chown, mkdir, rm } from "../../host/files.ts";
 import { apiErrors } from "./errors.ts";
 import { routeUpgrades } from "./streams/connection.ts";
+import { DockerResponse } from "./streams/docker-response.ts";
 
 export interface ListenOptions {
   /** Group id that may use unix sockets (mode 0660); undefined leaves them to root (mode 0600). */
@@ -112,7 +113,12 @@ async function bindTcp(app: FastifyInstance, host: string, options: ListenOption
 }
 
 /** No time limits: `docker logs -f` is one request. Headers alone must come within a minute. */
-const serverOptions = { requestTimeout: 0, headersTimeout: 60_000, keepAliveTimeout: 60_000 } as const;
+const serverOptions = {
+  requestTimeout: 0,
+  headersTimeout: 60_000,
+  keepAliveTimeout: 60_000,
+  ServerResponse: DockerResponse,
+} as const;
 
 /** Connections that wait to be taken. Past them a unix socket refuses: a thousand followers may come at once. The kernel has its own bound. */
 const backlog = 4096;

@@ -11,7 +11,7 @@ interface ProgressMessage {
   readonly progress?: string;
   readonly progressDetail?: { readonly current?: number; readonly total?: number };
   readonly error?: string;
-  readonly errorDetail?: { readonly message?: string };
+  readonly errorDetail?: { readonly message?: string; readonly hint?: string };
   readonly aux?: unknown;
 }
 
@@ -28,8 +28,10 @@ export async function drawProgress(
   const aux: unknown[] = [];
   for await (const value of jsonValues(body)) {
     const message = value as ProgressMessage;
-    if (message.error !== undefined)
-      throw new BerthError("ENGINE_ERROR", 500, message.errorDetail?.message ?? message.error);
+    if (message.error !== undefined) {
+      const { message: detail, hint } = message.errorDetail ?? {};
+      throw new BerthError("ENGINE_ERROR", 500, detail ?? message.error, hint);
+    }
     if (message.aux !== undefined) aux.push(message.aux);
     if (options.quiet === true) continue;
     if (message.stream !== undefined) lines.text(message.stream);

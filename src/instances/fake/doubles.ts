@@ -100,6 +100,8 @@ export class SnapshotsDouble {
   readonly volatile = new Set<string>();
   /** By chain id: snapshots on these can't be mounted. */
   readonly lostLayers = new Set<string>();
+  /** What happens while a commit packs its layer. */
+  onCommit: () => Promise<void> = async () => {};
   /** Layers from elsewhere. */
   readonly imported: string[] = [];
 
@@ -138,7 +140,10 @@ export class SnapshotsDouble {
       usage: async () => 42,
       diskUsage: async (_ctx, ids) => ids.map(() => 8192),
       layersOnDisk: async (_ctx, chainIds) => chainIds.map(() => 4096),
-      commit: async (_ctx, id) => ({ ...committed, chainId: `chain-of-${id}`, parent: this.parents.get(id) ?? "" }),
+      commit: async (_ctx, id) => {
+        await this.onCommit();
+        return { ...committed, chainId: `chain-of-${id}`, parent: this.parents.get(id) ?? "" };
+      },
       hasLayer: async () => true,
       applyLayer: unused,
       importLayer: async (_ctx, { parent, tar }) => {

@@ -80,7 +80,7 @@ function endpoints(body: CreateContainerBody, mode: string, names: Names): Recor
   const mac = containerMac(body, primary);
   specs[mode] = {
     ...primary,
-    ...(links.length === 0 ? {} : { links: [...(primary.links ?? []), ...links] }),
+    ...(links.length === 0 ? {} : { links: [...new Set([...(primary.links ?? []), ...links])] }),
     ...(mac === undefined ? {} : { macAddress: mac }),
   };
   return specs;

@@ -3,7 +3,7 @@ import { messageOf } from "../../../base/errors.ts";
 import { CreateExecBody, ResizeQuery, StartExecBody } from "../../../schema/docker/container.ts";
 import type { TerminalSize } from "../../../instances/driver.ts";
 import type { ExecState } from "../../../instances/instance-service.ts";
-import { apiErrors } from "../errors.ts";
+import { apiErrors, errorFields } from "../errors.ts";
 import { type Call, created, done, ok, type Route, route, streamed } from "../route.ts";
 import { streamType, takeConnection } from "../streams/connection.ts";
 import { parseDetachKeys } from "../streams/detach-keys.ts";
@@ -61,7 +61,7 @@ export const execRoutes: readonly Route[] = [
     summary: "Inspect it",
     handle: ({ backend, name }) => {
       const state = backend.instances.execInspect(name);
-      const { spec } = state;
+      const { spec, failure } = state;
       return ok({
         ID: state.id,
         Running: state.running,
@@ -80,6 +80,8 @@ export const execRoutes: readonly Route[] = [
         ContainerID: state.instanceId,
         DetachKeys: spec.detachKeys === "" ? "" : Buffer.from(parseDetachKeys(spec.detachKeys)).toString("base64"),
         Pid: state.pid,
+        // Ours: the client was told by the stream, which has no place for a hint.
+        ...(failure === undefined ? {} : { Error: errorFields(failure) }),
       });
     },
   }),

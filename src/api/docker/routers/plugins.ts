@@ -33,7 +33,7 @@ function unsupported(method: Method, path: string, summary: string): Route {
     path,
     summary,
     handle: () => {
-      throw apiErrors.API_UNSUPPORTED({ what: "a Docker plugin" });
+      throw apiErrors.API_PLUGINS_UNSUPPORTED({});
     },
   });
 }

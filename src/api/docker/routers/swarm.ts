@@ -47,7 +47,7 @@ function unsupported(path: string, summary: string): Route {
     path,
     summary,
     handle: () => {
-      throw apiErrors.API_UNSUPPORTED({ what: "Swarm mode", hint: "Berth runs on one machine" });
+      throw apiErrors.API_SWARM_UNSUPPORTED({});
     },
   });
 }

@@ -2,13 +2,14 @@
  * Connections that leave HTTP: attach, exec and the like. A client asks with `Upgrade: tcp` and gets 101; an older one
  * gets 200 and a body without a length, and sends its input as the request's body.
  */
-import { type IncomingMessage, type Server, ServerResponse } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { Readable, Writable } from "node:stream";
 import type { FastifyInstance } from "fastify";
 import type { ApiVersion } from "../api-version.ts";
 import { apiErrors } from "../errors.ts";
 import type { Call } from "../route.ts";
+import { DockerResponse, spelt } from "./docker-response.ts";
 
 /** Both ways of a connection that left HTTP. Its `input` ends when the client half-closes; end `output` to close. */
 export interface RawConnection {
@@ -31,7 +32,7 @@ const upgrades = new WeakMap<IncomingMessage, UpgradeRequest>();
 /** Routes `Upgrade:` requests of `server` like any other; a handler then takes the socket, or answers plain HTTP. */
 export function routeUpgrades(server: Pick<Server, "on">, app: FastifyInstance): void {
   server.on("upgrade", (request: IncomingMessage, socket: Socket, head: Buffer) => {
-    const response = new ServerResponse(request);
+    const response = new DockerResponse(request);
     response.shouldKeepAlive = false;
     response.assignSocket(socket);
     upgrades.set(request, { socket, head });
@@ -171,9 +172,17 @@ export function takeConnection(call: Call, contentType: string): RawConnection {
   socket.setNoDelay(true);
   socket.write(
     `HTTP/1.1 101 UPGRADED\r\nContent-Type: ${contentType}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n` +
-      `Api-Version: ${call.version.text}\r\n\r\n`,
+      `${headerLines(reply.raw)}\r\n`,
   );
   return takeSocket(socket, head);
+}
+
+/** The headers that every answer has. */
+function headerLines(response: ServerResponse): string {
+  return response
+    .getHeaderNames()
+    .map((name) => `${spelt(name)}: ${String(response.getHeader(name))}\r\n`)
+    .join("");
 }
 
 /** The bare socket of an upgrade request, for a protocol with its own handshake. */

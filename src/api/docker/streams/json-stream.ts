@@ -1,6 +1,6 @@
 /** Docker's stream of JSON messages: what pull, push, load, import and build answer. */
 import type { FastifyReply } from "fastify";
-import { BerthError, messageOf } from "../../../base/errors.ts";
+import { BerthError, isBerthError, messageOf } from "../../../base/errors.ts";
 import type { ProgressEvent, ProgressSink } from "../../../base/progress.ts";
 import { BuildCommandError } from "../../../build/errors.ts";
 import type { Call } from "../route.ts";
@@ -71,7 +71,9 @@ export class JsonStream {
     const message = messageOf(error);
     // `docker build` exits with the failed command's own code.
     const code = error instanceof BuildCommandError ? { code: error.exitCode } : {};
-    this.write({ errorDetail: { ...code, message }, error: message });
+    // Of a field that they don't know Docker's clients take no notice.
+    const hint = isBerthError(error) && error.hint !== undefined ? { hint: error.hint } : {};
+    this.write({ errorDetail: { ...code, message, ...hint }, error: message });
   }
 
   write(message: object): void {

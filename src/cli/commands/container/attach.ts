@@ -81,7 +81,15 @@ export const exec = defineCommand({
       detachKeys: values.detachKeys,
     });
     if (outcome === "detached") return;
-    const { ExitCode } = await ctx.client.call<{ ExitCode: number | null }>("GET", `/exec/${Id}/json`);
-    ctx.setExitCode(ExitCode ?? 0);
+    const ended = await ctx.client.call<EndedExec>("GET", `/exec/${Id}/json`);
+    // What went wrong has come by the stream.
+    if (ended.Error?.hint !== undefined) ctx.stderr.write(`${ended.Error.hint}\n`);
+    ctx.setExitCode(ended.ExitCode ?? 0);
   },
 });
+
+interface EndedExec {
+  readonly ExitCode: number | null;
+  /** Of a Berth engine, when the command could not be started. */
+  readonly Error?: { readonly hint?: string };
+}
