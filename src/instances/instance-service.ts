@@ -3,7 +3,7 @@ import type { Readable, Writable } from "node:stream";
 import type { BerthError } from "../base/errors.ts";
 import type { OpContext } from "../base/op-context.ts";
 import type { Healthcheck, ImageRecord, ImageRunConfig, Platform } from "../schema/image.ts";
-import type { InstanceRecord, InstanceSpec, ProcessSpec, RestartPolicy } from "../schema/instance.ts";
+import type { InstanceRecord, InstanceSpec, ProcessSpec, RestartPolicy, Ulimit } from "../schema/instance.ts";
 import type { PortChoice } from "./ports.ts";
 import type { EndpointSpec, PortSpec, PublishedPort } from "../schema/network.ts";
 import type { UsageLine } from "../schema/usage.ts";
@@ -127,7 +127,11 @@ export interface InstanceService {
   update(
     ctx: OpContext,
     nameOrId: string,
-    changes: { readonly resources: Partial<ResourceSpec>; readonly restartPolicy?: RestartPolicy },
+    changes: {
+      readonly resources: Partial<ResourceSpec>;
+      readonly restartPolicy?: RestartPolicy;
+      readonly ulimits?: readonly Ulimit[];
+    },
   ): Promise<readonly string[]>;
 
   processes(

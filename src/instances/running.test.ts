@@ -1,6 +1,7 @@
 import { mkdirSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
+import type { Ulimit } from "../schema/instance.ts";
 import { unlimited } from "../schema/resources.ts";
 import { driverErrors } from "./driver-errors.ts";
 import { instanceSpec } from "./fake/instance-spec.ts";
@@ -240,6 +241,22 @@ describe("logs", () => {
 });
 
 describe("update", () => {
+  it("changes ulimits by their names, from the next start on, and says so", async () => {
+    await using engine = new TestEngine();
+    const nofile = { name: "nofile", soft: 10, hard: 20 };
+    const id = await engine.create(["sleep", "100"], { ulimits: [nofile, { name: "core", soft: 0, hard: 0 }] });
+    const update = (ulimits: readonly Ulimit[]) => engine.service.update(engine.ctx, id, { resources: {}, ulimits });
+    expect(await update([{ ...nofile, hard: 30 }])).toEqual([]);
+    expect(engine.service.resolve(id).spec.ulimits).toEqual([
+      { name: "nofile", soft: 10, hard: 30 },
+      { name: "core", soft: 0, hard: 0 },
+    ]);
+    await expect(update([{ name: "fun", soft: 1, hard: 1 }])).rejects.toThrow("invalid ulimit type: fun");
+    await engine.service.start(engine.ctx, id);
+    expect(await update([{ name: "nproc", soft: 5, hard: 5 }])).toEqual([expect.stringContaining("started again")]);
+    expect(engine.service.resolve(id).spec.ulimits).toHaveLength(3);
+  });
+
   it("changes what is stated, in the run and in the record", async () => {
     await using engine = new TestEngine();
     const id = await engine.run(["sleep", "100"], { resources: { ...unlimited, cpuShares: 512, memory: 2 ** 25 } });

@@ -1,6 +1,6 @@
 import { isBerthError, messageOf } from "../base/errors.ts";
 import type { OpContext } from "../base/op-context.ts";
-import type { InstanceRecord, RestartPolicy } from "../schema/instance.ts";
+import type { InstanceRecord, RestartPolicy, Ulimit } from "../schema/instance.ts";
 import { type ResourceSpec, unlimited } from "../schema/resources.ts";
 import { instanceErrors } from "./errors.ts";
 import { beginOperation } from "./open-operations.ts";
@@ -8,11 +8,14 @@ import { driverOf, type Parts } from "./parts.ts";
 import { claimOf } from "./request.ts";
 import { isActive, resolveInstance } from "./resolve.ts";
 import { discardUnsupported, validateResources } from "./validate/resources.ts";
+import { validateUlimit } from "./validate/security.ts";
 import { requireProbe, validateRestartPolicy } from "./validate/validate.ts";
 
 export interface InstanceChanges {
   readonly resources: Partial<ResourceSpec>;
   readonly restartPolicy?: RestartPolicy;
+  /** Added to those it has, or in their place; processes have them from its next start on. */
+  readonly ulimits?: readonly Ulimit[];
 }
 
 /** See {@link InstanceService.update}. What is 0 or empty stays as it is, as in Docker. Returns warnings. */
@@ -28,6 +31,8 @@ export async function updateInstance(
   const able = discardUnsupported(asked, parts.host.cgroups.features);
   const stated = statedOnly(able.resources);
   if (changes.restartPolicy !== undefined) validateRestartPolicy(changes.restartPolicy);
+  const { ulimits = [] } = changes;
+  for (const limit of ulimits) validateUlimit(limit);
 
   const { id } = resolveInstance(parts.records, nameOrId);
   using _ = await parts.locks.acquire(id);
@@ -46,7 +51,7 @@ export async function updateInstance(
     operation: beginOperation(parts, "instance.update", id),
     updated: parts.records.update(id, (present) => ({
       ...present,
-      spec: { ...present.spec, resources, restartPolicy },
+      spec: { ...present.spec, resources, restartPolicy, ulimits: mergeUlimits(present.spec.ulimits, ulimits) },
     })),
   }));
   using _operation = operation;
@@ -57,7 +62,14 @@ export async function updateInstance(
     throw error;
   }
   parts.publish(updated, "update");
-  return [...warnings, ...able.warnings];
+  return [...warnings, ...able.warnings, ...(ulimits.length > 0 && isActive(record) ? [ulimitsLater] : [])];
+}
+
+const ulimitsLater =
+  "Ulimits belong to processes: those that run keep theirs, and the container has the new ones when it is started again.";
+
+function mergeUlimits(present: readonly Ulimit[], stated: readonly Ulimit[]): Ulimit[] {
+  return [...new Map([...present, ...stated].map((limit) => [limit.name, limit])).values()];
 }
 
 function statedOnly(resources: Partial<ResourceSpec>): Partial<ResourceSpec> {

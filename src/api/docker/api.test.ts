@@ -208,7 +208,11 @@ describe("containers", () => {
     const body = { Memory: 0, PidsLimit: 0, CpuShares: 512, RestartPolicy: { Name: "always" } };
     expect((await call("POST", "/containers/web/update", body)).json).toEqual({ Warnings: [] });
     expect(backend.instances.updates).toEqual([
-      { resources: { cpuShares: 512, pidsLimit: 0 }, restartPolicy: { name: "always", maximumRetryCount: 0 } },
+      {
+        resources: { cpuShares: 512, pidsLimit: 0 },
+        ulimits: [],
+        restartPolicy: { name: "always", maximumRetryCount: 0 },
+      },
     ]);
     expect((await call("POST", "/containers/web/update", { CgroupParent: "/x" })).status).toBe(501);
   });
@@ -479,6 +483,16 @@ describe("networks, volumes, system, registries", () => {
       NCPU: 2,
     });
     expect((await call("GET", "/berth/info")).json).toMatchObject({ tag: "000000", cgroupMode: "hybrid" });
+  });
+
+  it("counts the images that a build's steps left, which a list leaves out", async () => {
+    const listed = async () => ((await call("GET", "/images/json")).json as readonly unknown[]).length;
+    const counted = async () => ((await call("GET", "/info")).json as { readonly Images: number }).Images;
+    const before = await listed();
+    const [image] = backend.images.records.values();
+    if (image === undefined) throw new Error("the fake has no image");
+    backend.images.records.set("step", { ...image, id: `sha256:${"5".repeat(64)}`, tags: [], intermediate: true });
+    expect([await listed(), await counted()]).toEqual([before, before + 1]);
   });
 
   it("checks credentials, and asks a registry about a name", async () => {

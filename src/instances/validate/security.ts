@@ -58,7 +58,7 @@ const ulimitNames = new Set(
   "core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack".split(" "),
 );
 
-function validateUlimit({ name, soft, hard }: Ulimit): void {
+export function validateUlimit({ name, soft, hard }: Ulimit): void {
   if (!ulimitNames.has(name)) throw invalid(`invalid ulimit type: ${name}`);
   const value = (limit: number) => (limit === -1 ? Number.POSITIVE_INFINITY : limit);
   if (soft < -1 || hard < -1) throw invalid(`invalid ulimit ${name}: give a number, or -1 for unlimited`);

@@ -3,7 +3,7 @@ import { parsePlatform } from "../../../images/platform.ts";
 import type { InstanceRequest } from "../../../instances/instance-service.ts";
 import type { CreateContainerBody, DockerContainerConfig, DockerHostConfig } from "../../../schema/docker/container.ts";
 import type { Healthcheck } from "../../../schema/image.ts";
-import type { DeviceSpec, InstanceSpec, RestartPolicy } from "../../../schema/instance.ts";
+import type { DeviceSpec, InstanceSpec, RestartPolicy, Ulimit } from "../../../schema/instance.ts";
 import { unlimited } from "../../../schema/resources.ts";
 import type { DockerBackend } from "../backend.ts";
 import { apiErrors } from "../errors.ts";
@@ -51,7 +51,7 @@ export function instanceRequest(
     },
     sysctls: host.Sysctls ?? {},
     shmSize: host.ShmSize ?? 0,
-    ulimits: (host.Ulimits ?? []).map((limit) => ({ name: limit.Name, soft: limit.Soft, hard: limit.Hard })),
+    ulimits: [...ulimits(host)],
     oomScoreAdj: host.OomScoreAdj ?? 0,
     resources: { ...unlimited, ...resourceChanges(host) },
     network: networkSpec(body, backend),
@@ -77,6 +77,10 @@ function refuseVolumeDriver(body: CreateContainerBody, { images }: Names): void 
     Object.keys(ofImage).length > 0 ||
     (Binds ?? []).some((bind) => !bind.startsWith("/"));
   if (makesVolumes) throw volumeDriverMissing(driver);
+}
+
+export function ulimits({ Ulimits }: Pick<DockerHostConfig, "Ulimits">): readonly Ulimit[] {
+  return (Ulimits ?? []).map(({ Name, Soft, Hard }) => ({ name: Name, soft: Soft, hard: Hard }));
 }
 
 /** Docker's policy names and `unhealthy`; "" is "no". */

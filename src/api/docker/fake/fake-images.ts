@@ -53,8 +53,8 @@ export class FakeImages implements ImageService {
     return image;
   }
 
-  list(): readonly ImageRecord[] {
-    return [...this.records.values()];
+  list({ intermediate = false }: { readonly intermediate?: boolean } = {}): readonly ImageRecord[] {
+    return [...this.records.values()].filter((image) => intermediate || !image.intermediate);
   }
 
   async pull(ctx: OpContext, request: PullRequest, progress: ProgressSink): Promise<ImageRecord> {

@@ -25,7 +25,7 @@ import type { ApiVersion } from "../api-version.ts";
 import type { DockerBackend } from "../backend.ts";
 import { containerFilter } from "../codecs/container-filters.ts";
 import { commitConfig } from "../codecs/commit-config.ts";
-import { instanceRequest, restartPolicy } from "../codecs/create-container.ts";
+import { instanceRequest, restartPolicy, ulimits } from "../codecs/create-container.ts";
 import { imageNameNow } from "../codecs/image-json.ts";
 import { inspectContainer, type Sizes } from "../codecs/inspect-container.ts";
 import { summaryWriter } from "../codecs/list-container.ts";
@@ -176,12 +176,13 @@ export const containerRoutes: readonly Route[] = [
     outlivesClient: true,
     handle: async ({ backend, ctx, name, body }) => {
       refuseUnsupported(body, {}, backend.system.facts);
-      for (const field of ["Devices", "DeviceCgroupRules", "Ulimits"] as const) {
+      for (const field of ["Devices", "DeviceCgroupRules"] as const) {
         if ((body[field] ?? []).length > 0) throw apiErrors.API_UNSUPPORTED({ what: `updating ${field}` });
       }
       const policy = body.RestartPolicy;
       const warnings = await backend.instances.update(ctx, name, {
         resources: resourceChanges(body),
+        ulimits: ulimits(body),
         ...(policy?.Name ? { restartPolicy: restartPolicy(policy) } : {}),
       });
       return ok({ Warnings: warnings });

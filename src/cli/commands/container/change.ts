@@ -7,7 +7,7 @@ import { cliErrors } from "../../errors.ts";
 import { filtersQuery } from "../../render/filters.ts";
 import { decimalSize } from "../../render/units.ts";
 import { confirm } from "../../terminal/confirm.ts";
-import { resourceBody, restartPolicy } from "./create-body.ts";
+import { resourceBody, restartPolicy, ulimit } from "./create-body.ts";
 import { createOptions } from "./create-options.ts";
 
 export const commit = defineCommand({
@@ -78,11 +78,14 @@ export const update = defineCommand({
     pidsLimit: createOptions.pidsLimit,
     blkioWeight: createOptions.blkioWeight,
     restart: createOptions.restart,
+    ulimit: createOptions.ulimit,
   },
+  help: "Ulimits belong to processes: a container has the new ones from its next start on.",
   async run(ctx, words, values) {
     const body = {
       ...resourceBody(values),
       ...(values.restart === undefined ? {} : { RestartPolicy: restartPolicy(values.restart) }),
+      ...(values.ulimit.length === 0 ? {} : { Ulimits: values.ulimit.map(ulimit) }),
     };
     if (Object.keys(body).length === 0)
       throw cliErrors.USAGE({
