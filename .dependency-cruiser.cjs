@@ -19,11 +19,12 @@ const rooms = {
   instances: ["base", "schema", "host", "state", "archive", "dockerfile", "snapshots", "network", "volumes", "images", "ledger", "guest", "qemu", "disks"],
   osimages: ["base", "schema", "host", "archive", "snapshots", "images", "guest", "disks"],
   build: ["base", "schema", "host", "state", "archive", "dockerfile", "content", "snapshots", "network", "volumes", "images", "instances"],
-  api: ["base", "schema", "host", "state", "snapshots", "network", "volumes", "images", "instances", "build", "osimages", "machines"],
+  buildkit: ["base", "schema", "archive", "dockerfile", "images", "build"],
+  api: ["base", "schema", "host", "state", "snapshots", "network", "volumes", "images", "instances", "build", "buildkit", "osimages", "machines"],
   machines: ["base", "schema", "host", "state", "archive", "content", "disks", "ovf", "qemu", "snapshots", "network", "images", "ledger", "instances", "osimages"],
   client: ["base", "schema"],
   cli: ["base", "schema", "client"],
-  daemon: ["base", "schema", "host", "state", "archive", "content", "snapshots", "network", "volumes", "images", "ledger", "guest", "qemu", "disks", "instances", "osimages", "machines", "build", "api", "client"],
+  daemon: ["base", "schema", "host", "state", "archive", "content", "snapshots", "network", "volumes", "images", "ledger", "guest", "qemu", "disks", "instances", "osimages", "machines", "build", "buildkit", "api", "client"],
 };
 
 const only = Object.entries(rooms).map(([room, allowed]) => ({
@@ -40,6 +41,7 @@ const packages = {
   fastify: "api|daemon",
   pino: "daemon",
   "tar-stream": "archive|snapshots|images|instances|build|cli|client",
+  "@bufbuild/protobuf": "buildkit",
   ajv: "schema|state|api|daemon",
 };
 

@@ -11,4 +11,5 @@ BERTH_SETUP_EXTRA="/usr/lib/ISOLINUX/isolinux.bin:isolinux /usr/share/OVMF/OVMF_
 cd "$root"
 sh scripts/docker-client.sh
 sh scripts/compose-client.sh
+sh scripts/buildx-client.sh
 PATH="$root/node_modules/.bin:$root/.cache/docker-client:$PATH" pinned_node scripts/run-tests.mjs "$@"

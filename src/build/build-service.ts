@@ -6,10 +6,13 @@ import type { ImageRecord, Platform } from "../schema/image.ts";
 import type { RegistryAuth } from "../images/image-service.ts";
 import type { ResourceSpec } from "../schema/resources.ts";
 import type { Ulimit } from "../schema/instance.ts";
+import type { VertexSink } from "./vertex-output.ts";
 
 export interface BuildService {
   /** Output goes to `progress` as Docker's classic builder prints it ("Step 1/4 : FROM debian:bookworm", " ---> 1a2b…"). */
   build(ctx: OpContext, request: BuildRequest, progress: ProgressSink): Promise<ImageRecord>;
+  /** The same, for clients that draw a build as a graph: no text, `sink` is told of each step that makes files. */
+  buildObserved(ctx: OpContext, request: BuildRequest, sink: VertexSink): Promise<ImageRecord>;
   /** Forgets the build cache; bytes reclaimed. */
   pruneCache(
     ctx: OpContext,
@@ -19,7 +22,11 @@ export interface BuildService {
 
 export interface BuildRequest {
   /** Tar of the build context, plain or compressed; or a directory (the library's users). */
-  readonly context: { readonly tar: Readable } | { readonly directory: string } | { readonly remote: string };
+  readonly context:
+    | { readonly tar: Readable }
+    | { readonly directory: string }
+    | { readonly remote: string }
+    | { readonly source: ContextSource };
   /** Path inside the context; "Dockerfile" by default. */
   readonly dockerfile: string;
   readonly tags: readonly string[];
@@ -34,6 +41,8 @@ export interface BuildRequest {
   /** Remove step containers also on failure. */
   readonly forceRemove: boolean;
   readonly cacheFrom: readonly string[];
+  /** Whether the engine's own cache counts beside `cacheFrom`, as with BuildKit; else those images and no others. */
+  readonly ownCacheToo?: boolean;
   /** "default", "none", "host", a network's name or "container:<id>". */
   readonly networkMode: string;
   readonly extraHosts: readonly string[];
@@ -44,4 +53,18 @@ export interface BuildRequest {
   readonly platform?: Platform;
   /** By registry host. */
   readonly auths: Readonly<Record<string, RegistryAuth>>;
+  /** Asked for a host that `auths` does not have. */
+  readonly askAuth?: (ctx: OpContext, domain: string) => Promise<RegistryAuth | undefined>;
+  /** False makes no image of the result that is listed: it goes elsewhere. */
+  readonly listed?: boolean;
+  /** Called with the image while nobody can prune it. */
+  readonly use?: (ctx: OpContext, image: ImageRecord) => Promise<void>;
+}
+
+/** A context whose Dockerfile came by itself, and whose files come when a step first needs them. */
+export interface ContextSource {
+  /** The Dockerfile's text; the request's `dockerfile` is its name. */
+  readonly dockerfile: string;
+  /** Tar of the files, without those that .dockerignore names. Called once at most. */
+  open(ctx: OpContext): Promise<Readable>;
 }

@@ -30,11 +30,12 @@ import { usableResults } from "./cache-source.ts";
 import { takeContext } from "./context/intake.ts";
 import { buildErrors } from "./errors.ts";
 import { buildGraph } from "./graph.ts";
-import { OrderedOutput } from "./output.ts";
+import { type BuildOutput, OrderedOutput } from "./output.ts";
 import { pruneBuildCache } from "./prune.ts";
 import { Solver, throwIfCancelled } from "./solver.ts";
 import { SourceTrees } from "./source-trees.ts";
 import type { StepState } from "./step-state.ts";
+import { VertexOutput } from "./vertex-output.ts";
 
 export interface BuildDependencies {
   readonly store: Store;
@@ -54,6 +55,12 @@ export interface RecoverableBuildService extends BuildService {
   recover(ctx: OpContext): Promise<void>;
 }
 
+/** Who is told of a build: `print` of it as a whole, `output` of its steps. */
+interface Teller {
+  readonly print: ProgressSink;
+  readonly output: BuildOutput;
+}
+
 /** Journal kind of a build: its directory and snapshots are to be removed. */
 const journalKind = "build.run";
 
@@ -64,12 +71,12 @@ export function createBuildService(dependencies: BuildDependencies): Recoverable
   const locks = new KeyedMutex();
   const buildRoot = join(dependencies.dataRoot, "build");
 
-  const build = async (outer: OpContext, request: BuildRequest, progress: ProgressSink): Promise<ImageRecord> => {
+  const build = async (outer: OpContext, request: BuildRequest, teller: Teller): Promise<ImageRecord> => {
     checkRequest(request);
     const id = shortId(newId());
     const ctx = withLog(outer, { build: id });
     try {
-      return await buildIn(ctx, id, request, progress);
+      return await buildIn(ctx, id, request, teller);
     } catch (error) {
       throwIfCancelled(ctx);
       throw error;
@@ -80,7 +87,7 @@ export function createBuildService(dependencies: BuildDependencies): Recoverable
     ctx: OpContext,
     id: string,
     request: BuildRequest,
-    progress: ProgressSink,
+    { print, output }: Teller,
   ): Promise<ImageRecord> => {
     // Not undone but always ended: nothing of a build but its images and cache outlives it.
     await using cleanup = new Reverter(ctx);
@@ -93,18 +100,21 @@ export function createBuildService(dependencies: BuildDependencies): Recoverable
     const context = await takeContext(ctx, parts, request, directory);
     const trees = new SourceTrees(parts, directory, context.files);
     cleanup.add("close the source trees", () => trees[Symbol.asyncDispose]());
-    const print = request.quiet ? noProgress : progress;
     using kept = new DisposableStack();
     const build = newBuild(parts, id, directory, request, context.dockerfile, trees, kept);
-    const image = await solve(ctx, build, print);
-    await finish(ctx, request, image, print);
-    if (request.quiet) progress({ stream: `${image.id}\n` });
+    const image = await solve(ctx, build, output, print);
+    if (request.listed !== false) await finish(ctx, request, image, print);
+    await request.use?.(ctx, image);
     return image;
   };
 
-  const solve = async (ctx: OpContext, build: Build, print: ProgressSink): Promise<ImageRecord> => {
+  const solve = async (
+    ctx: OpContext,
+    build: Build,
+    output: BuildOutput,
+    print: ProgressSink,
+  ): Promise<ImageRecord> => {
     for (const warning of build.dockerfile.warnings) print({ stream: `${warning}\n` });
-    const output = new OrderedOutput(print);
     const solver = new Solver<StepState, string>(cache, locks, {
       concurrency: Math.max(2, dependencies.host.facts.cpus),
       isUsable: usableResults(build),
@@ -150,7 +160,13 @@ export function createBuildService(dependencies: BuildDependencies): Recoverable
   };
 
   return {
-    build,
+    build: async (ctx, request, progress) => {
+      const print = request.quiet ? noProgress : progress;
+      const image = await build(ctx, request, { print, output: new OrderedOutput(print) });
+      if (request.quiet) progress({ stream: `${image.id}\n` });
+      return image;
+    },
+    buildObserved: (ctx, request, sink) => build(ctx, request, { print: noProgress, output: new VertexOutput(sink) }),
     pruneCache: (ctx, options) =>
       pruneBuildCache(ctx, { cache, images: dependencies.images, events: dependencies.events, clock }, options),
     recover: async (ctx) => {

@@ -38,8 +38,8 @@ export async function findInCacheSources(
  * others: a result counts where a source was built on it, and with sources that are all missing none does.
  */
 export function usableResults(build: Build): (imageId: string) => boolean {
-  const { noCache, cacheFrom } = build.request;
-  if (noCache || cacheFrom.length === 0) return () => !noCache;
+  const { noCache, cacheFrom, ownCacheToo = false } = build.request;
+  if (noCache || ownCacheToo || cacheFrom.length === 0) return () => !noCache;
   const images = new Map(build.parts.images.list({ intermediate: true }).map((image) => [image.id, image]));
   const lineage = new Set<string>();
   for (const source of cacheSources(build)) {

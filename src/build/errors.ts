@@ -76,6 +76,7 @@ export const buildErrors = defineErrors({
 
 /** A RUN step ended with another code than 0; `docker build` exits with that code. */
 export class BuildCommandError extends BerthError {
+  readonly command: string;
   readonly exitCode: number;
 
   constructor(command: string, exitCode: number) {
@@ -85,6 +86,7 @@ export class BuildCommandError extends BerthError {
       `The command '${command}' returned a non-zero code: ${exitCode}`,
       "the lines above are the command's output",
     );
+    this.command = command;
     this.exitCode = exitCode;
   }
 }

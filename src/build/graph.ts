@@ -9,9 +9,12 @@ import type { Platform } from "../schema/image.ts";
 import type { Build } from "./build-parts.ts";
 import { buildErrors } from "./errors.ts";
 import { beginStage, resolveImage } from "./execute/from.ts";
-import { type OrderedOutput, StepOutput } from "./output.ts";
+import type { BuildOutput, StageOutput, StepOutput } from "./output.ts";
 import type { StepState } from "./step-state.ts";
-import { type BuildVertex, type StageLookup, stepVertex, triggerVertices } from "./step-vertex.ts";
+import { type BuildVertex, type StageLookup, stepVertex, telling, triggerVertices } from "./step-vertex.ts";
+
+/** The image that is none. */
+const scratch = "scratch";
 
 /** A stage with everything in its FROM worked out. */
 interface PlannedStage {
@@ -24,7 +27,7 @@ interface PlannedStage {
 }
 
 /** Leaves out the stages that the target does not need. */
-export function buildGraph(build: Build, output: OrderedOutput): BuildVertex {
+export function buildGraph(build: Build, output: BuildOutput): BuildVertex {
   const { dockerfile, request } = build;
   const target = request.target === "" ? dockerfile.stages.length - 1 : findStage(dockerfile.stages, request.target);
   if (target === undefined) throw buildErrors.BUILD_TARGET_NOT_FOUND({ target: request.target });
@@ -34,12 +37,18 @@ export function buildGraph(build: Build, output: OrderedOutput): BuildVertex {
   const instructionsOf = ({ index, stage }: PlannedStage): readonly StageInstruction[] =>
     index === target ? [...stage.instructions, ...labels] : stage.instructions;
   const total = needed.reduce((sum, plan) => sum + 1 + instructionsOf(plan).length, dockerfile.metaArgs.length);
-  let number = printMetaArgs(build, output, total);
+  output.metaArgs(dockerfile.metaArgs, total);
+  let number = dockerfile.metaArgs.length;
 
   const ends = new Map<number, BuildVertex>();
   const addStage = (plan: PlannedStage, nextNumber: () => number): BuildVertex => {
-    const channel = output.channel();
-    const step = (): StepOutput => new StepOutput(channel.sink, nextNumber(), total);
+    const { index, stage, baseName } = plan;
+    const image = plan.baseStage === undefined && baseName !== scratch ? baseName : undefined;
+    const told = output.stage(
+      { index, name: stage.from.stageName, image, instructions: instructionsOf(plan) },
+      needed.length > 1,
+    );
+    const step = (): StepOutput => told.step(nextNumber(), total);
     const base = plan.baseStage === undefined ? undefined : stageEnd(plan.baseStage);
     const stageOf: StageLookup = (name) => {
       const found = stageReference(planned, plan.index, name);
@@ -47,7 +56,7 @@ export function buildGraph(build: Build, output: OrderedOutput): BuildVertex {
     };
     let last = fromVertex(build, plan, base, step(), stageOf);
     for (const instruction of instructionsOf(plan)) last = stepVertex(build, instruction, last, step(), stageOf);
-    const end = endVertex(last, channel);
+    const end = endVertex(last, told);
     ends.set(plan.index, end);
     return end;
   };
@@ -129,7 +138,7 @@ function fromVertex(
   return {
     name: from.text,
     inputs: base === undefined ? [] : [base],
-    plan: async (ctx, [before]) => {
+    plan: telling(output, async (ctx, [before]) => {
       output.begin(from.text);
       const image = base === undefined ? await baseImage(ctx, build, plan, output) : before?.image;
       if (image !== undefined) {
@@ -144,24 +153,23 @@ function fromVertex(
       if (triggers.length === 0) return { kind: "done", result: finish(state) };
       output.line(`# Executing ${triggers.length} build trigger${triggers.length > 1 ? "s" : ""}`);
       return { kind: "expand", vertex: triggerVertices(build, triggers, state, output, stageOf), finish };
-    },
+    }),
   };
 }
 
 async function baseImage(ctx: OpContext, build: Build, plan: PlannedStage, output: StepOutput) {
-  if (plan.baseName === "scratch") return undefined;
+  if (plan.baseName === scratch) return undefined;
   return await resolveImage(ctx, build, plan.baseName, plan.platform, output.sink);
 }
 
 /** The stage is over: its image is announced, and the next stage may speak. */
-function endVertex(last: BuildVertex, channel: { readonly sink: StepOutput["sink"]; end(): void }): BuildVertex {
+function endVertex(last: BuildVertex, output: StageOutput): BuildVertex {
   return {
     name: `end of ${last.name}`,
     inputs: [last],
     plan: async (_ctx, [state]) => {
       if (state === undefined) throw buildErrors.BUILD_NO_IMAGE(undefined);
-      if (state.image !== undefined) channel.sink({ aux: { ID: state.image.id } });
-      channel.end();
+      output.end(state.image?.id);
       return { kind: "done", result: state };
     },
   };
@@ -179,14 +187,4 @@ function labelInstructions(build: Build): readonly StageInstruction[] {
       position,
       pairs: [{ key: literal(key), value: literal(value) }],
     }));
-}
-
-/** The steps before the first FROM; returns how many there are. */
-function printMetaArgs(build: Build, output: OrderedOutput, total: number): number {
-  const channel = output.channel();
-  build.dockerfile.metaArgs.forEach((instruction, index) => {
-    new StepOutput(channel.sink, index + 1, total).begin(instruction.text);
-  });
-  channel.end();
-  return build.dockerfile.metaArgs.length;
 }

@@ -19,8 +19,10 @@ export interface SourceTree {
   readonly kind: "context" | "image" | "made";
 }
 
-/** Where a build's context is: a directory on the host, or a tar. */
-export type ContextFiles =
+/** Where a build's context is: a directory on the host, a tar, or still with the client. */
+export type ContextFiles = PresentFiles | { readonly kind: "later"; take(ctx: OpContext): Promise<PresentFiles> };
+
+export type PresentFiles =
   | { readonly kind: "directory"; readonly directory: string }
   | { readonly kind: "tar"; readonly tar: SpooledContext };
 
@@ -49,12 +51,18 @@ export class SourceTrees implements AsyncDisposable {
   async context(ctx: OpContext): Promise<SourceTree | undefined> {
     const context = this.#context;
     if (context === undefined) return undefined;
-    if (context.kind === "tar") {
-      const { tar } = context;
-      return { root: tar, list: tar.list, directory: (ctx) => tar.directory(ctx), kind: "context" };
-    }
-    const { directory } = context;
-    return await this.#once("context", () => this.#open(ctx, directory, "context"));
+    return await this.#once("context", async () => {
+      if (context.kind !== "later") return await this.#openContext(ctx, context);
+      const taken = await context.take(ctx);
+      if (taken.kind === "tar") await this.#keep(ctx, taken.tar);
+      return await this.#openContext(ctx, taken);
+    });
+  }
+
+  async #openContext(ctx: OpContext, files: PresentFiles): Promise<SourceTree> {
+    if (files.kind === "directory") return await this.#open(ctx, files.directory, "context");
+    const { tar } = files;
+    return { root: tar, list: tar.list, directory: (ctx) => tar.directory(ctx), kind: "context" };
   }
 
   /** The root file system of a stack of layers. */

@@ -37,11 +37,33 @@ export function stepVertex(
   return {
     name: instruction.text,
     inputs: other === undefined ? [previous] : [previous, other],
-    plan: async (ctx, [state, otherState]) => {
+    plan: telling(output, async (ctx, [state, otherState]) => {
       if (state === undefined) throw buildErrors.BUILD_NO_IMAGE(undefined);
       output.begin(instruction.text);
       return await planStep(ctx, build, instruction, state, output, otherState);
-    },
+    }),
+  };
+}
+
+/** The step's own failure, told as such: the build's error is only the first of those that stages side by side may have. */
+export function telling(output: StepOutput, plan: BuildVertex["plan"]): BuildVertex["plan"] {
+  const told = async <T>(ctx: OpContext, work: () => Promise<T>): Promise<T> => {
+    try {
+      return await work();
+    } catch (error) {
+      if (ctx.signal.aborted) output.cancelled();
+      else output.failed(error);
+      throw error;
+    }
+  };
+  return async (ctx, inputs) => {
+    const planned = await told(ctx, () => plan(ctx, inputs));
+    if (planned.kind !== "run") return planned;
+    return {
+      ...planned,
+      restore: (ctx, cached) => told(ctx, () => planned.restore(ctx, cached)),
+      run: (ctx) => told(ctx, () => planned.run(ctx)),
+    };
   };
 }
 

@@ -11,6 +11,7 @@ import { type Logger, silentLogger } from "../base/logger.ts";
 import { background, cleanupContext, type OpContext } from "../base/op-context.ts";
 import { createBuildService } from "../build/builder.ts";
 import type { BuildService } from "../build/build-service.ts";
+import type { BuildKit } from "../buildkit/buildkit.ts";
 import { FileContentStore } from "../content/file-content-store.ts";
 import { QemuImgDisks } from "../disks/qemu-img-disks.ts";
 import { startThreadPool } from "../host/confinement.ts";
@@ -281,7 +282,16 @@ async function assemble(
     storageDriver: "overlay2",
   });
   const rooms = { images, instances, machines: wholeMachines, networks, volumes, builder, machineImages, events };
-  return { tag, backend: { ...rooms, registry: images.registry, system } };
+  let buildKit: Promise<BuildKit> | undefined;
+  const loadBuildKit = async (): Promise<BuildKit> => {
+    const { createBuildKit } = await import("../buildkit/buildkit.ts");
+    const { id, version, architecture } = system.facts;
+    return createBuildKit({ builder, images, log, engine: { id, version, platform: { os: "linux", architecture } } });
+  };
+  return {
+    tag,
+    backend: { ...rooms, registry: images.registry, system, buildKit: () => (buildKit ??= loadBuildKit()) },
+  };
 }
 
 /** What waits has memory, and nothing else that a claim could be short of. */

@@ -403,7 +403,7 @@ describe("build", () => {
   });
 
   it.each([
-    ["version=2", "BuildKit is not supported"],
+    ["version=2", "BuildKit by POST /build is not supported"],
     ["cgroupparent=x", "cgroupparent is not supported"],
     ["outputs=[1]", "outputs is not supported"],
     ["securityopt=x", "security options"],
@@ -513,7 +513,7 @@ describe("networks, volumes, system, registries", () => {
     ["GET", "/services/x", 503],
     ["POST", "/secrets/create", 503],
     ["POST", "/swarm/init", 501],
-    ["POST", "/session", 501],
+    ["POST", "/session", 400],
     ["GET", "/plugins", 200],
     ["GET", "/plugins/a/b/json", 404],
   ] as const)("answers %s %s with %i", async (method, url, status) => {

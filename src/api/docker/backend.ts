@@ -1,6 +1,7 @@
 /** What the API needs of the engine. The rooms below implement most of it; the composition root the rest. */
 import type { OpContext } from "../../base/op-context.ts";
 import type { BuildService } from "../../build/build-service.ts";
+import type { BuildKit } from "../../buildkit/buildkit.ts";
 import type { ImageService, RegistryAuth } from "../../images/image-service.ts";
 import type { DriverFingerprint } from "../../instances/driver.ts";
 import type { InstanceService } from "../../instances/instance-service.ts";
@@ -22,6 +23,8 @@ export interface DockerBackend {
   readonly networks: NetworkService;
   readonly volumes: VolumeService;
   readonly builder: BuildService;
+  /** BuildKit's API in front of `builder`; loaded by the first call. */
+  buildKit(): Promise<BuildKit>;
   readonly machineImages: Pick<MachineImages, "build" | "fromDisk">;
   readonly events: EventBus;
   readonly registry: RegistryBackend;

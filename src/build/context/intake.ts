@@ -10,9 +10,9 @@ import type { Dockerfile } from "../../dockerfile/instruction.ts";
 import { parseDockerfile } from "../../dockerfile/parse.ts";
 import { mkdir, rm } from "../../host/files.ts";
 import type { Host } from "../../host/host.ts";
-import type { BuildRequest } from "../build-service.ts";
+import type { BuildRequest, ContextSource } from "../build-service.ts";
 import { buildErrors } from "../errors.ts";
-import type { ContextFiles } from "../source-trees.ts";
+import type { ContextFiles, PresentFiles } from "../source-trees.ts";
 import { excludedPaths, type ListDirectory, listBelow, resolvePath } from "../tree-paths.ts";
 import { isUrl, openUrl } from "./download.ts";
 import { cloneRepository, isGitUrl } from "./git.ts";
@@ -41,8 +41,30 @@ export async function takeContext(
   const dockerfile = request.dockerfile === "" ? "Dockerfile" : request.dockerfile;
   const { context } = request;
   if ("tar" in context) return await fromTar(ctx, parts, context.tar, target, dockerfile);
+  if ("source" in context) return fromSource(parts, context.source, target, dockerfile);
   if ("directory" in context) return await fromDirectory(ctx, parts, context.directory, target, dockerfile);
   return await fromRemote(ctx, parts, context.remote, target, dockerfile);
+}
+
+/** Its files are taken by the first step that needs one. */
+function fromSource(parts: IntakeParts, source: ContextSource, target: string, dockerfile: string): BuildContext {
+  const take = async (ctx: OpContext): Promise<PresentFiles> => {
+    await using root = await parts.roots.open(ctx, target);
+    const tar = `${target}.tar`;
+    const stream = await source.open(ctx);
+    try {
+      const members = await spoolTar(ctx, root, stream, tar);
+      if (members !== undefined) {
+        return { kind: "tar", tar: await SpooledContext.open(parts, { tar, unpackInto: target, members }) };
+      }
+      await root.extract(ctx, { source: { path: tar }, compression: "none", into: "/", semantics: "plain" });
+    } finally {
+      stream.destroy();
+    }
+    await rm(tar, { force: true });
+    return { kind: "directory", directory: target };
+  };
+  return { dockerfile: parseDockerfile(source.dockerfile, dockerfile), files: { kind: "later", take } };
 }
 
 async function fromTar(

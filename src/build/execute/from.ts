@@ -55,7 +55,8 @@ export async function resolveImage(
   if (suits && !build.request.pull) return local;
   // An id can't be pulled.
   if (local !== undefined && local.id.replace(/^sha256:/, "").startsWith(name.replace(/^sha256:/, ""))) return local;
-  const auth = authFor(build.request.auths, parseReference(name).domain);
+  const { domain } = parseReference(name);
+  const auth = authFor(build.request.auths, domain) ?? (await build.request.askAuth?.(ctx, domain));
   return await images.pull(
     ctx,
     { reference: name, ...(wanted === undefined ? {} : { platform: wanted }), ...(auth === undefined ? {} : { auth }) },

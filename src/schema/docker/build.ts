@@ -31,11 +31,11 @@ export const BuildQuery = Type.Object({
   networkmode: param.text("default, none, host, a network's name or container:ID"),
   platform: param.text("os[/arch[/variant]]"),
   target: param.text("Stage to stop at"),
-  outputs: param.text("Not supported (BuildKit)"),
+  outputs: param.text("Not supported: buildx uses POST /grpc"),
   version: param.text("1 (the classic builder)"),
   ulimits: param.json(Type.Array(DockerUlimit), "For RUN, JSON"),
   securityopt: param.texts("Not supported on Linux"),
-  session: param.text("Not supported (BuildKit)"),
+  session: param.text("Not supported: buildx uses POST /grpc"),
   buildid: param.text("Only BuildKit can cancel a build by id; closing the connection cancels this one"),
   isolation: param.text('"default"'),
 });

@@ -50,7 +50,10 @@ export function buildRequest(
 
 function refuseUnsupported(query: BuildQuery): void {
   if (query.version !== "" && query.version !== "1") {
-    throw apiErrors.API_UNSUPPORTED({ what: "BuildKit", hint: "build with DOCKER_BUILDKIT=0" });
+    throw apiErrors.API_UNSUPPORTED({
+      what: "BuildKit by POST /build",
+      hint: "build with buildx (docker 23.0 or newer), or with DOCKER_BUILDKIT=0",
+    });
   }
   if (query.cgroupparent !== "") throw apiErrors.API_UNSUPPORTED({ what: "cgroupparent" });
   if (query.outputs !== "" && query.outputs !== "[]") throw apiErrors.API_UNSUPPORTED({ what: "outputs" });

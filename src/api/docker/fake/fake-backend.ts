@@ -33,6 +33,7 @@ export function fakeBackend(): FakeBackend {
     volumes: fakeVolumes(),
     builder: fakeBuilder(images, builds),
     builds,
+    buildKit: () => unused("BuildKit"),
     machineImages: { build: () => unused("machine images"), fromDisk: () => unused("machine images") },
     events,
     registry: fakeRegistry(),
@@ -201,6 +202,7 @@ function fakeBuilder(images: FakeImages, builds: BuildRequest[]): BuildService {
       progress({ stream: `Successfully built ${image.id.slice(7, 19)}\n` });
       return image;
     },
+    buildObserved: () => unused("builds by BuildKit's API"),
     pruneCache: () => Promise.resolve({ deleted: [], reclaimedBytes: 0 }),
   };
 }

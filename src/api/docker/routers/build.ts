@@ -2,7 +2,8 @@ import { BuildQuery, PruneBuildQuery } from "../../../schema/docker/build.ts";
 import { buildRequest } from "../codecs/build-request.ts";
 import { decodeRegistryConfig } from "../codecs/registry-auth.ts";
 import { apiErrors } from "../errors.ts";
-import { ok, type Route, route, streamed } from "../route.ts";
+import { type Call, ok, type Route, route, streamed } from "../route.ts";
+import { takeHttp2Socket } from "../streams/connection.ts";
 import { streamProgress } from "../streams/json-stream.ts";
 
 export const buildRoutes: readonly Route[] = [
@@ -57,14 +58,40 @@ export const buildRoutes: readonly Route[] = [
       throw apiErrors.API_UNSUPPORTED({ what: "cancelling a build by id", hint: "close its connection instead" });
     },
   }),
-  ...(["/session", "/grpc"] as const).map((path) =>
-    route({
-      method: "POST",
-      path,
-      summary: "BuildKit's connection: not supported yet",
-      handle: () => {
-        throw apiErrors.API_UNSUPPORTED({ what: "BuildKit", hint: "build with DOCKER_BUILDKIT=0" });
-      },
-    }),
-  ),
+  route({
+    method: "POST",
+    path: "/grpc",
+    summary: "BuildKit's API on an upgraded connection (h2c): docker build and docker buildx",
+    handle: async (call) => {
+      checkUpgrade(call);
+      const buildKit = await call.backend.buildKit();
+      await buildKit.serve(takeHttp2Socket(call));
+      return streamed;
+    },
+  }),
+  route({
+    method: "POST",
+    path: "/session",
+    summary: "A build client's own services on an upgraded connection (h2c): its files, secrets and credentials",
+    handle: async (call) => {
+      checkUpgrade(call);
+      const headers = call.request.raw.headersDistinct;
+      const id = headers["x-docker-expose-session-uuid"]?.[0] ?? "";
+      const buildKit = await call.backend.buildKit();
+      buildKit.checkSession(id);
+      const methods = headers["x-docker-expose-session-grpc-method"] ?? [];
+      await buildKit.serveSession(id, methods, takeHttp2Socket(call));
+      return streamed;
+    },
+  }),
 ];
+
+/** As long as the connection speaks HTTP/1.1, a refusal can be told. */
+function checkUpgrade({ request }: Call): void {
+  const upgrade = request.headers.upgrade ?? "";
+  if (upgrade.toLowerCase() !== "h2c") {
+    throw apiErrors.API_BAD_REQUEST({
+      message: upgrade === "" ? "no upgrade proto in request" : `protocol ${upgrade} not supported`,
+    });
+  }
+}

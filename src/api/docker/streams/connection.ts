@@ -194,6 +194,14 @@ export function takeUpgradeSocket(call: Call): RawConnection & { readonly socket
   return { ...takeSocket(upgrade.socket, upgrade.head), socket: upgrade.socket };
 }
 
+/** The socket of a granted upgrade to HTTP/2, which begins on it at once. */
+export function takeHttp2Socket(call: Call): Socket {
+  const { socket } = takeUpgradeSocket(call);
+  socket.setTimeout(0);
+  socket.write("HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n");
+  return socket;
+}
+
 function takeSocket(socket: Socket, head: Buffer): RawConnection {
   if (head.length > 0) socket.unshift(head);
   const gone = new AbortController();

@@ -1,0 +1,149 @@
+/** What `docker build`'s options come to on the wire: the attributes of BuildKit's `dockerfile.v0`. Unknown ones are refused. */
+import type { BuildRequest } from "../build/build-service.ts";
+import { parsePlatform } from "../images/platform.ts";
+import type { Platform } from "../schema/image.ts";
+import { unlimited } from "../schema/resources.ts";
+import type { Ulimit } from "../schema/instance.ts";
+import { buildKitErrors } from "./errors.ts";
+import type { CacheEntry } from "./wire/control.ts";
+import type { Decoded } from "./wire/message.ts";
+
+type Attributes = Readonly<Record<string, string>>;
+
+export interface FrontendOptions {
+  /** Path in the directory that the client calls `dockerfileDirectory`. */
+  readonly dockerfile: string;
+  readonly dockerfileDirectory: string;
+  readonly contextDirectory: string;
+  /** URL of the context; "" is the client's directory. */
+  readonly remote: string;
+  readonly build: Omit<BuildRequest, "context" | "dockerfile" | "tags" | "askAuth" | "auths">;
+}
+
+/** Without effect here: they tell a registry's image, a cache of BuildKit's own or a history about the build. */
+const ignored: ReadonlySet<string> = new Set(["cmdline", "source-date-epoch", "multi-platform", "hostname"]);
+
+export function frontendOptions(
+  attributes: Attributes,
+  imports: readonly Partial<Decoded<typeof CacheEntry>>[],
+  host: Platform,
+): FrontendOptions {
+  const known = new Map(Object.entries(attributes));
+  const take = (name: string): string => {
+    const value = known.get(name) ?? "";
+    known.delete(name);
+    return value;
+  };
+  const takeAll = (prefix: string): Record<string, string> => {
+    const found: Record<string, string> = {};
+    for (const name of known.keys()) if (name.startsWith(prefix)) found[name.slice(prefix.length)] = take(name);
+    return found;
+  };
+  refuseSpecial(take);
+  const buildArgs = takeAll("build-arg:");
+  const ownArgs = Object.keys(buildArgs).filter((name) => name.startsWith("BUILDKIT_"));
+  for (const name of ownArgs) refuseArgument(name, buildArgs[name] ?? "");
+  const noCache = known.has("no-cache") ? wholeCache(take("no-cache")) : false;
+  const platform = onePlatform(take("platform"), host);
+  const options: FrontendOptions = {
+    dockerfile: take("filename") || "Dockerfile",
+    dockerfileDirectory: take("dockerfilekey") || "dockerfile",
+    contextDirectory: take("contextkey") || "context",
+    remote: take("context"),
+    build: {
+      target: take("target"),
+      buildArgs: Object.fromEntries(Object.entries(buildArgs).filter(([name]) => !name.startsWith("BUILDKIT_"))),
+      labels: takeAll("label:"),
+      noCache,
+      pull: take("image-resolve-mode") === "pull",
+      quiet: false,
+      forceRemove: true,
+      cacheFrom: [...cacheImages(take("cache-from")), ...imports.flatMap(cacheImage)],
+      ownCacheToo: true,
+      networkMode: take("force-network-mode") || "default",
+      extraHosts: commaList(take("add-hosts")).map((pair) => pair.replace("=", ":")),
+      resources: unlimited,
+      shmSize: wholeNumber("shm-size", take("shm-size")),
+      ulimits: commaList(take("ulimit")).map(ulimit),
+      squash: false,
+      ...(platform === undefined ? {} : { platform }),
+    },
+  };
+  for (const name of ignored) known.delete(name);
+  // The latter are where a directory is to be had, which is looked up elsewhere.
+  for (const name of known.keys()) if (/^(?:vcs|local-sessionid):/.test(name)) known.delete(name);
+  const [unknown] = known.keys();
+  if (unknown !== undefined) throw unsupported(`the build option ${unknown}`);
+  return options;
+}
+
+function refuseSpecial(take: (name: string) => string): void {
+  const request = take("requestid");
+  if (request !== "") throw unsupported(`the request ${request} (--check, --call)`);
+  const syntax = take("source");
+  if (syntax !== "") throw unsupported(`the Dockerfile syntax ${syntax}`);
+  if (take("cgroup-parent") !== "") throw unsupported("--cgroup-parent");
+  // What buildx asks for by itself goes into images that a registry gets, and into no other.
+  const provenance = take("attest:provenance");
+  if (provenance !== "" && !/(?:^|,)(?:inline-only=true|disabled=true)(?:,|$)/.test(provenance))
+    throw unsupported("--provenance");
+  const sbom = take("attest:sbom");
+  if (sbom !== "" && !/(?:^|,)disabled=true(?:,|$)/.test(sbom)) throw unsupported("--sbom");
+}
+
+/** Build arguments that speak to BuildKit itself. */
+function refuseArgument(name: string, value: string): void {
+  switch (name) {
+    case "BUILDKIT_SYNTAX":
+      if (/^(?:docker\.io\/)?docker\/dockerfile(?:[:@].*)?$/.test(value)) return;
+      throw unsupported(`the Dockerfile syntax ${value}`);
+    case "BUILDKIT_INLINE_CACHE":
+      // The history of every image made here says as much.
+      return;
+    default:
+      throw unsupported(`the build argument ${name}`);
+  }
+}
+
+/** "" is all of it. */
+function wholeCache(stages: string): boolean {
+  if (stages !== "") throw unsupported("--no-cache-filter");
+  return true;
+}
+
+function onePlatform(text: string, host: Platform): Platform | undefined {
+  if (text === "") return undefined;
+  if (text.includes(",")) throw unsupported("a build for several platforms");
+  return parsePlatform(text, host);
+}
+
+function cacheImages(text: string): readonly string[] {
+  return commaList(text);
+}
+
+/** An image, as the classic builder's --cache-from; others are BuildKit's own kinds. */
+function cacheImage({ Type = "", Attrs = {} }: Partial<Decoded<typeof CacheEntry>>): readonly string[] {
+  const { ref = "" } = Attrs;
+  if (Type !== "registry" || ref === "") throw unsupported(`--cache-from type=${Type}`);
+  return [ref];
+}
+
+function ulimit(text: string): Ulimit {
+  const match = /^([a-z]+)=(-?\d+)(?::(-?\d+))?$/.exec(text);
+  if (match === null) throw buildKitErrors.BUILDKIT_OPTION_INVALID({ option: "--ulimit", value: text });
+  const [, name = "", soft = "", hard = soft] = match;
+  return { name, soft: Number(soft), hard: Number(hard) };
+}
+
+function wholeNumber(option: string, text: string): number {
+  if (!/^\d{0,15}$/.test(text)) throw buildKitErrors.BUILDKIT_OPTION_INVALID({ option, value: text });
+  return Number(text);
+}
+
+function commaList(text: string): readonly string[] {
+  return text.split(",").filter((part) => part !== "");
+}
+
+function unsupported(what: string): Error {
+  return buildKitErrors.BUILDKIT_UNSUPPORTED({ what });
+}
