@@ -37,7 +37,7 @@ export function pruneFilters(request: PruneRequest): Readonly<Record<string, rea
   if (request.reservedSpace !== 0 || request.maxUsedSpace !== 0 || request.minFreeSpace !== 0) {
     throw buildKitErrors.BUILDKIT_UNSUPPORTED({ what: "pruning to a size" });
   }
-  const [filter] = request.filter;
+  const filter = request.filter.find((text) => text !== "");
   if (filter !== undefined) throw buildKitErrors.BUILDKIT_UNSUPPORTED({ what: `the filter ${filter}` });
   return request.keepDuration === 0 ? {} : { until: [`${Math.ceil(request.keepDuration / 1e9)}s`] };
 }

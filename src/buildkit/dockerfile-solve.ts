@@ -15,6 +15,7 @@ import { statusCode, StatusError } from "./grpc/status.ts";
 import { registryCredentials } from "./session/credentials.ts";
 import { syncedFiles, syncedTar } from "./session/file-sync.ts";
 import type { ClientSession } from "./session/sessions.ts";
+import { uploadedTar, uploadUrl } from "./session/upload.ts";
 import type { StatusLog } from "./status-log.ts";
 
 export interface SolveParts {
@@ -78,8 +79,9 @@ function normalised(name: string): string {
 
 async function contextOf(
   ctx: OpContext,
-  { options, sessionOf, status }: DockerfileSolve,
+  { options, session: own, sessionOf, status }: DockerfileSolve,
 ): Promise<BuildRequest["context"]> {
+  if (options.remote.startsWith(uploadUrl)) return { tar: uploadedTar(ctx, own, new URL(options.remote)) };
   if (options.remote !== "") return { remote: options.remote };
   const { dockerfile: path } = options;
   const dockerfileSession = await sessionOf(options.dockerfileDirectory);

@@ -1,4 +1,5 @@
 /** The real docker buildx, as it is, against the engine: builds, their cache, failures, cancellation, several at once. */
+import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -77,6 +78,16 @@ describe("docker buildx", () => {
     expect(second.stderr).not.toContain("built for you");
     const usage = await buildx.run("du", "--verbose");
     expect(usage.stdout).toContain("COPY dir:");
+    expect(await buildx.run("prune", "--force", "--all")).toMatchObject({ code: 0 });
+    expect((await buildx.run(...args, at)).stderr).toContain("built for you");
+  });
+
+  it("builds from a tar that it is given", async () => {
+    const at = context("tarred", { Dockerfile: "FROM busybox\nCOPY a /a\n", a: "from a tar\n" });
+    execFileSync("tar", ["-C", at, "-cf", join(directory, "context.tar"), "."]);
+    const input = readFileSync(join(directory, "context.tar"));
+    expect(await buildx.runWith(input, "build", "-t", "tarred:1", "-")).toMatchObject({ code: 0 });
+    expect(await docker("run", "--rm", "tarred:1", "cat", "/a")).toBe("from a tar");
   });
 
   it("tells which step failed, with what it printed", async () => {

@@ -18,6 +18,11 @@ export class BuildxClient {
     return await runCommand(program, words, { env: this.#environment() });
   }
 
+  /** As {@link run}, with standard input. */
+  async runWith(input: Buffer, ...words: readonly string[]): Promise<CommandResult> {
+    return await runCommand(program, words, { env: this.#environment(), input });
+  }
+
   /** Starts a command that goes on until it is told to end. */
   start(...words: readonly string[]): ChildProcess {
     return spawn(program, words, {
