@@ -31,10 +31,12 @@ const DockerManifest = Type.Array(
 );
 type DockerManifest = Static<typeof DockerManifest>;
 
+/** Before Docker 1.10 an archive had a directory for each image of a chain, and no manifest. */
+const layerOfVersion1 = /^[0-9a-f]{64}\/layer\.tar$/;
 const MAX_INDEX_DEPTH = 4;
 const NAME_ANNOTATIONS = ["io.containerd.image.name", "org.opencontainers.image.ref.name"] as const;
 
-/** Throws `ARCHIVE_NOT_AN_IMAGE`, or what is wrong with a document or its platform. `platform` undefined takes what is there. */
+/** Throws `ARCHIVE_NOT_AN_IMAGE`, `ARCHIVE_TOO_OLD`, or what is wrong with a document or its platform. `platform` undefined takes what is there. */
 export async function imagesOfArchive(
   ctx: OpContext,
   room: ImageRoom,
@@ -44,6 +46,7 @@ export async function imagesOfArchive(
   const oci = archive.find("index.json") === undefined ? [] : await ociImages(room, archive, platform);
   if (archive.find("manifest.json") === undefined) {
     if (oci.length > 0) return oci;
+    if (archive.names().some((name) => layerOfVersion1.test(name))) throw imageErrors.ARCHIVE_TOO_OLD({});
     throw imageErrors.ARCHIVE_NOT_AN_IMAGE({ reason: "it has neither manifest.json nor an index.json with images" });
   }
   const docker = await dockerImages(ctx, room, archive, oci);

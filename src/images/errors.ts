@@ -162,6 +162,13 @@ export const imageErrors = defineErrors({
     message: (p: { reason: string }) => `invalid archive: ${p.reason}`,
     hint: () => "want what `docker save` or an OCI layout has: a tar with manifest.json or index.json",
   },
+  ARCHIVE_TOO_OLD: {
+    status: 400,
+    message: () =>
+      "invalid archive: it is of the format before Docker 1.10 (ID/layer.tar with no manifest.json), which Berth does not read",
+    hint: () =>
+      "load it into a Docker engine that still reads it (28 with the overlay2 driver does) and save it there anew",
+  },
   BOOTSTRAP_UNKNOWN_DISTRIBUTION: {
     status: 400,
     message: (p: { reference: string; reason: string }) => `cannot bootstrap ${p.reference}: ${p.reason}`,

@@ -66,6 +66,11 @@ export class ImageArchive implements AsyncDisposable {
     return file;
   }
 
+  /** Of all its files and links. */
+  names(): readonly string[] {
+    return [...this.#files.keys(), ...this.#links.keys()];
+  }
+
   async document(name: string): Promise<Uint8Array> {
     return await this.#room.content.readSmall(this.blob(name).digest);
   }

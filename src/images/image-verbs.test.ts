@@ -69,6 +69,15 @@ describe("load", () => {
   });
 
   test.each([
+    [
+      "an archive from before Docker 1.10",
+      [
+        { name: "repositories", data: "{}" },
+        { name: `${"a".repeat(64)}/json`, data: "{}" },
+        { name: `${"a".repeat(64)}/layer.tar`, data: "x" },
+      ],
+      /before Docker 1.10/,
+    ],
     ["no manifest", [{ name: "hello", data: "x" }], /neither manifest.json nor an index.json/],
     ["a missing layer", [{ name: "manifest.json", data: '[{"Config":"c.json","Layers":["l"]}]' }], /has no "c.json"/],
     ["a malformed manifest", [{ name: "manifest.json", data: '{"Config":1}' }], /manifest.json is malformed/],
