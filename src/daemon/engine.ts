@@ -192,7 +192,8 @@ async function assemble(
     left: () => ledger.left().memory,
     isBusy: () => users.instances?.isStarting() === true,
   };
-  const machines = new QemuDriver({ host, containers: driver, parts: machineParts, pool, log });
+  const places = { runRoot, cgroupParent: parent };
+  const machines = new QemuDriver({ host, containers: driver, parts: machineParts, pool, places, log });
   users.pool = machines.pool;
   const agents = new GuestAgents();
   const monitors = new Monitors();
@@ -256,6 +257,7 @@ async function assemble(
   await instances.recover(ctx);
   await wholeMachines.recover(ctx);
   await builder.recover(ctx);
+  machines.resumePool();
 
   const fingerprint = await driver.fingerprint(ctx);
   const capacity = {

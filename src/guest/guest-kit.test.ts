@@ -72,7 +72,10 @@ test("another agent is another kit, made without the network; the old one is col
   host.processes.uninstall("apt-get");
   const kit = await kits().get(ctx);
   expect(kit.digest).not.toBe(old.digest);
-  await kits().prune(new Set([kit.digest]));
+  mkdirSync(join(root, "kits/draft-0123"));
+  await kits().prune((digest) => digest === old.digest);
+  expect(readdirSync(join(root, "kits")).toSorted()).toEqual([kit.digest, old.digest].toSorted());
+  await kits().prune(() => false);
   expect(readdirSync(join(root, "kits"))).toEqual([kit.digest]);
 });
 

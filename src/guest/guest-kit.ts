@@ -65,11 +65,18 @@ export class GuestKits {
     return await this.#making.run("kit", () => this.#package(ctx, progress));
   }
 
-  /** Removes kits other than the one with this digest, and what a killed engine left half made. */
-  async prune(keep: ReadonlySet<string>): Promise<void> {
+  /**
+   * Removes kits that are neither the present one nor in use, and what a killed engine left half made. None of the former where the present one
+   * would have to be downloaded: it may be there.
+   */
+  async prune(isInUse: (digest: string) => boolean): Promise<void> {
     const directory = join(this.#options.root, "kits");
-    for (const name of existsSync(directory) ? await readdir(directory) : []) {
-      if (!keep.has(name)) await rm(join(directory, name), { recursive: true, force: true });
+    const names = existsSync(directory) ? await readdir(directory) : [];
+    if (names.length === 0) return;
+    const current = existsSync(this.#options.agent) ? await this.currentDigest() : undefined;
+    for (const name of names) {
+      const isOld = current !== undefined && name !== current && !isInUse(name);
+      if (isOld || name.startsWith("draft-")) await rm(join(directory, name), { recursive: true, force: true });
     }
   }
 

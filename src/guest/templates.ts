@@ -6,9 +6,12 @@
 import { existsSync, readdirSync, readFileSync, statSync, utimesSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
+import { Type } from "typebox";
+import { Check } from "typebox/value";
 import { newId } from "../base/ids.ts";
 import { KeyedMutex } from "../base/keyed-mutex.ts";
 import type { Logger } from "../base/logger.ts";
+import type { Field } from "./frames.ts";
 import { chmod, mkdir, rename, rm, writeFile } from "../host/files.ts";
 
 export interface Template {
@@ -32,6 +35,15 @@ export interface TemplateOrigin {
   readonly image: string;
   /** All else of its key that is not the machine's own, in words of the maker's. */
   readonly ground: string;
+  /** What else makes another machine like it, for an engine that has not started one yet. */
+  readonly model?: TemplateModel;
+}
+
+export interface TemplateModel {
+  /** The specification that it was saved with. */
+  readonly fields: readonly Field[];
+  /** Bytes that the instance was limited to; 0: it was not. */
+  readonly memory: number;
 }
 
 export interface TemplateOnDisk {
@@ -171,6 +183,11 @@ export class Templates {
     });
   }
 
+  /** Undefined for one that does not tell. */
+  modelOf(key: string): TemplateModel | undefined {
+    return this.#originOf(key)?.model;
+  }
+
   async #makeRoom(keep: string): Promise<void> {
     const all = this.list();
     let total = all.reduce((sum, { bytes }) => sum + bytes, 0);
@@ -196,12 +213,19 @@ export class Templates {
       const about: unknown = JSON.parse(readFileSync(join(this.#directory, key, templateFiles.about), "utf8"));
       if (typeof about !== "object" || about === null || !("image" in about) || !("ground" in about)) return undefined;
       const { image, ground } = about;
-      return typeof image === "string" && typeof ground === "string" ? { image, ground } : undefined;
+      if (typeof image !== "string" || typeof ground !== "string") return undefined;
+      const model = "model" in about && Check(Model, about.model) ? { model: about.model } : {};
+      return { image, ground, ...model };
     } catch {
       return undefined;
     }
   }
 }
+
+const Model = Type.Object({
+  fields: Type.Array(Type.Tuple([Type.String(), Type.String()])),
+  memory: Type.Integer({ minimum: 0 }),
+});
 
 const keyPattern = /^[0-9a-f]{64}$/;
 

@@ -39,6 +39,7 @@ export async function connectInstance(
     mode: present.mode === "" ? joining.spec.name : present.mode,
     endpoints: { ...present.endpoints, [joining.spec.name]: endpoint },
   });
+  if (!card) requirePossible(parts, record, change);
   if (!hasSandbox(record)) return changeNetwork(parts, id, change);
   if (!card) requireNetworks(parts, record, "connect a network to");
   using operation = beginOperation(parts, "instance.network", id, { network: joining.id });
@@ -92,6 +93,11 @@ export async function leaveNetwork(parts: Parts, ctx: OpContext, id: string, net
   const sandbox = parts.networks.sandbox(id);
   if (sandbox !== undefined) await showInside(parts, ctx, id, sandbox);
   changeNetwork(parts, id, without(spec.name));
+}
+
+/** What its walls can't have (an endpoint's link-local addresses, say), they can't have later either. */
+function requirePossible(parts: Parts, { spec }: InstanceRecord, change: NetworkChange): void {
+  driverOf(parts, spec).refuse({ ...spec, network: { ...spec.network, ...change(spec.network) } });
 }
 
 /** `INSIDE_UNSUPPORTED`, `INSIDE_NEEDS_RUNNING` when it is paused. */

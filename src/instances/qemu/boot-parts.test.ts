@@ -67,10 +67,10 @@ describe("what machines are booted from", () => {
     await parts.forgetLayer(`sha256:${layer}`);
     expect(existsSync(disk)).toBe(false);
     await parts.imageDisk(ctx, `sha256:${layer}`);
-    await parts.collect();
+    await parts.collect([]);
     expect(existsSync(disk)).toBe(true);
     layers.clear();
-    await parts.collect();
+    await parts.collect([]);
     expect(existsSync(disk)).toBe(false);
   });
 

@@ -78,10 +78,14 @@ export class BootParts {
     ];
   }
 
-  /** At the engine's start: what no layer stands for any more, and what was half made. */
-  async collect(): Promise<void> {
+  /**
+   * At the engine's start: what no layer stands for any more, what was half made, and kernels of former engines but those that texts of
+   * `inUse` have the paths of.
+   */
+  async collect(inUse: readonly string[]): Promise<void> {
     const isNeeded = (digest: string) => this.#options.snapshotter.hasLayer(`sha256:${digest}`);
     await rm(this.waiting, { recursive: true, force: true });
+    await this.#kits.prune((digest) => inUse.some((text) => text.includes(`/kits/${digest}/`)));
     await this.disks.collect(isNeeded);
     await this.templates.collect(async (image) => image === "nothing" || (await isNeeded(image)));
   }

@@ -5,7 +5,7 @@
  * INVARIANTS
  *  - A waiting machine is in the ledger from before its making until it is given to a start, or given up.
  *  - Who takes one owns it: the pool has forgotten it.
- *  - Nothing of the pool is stored. A killed engine's waiting machines belong to no instance, and are collected as such.
+ *  - Nothing of the pool is stored: what is to wait after an engine's start is told by when templates were used. A killed engine's waiting machines belong to no instance, and are collected as such.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { messageOf } from "../../base/errors.ts";
@@ -93,12 +93,16 @@ export class MachinePool {
     return taken;
   }
 
-  /** A machine was started of this template, or of the image that it is being made of: others of its kind are to wait. */
-  used(like: TemplateRequest): void {
+  /**
+   * A machine was started of this template, or of the image that it is being made of, just now or so long ago: others of its kind are to
+   * wait.
+   */
+  used(like: TemplateRequest, agoMs = 0): void {
     if (this.size === 0 || this.#closing.signal.aborted) return;
     this.#touchedMs = performance.now();
     const known = this.#pooled.get(like.key);
-    this.#pooled.set(like.key, { waiting: [], failures: 0, ...known, like, usedMs: this.#touchedMs });
+    const usedMs = Math.max(this.#touchedMs - agoMs, known?.usedMs ?? -Infinity);
+    this.#pooled.set(like.key, { waiting: [], failures: 0, ...known, like, usedMs });
     this.#reviews ??= setInterval(() => this.review(), reviewMs).unref();
     this.review();
   }

@@ -53,11 +53,7 @@ export async function machineSpec(request: PrepareRequest, parts: MachineParts):
     ["accel", parts.acceleration.kind],
     ["memory", String(guestMemory(resources) / MiB)],
     ["cpus", String(machineCpus(resources, parts.hostCpus))],
-    ["kernel", inJail.kernel],
-    ["initrd", inJail.initrd],
-    ["image", inJail.image],
-    ["scratch", inJail.scratch],
-    ["run", inJail.run],
+    ...placeFields,
     ...(spec.autoRemove || spec.internal ? throwAway : []),
     ...request.interfaces.map((name): Field => ["net", name]),
     ...(resting || spec.network.mode === "none" ? [] : [["spare", String(spareCards)] as const]),
@@ -69,6 +65,15 @@ export async function machineSpec(request: PrepareRequest, parts: MachineParts):
     ...(resting ? [["maintenance", "1"] as const] : []),
   ];
 }
+
+/** Where a machine has what it is made of: the same for all. */
+export const placeFields: readonly Field[] = [
+  ["kernel", inJail.kernel],
+  ["initrd", inJail.initrd],
+  ["image", inJail.image],
+  ["scratch", inJail.scratch],
+  ["run", inJail.run],
+];
 
 /** It need not survive the host, but a restart: what the guest syncs is QEMU's no more, and the host's to write when it likes. */
 const throwAway: readonly Field[] = [

@@ -93,7 +93,15 @@ beforeEach(() => {
     imagePath: () => "",
     collect: async () => {},
   };
-  driver = new QemuDriver({ host: new FakeHost(), containers: jails.driver(), parts, pool: noPool, log: silentLogger });
+  const places = { runRoot: dir, cgroupParent: "/p" };
+  driver = new QemuDriver({
+    host: new FakeHost(),
+    containers: jails.driver(),
+    parts,
+    pool: noPool,
+    places,
+    log: silentLogger,
+  });
 });
 afterEach(() => rmSync(dir, { recursive: true }));
 

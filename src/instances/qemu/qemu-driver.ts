@@ -3,8 +3,10 @@
  * which keeps streams, log, exit code and limits; what is inside the guest goes through its agent.
  */
 import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { messageOf } from "../../base/errors.ts";
 import type { Logger } from "../../base/logger.ts";
 import type { OpContext } from "../../base/op-context.ts";
 import { Reverter } from "../../base/reverter.ts";
@@ -12,6 +14,7 @@ import { Turns } from "../../base/turns.ts";
 import { fileDaemonWords } from "../../guest/file-daemon.ts";
 import { encodeFields } from "../../guest/frames.ts";
 import { type Template, templateFiles } from "../../guest/templates.ts";
+import { errnoOf } from "../../host/errors.ts";
 import { chmod, copyFile, makeSmallDirectory, rename, writeFile } from "../../host/files.ts";
 import type { Host } from "../../host/host.ts";
 import type { DriverHandle, InstanceSpec } from "../../schema/instance.ts";
@@ -46,6 +49,7 @@ import { machineNetworks } from "./machine-networks.ts";
 import { MachinePool, type PoolSettings } from "./machine-pool.ts";
 import { adoptionFields, cloneFields, inJail, machineSpec } from "./machine-spec.ts";
 import { inheritedFields, limitFields } from "./process-fields.ts";
+import { type InstancePlaces, resumePool } from "./pool-resume.ts";
 import { requireFiles, sharesOf, sharesRoot } from "./shares.ts";
 import { TemplateMaker, type TemplateRequest } from "./template-maker.ts";
 import { refuseUnsupported } from "./unsupported.ts";
@@ -57,6 +61,7 @@ export interface QemuDriverOptions {
   readonly containers: Driver;
   readonly parts: DriverParts;
   readonly pool: PoolSettings;
+  readonly places: InstancePlaces;
   readonly log: Logger;
 }
 
@@ -102,11 +107,17 @@ export class QemuDriver extends JailedDriver implements Driver {
   readonly #starting: Turns;
   /** Those that wait. */
   readonly pool: MachinePool;
+  readonly #places: InstancePlaces;
+  readonly #log: Logger;
+  readonly #closing = new AbortController();
+  #resuming: Promise<void> | undefined;
 
-  constructor({ host, containers, parts, pool, log }: QemuDriverOptions) {
+  constructor({ host, containers, parts, pool, places, log }: QemuDriverOptions) {
     super(containers, (handle) => machineOf(handle).jail);
     this.#host = host;
     this.#parts = parts;
+    this.#places = places;
+    this.#log = log;
     this.#starting = new Turns(2 * host.facts.cpus + 1);
     const { templates, waiting: directory } = parts;
     const keepers = new Keepers({ host, containers, directory });
@@ -114,14 +125,27 @@ export class QemuDriver extends JailedDriver implements Driver {
     this.#maker = new TemplateMaker({ host, containers, templates, log, made: () => this.pool.review() });
   }
 
+  /** Once the engine has found what runs: in the background, lets wait what waited before. */
+  resumePool(): void {
+    const [parts, maker, pool, places] = [this.#parts, this.#maker, this.pool, this.#places];
+    const ctx = { signal: this.#closing.signal, log: this.#log };
+    this.#resuming = resumePool(ctx, { parts, maker, pool, places }).catch((error: unknown) => {
+      if (ctx.signal.aborted) return;
+      ctx.log.warn({ error: messageOf(error) }, "the pool of machines is filled when the first are started");
+    });
+  }
+
   /** Resolves when nothing is being made in the background. */
   async settled(): Promise<void> {
+    await this.#resuming;
     await this.#maker.settled();
     await this.pool.settled();
   }
 
   /** Gives up what is being made in the background, and what waits. */
   async close(): Promise<void> {
+    this.#closing.abort(new Error("the engine is closing"));
+    await this.#resuming;
     await Promise.all([this.#maker.close(), this.pool.close()]);
   }
 
@@ -290,13 +314,19 @@ export class QemuDriver extends JailedDriver implements Driver {
 
   /** Jails are containers. */
   async collect(ctx: OpContext, keep: ReadonlySet<string>): Promise<readonly string[]> {
-    await this.#parts.collect();
+    await this.#parts.collect(await this.#partsInUse(keep));
     if (this.#parts.missing().length === 0 && this.#parts.templates.list().length > 0) {
       const kit = await this.#parts.currentKit();
       const { vmm } = this.#parts;
       if (kit !== undefined) this.#maker.dropStale({ kit, vmm, imagePath: (image) => this.#parts.imagePath(image) });
     }
     return await this.containers.collect(ctx, keep);
+  }
+
+  /** Words of the bundles of what runs, of which some are paths of what it was booted from. */
+  async #partsInUse(ids: ReadonlySet<string>): Promise<readonly string[]> {
+    const bundles = [...ids].map((id) => join(this.#places.runRoot, "instances", id, "config.json"));
+    return await Promise.all(bundles.map(readIfThere));
   }
 
   async #shareDaemon(ctx: OpContext): Promise<readonly string[]> {
@@ -340,6 +370,15 @@ export class QemuDriver extends JailedDriver implements Driver {
       if (status === "exited" || status === "lost") return await requireSuccess(machine);
       await delay(lookMs);
     }
+  }
+}
+
+async function readIfThere(path: string): Promise<string> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT") return "";
+    throw error;
   }
 }
 

@@ -10,7 +10,7 @@ import type { Logger } from "../../base/logger.ts";
 import { type OpContext, withTimeout } from "../../base/op-context.ts";
 import { Reverter } from "../../base/reverter.ts";
 import { encodeFields, type Field } from "../../guest/frames.ts";
-import { type Template, type Templates, templateFiles } from "../../guest/templates.ts";
+import { type Template, type TemplateModel, type Templates, templateFiles } from "../../guest/templates.ts";
 import { makeSmallDirectory, rm, writeFile } from "../../host/files.ts";
 import type { Host } from "../../host/host.ts";
 import type { Driver, PrepareRequest } from "../driver.ts";
@@ -140,7 +140,7 @@ export class TemplateMaker {
       try {
         await this.#options.templates.make(
           key,
-          { image: imageOf(wanted.parts), ground: wanted.ground },
+          { image: imageOf(wanted.parts), ground: wanted.ground, model: modelOf(wanted) },
           (draft) => this.#save(ctx, wanted, draft),
           () => existsSync(wanted.parts.image),
         );
@@ -262,6 +262,10 @@ function seen(path: string): string {
 
 function imageOf({ image }: JailParts): string {
   return basename(image, ".ext4");
+}
+
+function modelOf({ fields, request }: TemplateRequest): TemplateModel {
+  return { fields: templateShape(fields) ?? [], memory: Math.max(0, request.spec.resources.memory) };
 }
 
 function savingFields(fields: readonly Field[]): readonly Field[] {

@@ -60,8 +60,9 @@ export class QemuWorld implements DriverWorld {
     const { host } = this.#containers;
     const snapshotter = { view, hasLayer: async () => true };
     const pool = { size: 0, left: () => 0, isBusy: () => false };
+    const places = { runRoot: join(this.#containers.dir, "run"), cgroupParent: "/berth-test" };
     const parts = new BootParts({ host, snapshotter, log: silentLogger, ...this.#options });
-    const driver = new QemuDriver({ host, containers, parts, pool, log: silentLogger });
+    const driver = new QemuDriver({ host, containers, parts, pool, places, log: silentLogger });
     this.#drivers.push(driver);
     return driver;
   }
