@@ -2,7 +2,9 @@
  * The API as it is on the wire: connections that leave HTTP, streams exact to the byte, pipelining, many followers, events, waits.
  * With DOCKER_PEER=unix://… the same expectations are held against that engine instead: they are Docker's.
  */
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
+import { connect } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { EngineClient, readAll } from "../../src/client/engine-client.ts";
@@ -330,6 +332,30 @@ describe("the API on the wire", () => {
       const terminal = await start({ tty: true, upgrade });
       expect(terminal.status).toBe(upgrade ? "HTTP/1.1 101 UPGRADED" : "HTTP/1.1 200 OK");
       expect([terminal.type, terminal.body.toString()]).toEqual(["raw-stream", "out\r\nerr\r\n"]);
+    }
+  });
+
+  it("keeps a quick exec's output until a slow client has read the head: docker-py loses what comes with it", async () => {
+    const id = await create(["sleep", "1000"], { StopSignal: "SIGKILL" });
+    await call("POST", `/containers/${id}/start`);
+    for (const upgrade of [true, false]) {
+      const made = await call("POST", `/containers/${id}/exec`, { Cmd: ["echo", "quick"], AttachStdout: true });
+      const { Id } = JSON.parse(made.body) as { readonly Id: string };
+      const socket = connect({ path });
+      using _socket = { [Symbol.dispose]: () => void socket.destroy() };
+      const pieces: string[] = [];
+      socket.on("data", (piece: Buffer) => void pieces.push(piece.toString("latin1")));
+      socket.pause();
+      const asking = upgrade ? "Connection: Upgrade\r\nUpgrade: tcp\r\n" : "";
+      socket.write(
+        `POST /v1.51/exec/${Id}/start HTTP/1.1\r\nHost: d\r\n${asking}Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}`,
+      );
+      // Longer than the command takes, and shorter than the engine waits.
+      await delay(120);
+      socket.resume();
+      await once(socket, "end");
+      expect(pieces[0]).toMatch(/\r\n\r\n$/);
+      expect(pieces.slice(1).join("")).toContain("quick\n");
     }
   });
 

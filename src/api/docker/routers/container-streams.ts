@@ -174,7 +174,7 @@ async function attachWebSocket(call: Call<Static<typeof AttachQuery>>) {
   const session = await backend.instances.attach(ctx, name, attachOptions(query));
   const { socket, gone } = takeUpgradeSocket(call);
   const stream = acceptWebSocket(request.raw, socket, version.atLeast(28));
-  const connection = { input: stream, output: stream, gone, close: () => void stream.end() };
+  const connection = { input: stream, output: stream, gone, headRead: async () => {}, close: () => void stream.end() };
   await joinSession(session, connection, { detachKeys, raw: true, stdin: query.stdin });
   return streamed;
 }

@@ -112,6 +112,7 @@ async function startExec(call: Call<unknown, Static<typeof StartExecBody>>) {
   const connection = takeConnection(call, streamType(version, raw));
   try {
     const session = await backend.instances.execStart(ctx, name, options);
+    await connection.headRead();
     if (session === undefined) connection.close();
     else {
       const detachKeys = parseDetachKeys(spec.detachKeys);
@@ -120,6 +121,7 @@ async function startExec(call: Call<unknown, Static<typeof StartExecBody>>) {
   } catch (error) {
     // Docker's clients print it before they ask for the exit code.
     const text = Buffer.from(`${messageOf(error)}\r\n`);
+    await connection.headRead();
     connection.output.write(raw ? text : stdcopyFrame("stdout", text));
     connection.close();
   }

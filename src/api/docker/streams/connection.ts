@@ -5,7 +5,9 @@
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { Readable, Writable } from "node:stream";
+import { setTimeout as delay } from "node:timers/promises";
 import type { FastifyInstance } from "fastify";
+import { unreadBytes } from "../../../host/unread-bytes.ts";
 import type { ApiVersion } from "../api-version.ts";
 import { apiErrors } from "../errors.ts";
 import type { Call } from "../route.ts";
@@ -17,6 +19,11 @@ export interface RawConnection {
   readonly output: Writable;
   /** Aborted when the client is gone, or the connection has been closed. */
   readonly gone: AbortSignal;
+  /**
+   * The client has read the answer's head, or takes its time. docker-py and others lose what they read together with it: a command that
+   * is quicker than its client waits here with its output.
+   */
+  headRead(): Promise<void>;
   /** Ends the output when it has been sent, and lets go of what the client still sends. */
   close(): void;
 }
@@ -210,6 +217,7 @@ function takeSocket(socket: Socket, head: Buffer): RawConnection {
     input: socket,
     output: socket,
     gone: gone.signal,
+    headRead: () => peerHasRead(socket),
     close: () => {
       socket.end();
       // Reads on, so that the client's own end is seen and the socket closes.
@@ -226,5 +234,22 @@ function takeResponse(request: IncomingMessage, response: ServerResponse): RawCo
   response.shouldKeepAlive = false;
   response.writeHead(200, { "Content-Type": rawStreamType });
   response.flushHeaders();
-  return { input: request, output: response, gone: gone.signal, close: () => void response.end() };
+  return {
+    input: request,
+    output: response,
+    gone: gone.signal,
+    headRead: () => peerHasRead(request.socket),
+    close: () => void response.end(),
+  };
+}
+
+/** A client that has not read by then reads late, or never. */
+const headReadLimitMs = 250;
+
+async function peerHasRead(socket: Socket): Promise<void> {
+  const until = performance.now() + headReadLimitMs;
+  for (let pauseMs = 1; (unreadBytes(socket) ?? 0) > 0 && performance.now() < until; pauseMs *= 2) {
+    if (socket.destroyed) return;
+    await delay(Math.min(pauseMs, 20));
+  }
 }
