@@ -7,13 +7,13 @@ import { startRegistry } from "../test/support/registry.ts";
 import { runCommand } from "../test/support/run-command.ts";
 import { clearEngine, OwnEngine, requireEmpty } from "./engine.ts";
 import { type Options, parseOptions, usage } from "./options.ts";
-import { judge, readReasons } from "./reasons.ts";
+import { isSometimes, judge, readReasons } from "./reasons.ts";
 import { preload, serve } from "./registry-images.ts";
 import { compatibilityReport } from "./report.ts";
 import { readReported } from "./reported.ts";
-import { collectResults, countSkipped, saveResults, type SuiteResults } from "./results.ts";
+import { collectResults, countSkipped, differences, readResults, saveResults, type SuiteResults } from "./results.ts";
 import { givenSource } from "./sources.ts";
-import type { CaseResult, Source, Suite } from "./suite.ts";
+import { type CaseResult, NotRun, type Source, type Suite } from "./suite.ts";
 
 const cacheDirectory = new URL("../.cache/conformance/", import.meta.url).pathname;
 const reportFile = new URL("../docs/compatibility.md", import.meta.url);
@@ -34,29 +34,54 @@ try {
 }
 
 async function conform(options: Options): Promise<void> {
-  await requirePrograms(options.suites);
   if (options.engine !== undefined) await requireEmpty(options.engine.socket);
   const failed: string[] = [];
   const lines: string[] = [];
+  let ran = 0;
   for (const suite of options.suites) {
     interrupted.signal.throwIfAborted();
     try {
+      await requirePrograms(suite);
       const results = await runSuite(suite, options);
+      ran++;
       lines.push(countLine(results));
-      if (options.write) await saveResults(results);
-      if (options.engine === undefined && options.only.length === 0) failed.push(...(await complaints(results)));
+      failed.push(...(await keep(results, options)));
     } catch (error) {
       // Others may still be run: a source that can't be had is no reason not to look at the rest.
       interrupted.signal.throwIfAborted();
-      lines.push(`${suite.name}: not run`);
-      failed.push(`${suite.name}: ${messageOf(error)}`);
+      lines.push(`${suite.name}: NOT RUN${error instanceof NotRun ? "" : ", by an error"}`);
+      say(`${suite.name}: not run: ${messageOf(error)}`);
+      if (!(error instanceof NotRun)) failed.push(`${suite.name}: ${messageOf(error)}`);
     }
   }
   if (options.write) await writeReport();
   process.stdout.write(`${lines.join("\n")}\n`);
+  if (ran === 0) failed.push("no suite was run");
   if (failed.length === 0) return;
   for (const line of failed) say(line);
   process.exitCode = 1;
+}
+
+/** Writes the outcomes down where they may be compared with those that were kept, and returns what is amiss with them. */
+async function keep(results: SuiteResults, options: Options): Promise<readonly string[]> {
+  const kept = (await readResults()).find(({ suite, engine }) => suite === results.suite && engine === results.engine);
+  if (kept !== undefined && kept.source !== results.source && !options.sources.has(results.suite)) {
+    say(
+      `${results.suite}: of ${results.source}, and what is kept is of ${kept.source}: other cases, so nothing is written or compared`,
+    );
+    return [];
+  }
+  if (options.write) await saveResults(results);
+  if (options.engine !== undefined || options.only.length > 0) return [];
+  const reasons = await readReasons(results.suite);
+  const { unexplained, stale } = judge(results, reasons);
+  return [
+    ...(kept === undefined ? [] : differences(kept, results))
+      .filter(({ name }) => !isSometimes(name, reasons))
+      .map(({ name, before, now }) => `${results.suite}: ${before} in the run that is kept, now ${now}: ${name}`),
+    ...unexplained.map((name) => `${results.suite}: no reason for the failure of ${name}`),
+    ...stale.map((key) => `${results.suite}: a reason for ${key}, which does not fail`),
+  ];
 }
 
 async function writeReport(): Promise<void> {
@@ -124,27 +149,21 @@ function countLine(results: SuiteResults): string {
   return `${results.suite} (${results.engine}): ${results.passed} passed, ${failed} failed, ${countSkipped(results)} skipped`;
 }
 
-async function complaints(results: SuiteResults): Promise<readonly string[]> {
-  const { unexplained, stale } = judge(results, await readReasons(results.suite));
-  return [
-    ...unexplained.map((name) => `${results.suite}: no reason for the failure of ${name}`),
-    ...stale.map((key) => `${results.suite}: a reason for ${key}, which does not fail`),
-  ];
-}
-
-/** All that is missing in one message, before anything is fetched or started. */
-async function requirePrograms(suites: readonly Suite[]): Promise<void> {
-  const always = [
-    { program: "docker-registry", package: "docker-registry" },
-    { program: "skopeo", package: "skopeo" },
-  ];
+/** All that a suite misses on this host in one message, before anything is fetched or started. */
+async function requirePrograms({ needs, engine }: Suite): Promise<void> {
+  const always = engine
+    ? [
+        { program: "docker-registry", package: "docker-registry" },
+        { program: "skopeo", package: "skopeo" },
+      ]
+    : [];
   const missing = new Set<string>();
-  for (const need of [...always, ...suites.flatMap(({ needs }) => needs)]) {
+  for (const need of [...always, ...needs]) {
     const { code } = await runCommand("sh", ["-c", 'command -v "$1"', "sh", need.program]);
     if (code !== 0) missing.add(need.package);
   }
   if (missing.size === 0) return;
-  throw new Error(`missing on this host: run \`apt-get install --no-install-recommends ${[...missing].join(" ")}\``);
+  throw new NotRun(`missing on this host: run \`apt-get install --no-install-recommends ${[...missing].join(" ")}\``);
 }
 
 function say(line: string): void {

@@ -25,8 +25,11 @@ export interface Options {
 export const usage = `Usage: npm run conformance -- [OPTIONS] [SUITE…]
 
 Run test suites that others wrote, unmodified, against Berth as built in dist/, and write docs/compatibility.md. Needs root.
-Their sources are fetched into .cache/conformance/ (from Debian's source packages), the images they name are stand-ins in a
-registry on loopback. Ends with 1 when a failure has no reason in conformance/reasons/, or a reason no failure.
+Their sources are fetched into .cache/conformance/: from the source packages of any of Debian's releases on this host's mirror, or
+from their own repositories at the revision whose outcomes are kept. The images they name are stand-ins in a registry on loopback.
+A suite whose source or programs can't be had is NOT RUN, and says what was tried; one that was fetched in another version than the
+kept outcomes have is run and counted, and neither compared nor written. Ends with 1 when no suite was run, when a case ends
+otherwise than in the run that is kept, when a failure has no reason in conformance/reasons/, or a reason no failure.
 
 Options:
       --source SUITE=DIR   Take a suite's sources from here (repeat)

@@ -3,6 +3,9 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import type { SuiteResults } from "./results.ts";
 
+/** The reason of a case that Docker fails as well: the report tells what it wants, and what the two answer. */
+export const asDocker = "As Docker.";
+
 export type Reasons = Readonly<Record<string, string>>;
 
 export interface Judgement {
@@ -23,6 +26,11 @@ export async function readReasons(suite: string): Promise<Reasons> {
 export function reasonOf(name: string, reasons: Reasons): string | undefined {
   const key = keyOf(name, reasons);
   return key === undefined ? undefined : reasons[key];
+}
+
+/** Whether it fails in some runs only. */
+export function isSometimes(name: string, reasons: Reasons): boolean {
+  return reasonOf(name, reasons)?.startsWith(sometimes) === true;
 }
 
 export function judge({ failed }: Pick<SuiteResults, "failed">, reasons: Reasons): Judgement {

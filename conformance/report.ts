@@ -1,5 +1,6 @@
 /** docs/compatibility.md, from the kept results and the reasons. */
-import { reasonOf, type Reasons } from "./reasons.ts";
+import { wantedAndAnswered } from "./answers.ts";
+import { asDocker, reasonOf, type Reasons } from "./reasons.ts";
 import { countSkipped, type SuiteResults } from "./results.ts";
 
 export interface ReportedSuite {
@@ -67,7 +68,7 @@ function section({ name, about, reasons, berth, others }: ReportedSuite): readon
     );
     for (const [failure] of failures) {
       const theirs = docker === undefined ? "" : ` ${outcomeOf(failure, docker)} |`;
-      lines.push(`| ${cell(`\`${failure}\``)} | ${cell(reasonOf(failure, reasons) ?? "**no reason yet**")} |${theirs}`);
+      lines.push(`| ${cell(`\`${failure}\``)} | ${cell(why(failure, { reasons, berth, docker }))} |${theirs}`);
     }
   }
   const skipped = Object.entries(berth.skipped);
@@ -76,6 +77,20 @@ function section({ name, about, reasons, berth, others }: ReportedSuite): readon
     for (const [reason, names] of skipped) lines.push(`| ${cell(reason)} | ${cell(listed(names))} |`);
   }
   return lines;
+}
+
+interface Told {
+  readonly reasons: Reasons;
+  readonly berth: SuiteResults;
+  readonly docker: SuiteResults | undefined;
+}
+
+function why(failure: string, { reasons, berth, docker }: Told): string {
+  const reason = reasonOf(failure, reasons) ?? "**no reason yet**";
+  if (reason !== asDocker) return reason;
+  const theirs = docker?.failed[failure];
+  if (theirs === undefined) return "**as Docker, it was said, which does not fail it**";
+  return wantedAndAnswered(berth.failed[failure] ?? "", theirs) ?? "Docker fails it as well.";
 }
 
 /** All of them, or of many how many there are in each file: what stands before the first space or colon. */

@@ -13,6 +13,8 @@ export interface SuiteResults {
   readonly source: string;
   readonly date: string;
   readonly passed: number;
+  /** Of Berth's own runs: what a later run is held against. */
+  readonly passedNames?: readonly string[];
   readonly failed: Readonly<Record<string, string>>;
   /** Names by the reason for which they were skipped. */
   readonly skipped: Readonly<Record<string, readonly string[]>>;
@@ -28,11 +30,11 @@ export interface RunFacts {
 export function collectResults(facts: RunFacts, cases: readonly CaseResult[]): SuiteResults {
   const failed: Record<string, string> = {};
   const skipped: Record<string, string[]> = {};
-  let passed = 0;
+  const passed: string[] = [];
   for (const one of cases) {
     switch (one.outcome) {
       case "passed":
-        passed++;
+        passed.push(one.name);
         break;
       case "failed":
         failed[one.name] = one.detail;
@@ -42,11 +44,35 @@ export function collectResults(facts: RunFacts, cases: readonly CaseResult[]): S
         break;
     }
   }
-  return { ...facts, date: new Date().toISOString().slice(0, 10), passed, failed, skipped };
+  const names = facts.engine === "berth" ? { passedNames: passed } : {};
+  return { ...facts, date: new Date().toISOString().slice(0, 10), passed: passed.length, ...names, failed, skipped };
 }
 
 export function countSkipped({ skipped }: SuiteResults): number {
   return Object.values(skipped).reduce((sum, names) => sum + names.length, 0);
+}
+
+export interface Difference {
+  readonly name: string;
+  readonly before: CaseResult["outcome"];
+  readonly now: CaseResult["outcome"];
+}
+
+/** Cases of both runs that ended otherwise. Of a run that kept no names of what passed, those that passed are not known. */
+export function differences(kept: SuiteResults, run: SuiteResults): readonly Difference[] {
+  const before = outcomes(kept);
+  return [...outcomes(run)].flatMap(([name, now]) => {
+    const then = before.get(name);
+    return then === undefined || then === now ? [] : [{ name, before: then, now }];
+  });
+}
+
+function outcomes({ passedNames = [], failed, skipped }: SuiteResults): ReadonlyMap<string, CaseResult["outcome"]> {
+  return new Map([
+    ...passedNames.map((name) => [name, "passed"] as const),
+    ...Object.keys(failed).map((name) => [name, "failed"] as const),
+    ...Object.values(skipped).flatMap((names) => names.map((name) => [name, "skipped"] as const)),
+  ]);
 }
 
 export async function saveResults(results: SuiteResults): Promise<void> {

@@ -1,43 +1,129 @@
-/** Sources of suites: Debian's source packages, fetched by apt with an entry of its own, or a directory of the user's. */
+/** Sources of suites: Debian's source packages, a pinned revision of a public repository, or a directory of the user's. */
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { messageOf } from "../src/base/errors.ts";
 import { runCommand } from "../test/support/run-command.ts";
-import type { FetchRequest, Source } from "./suite.ts";
+import { type DebianTarball, debianTarballs, downloadTarball } from "./debian-sources.ts";
+import { type FetchRequest, NotRun, type Source } from "./suite.ts";
 
-/** A source package of Debian that holds a suite. */
-export interface DebianPackage {
-  readonly package: string;
-  /** Newest first: the first that can be downloaded and has `holds` is taken. */
-  readonly releases: readonly string[];
-  /** Part of the name of the package's tarball: "orig", or a component such as "orig-buildkit". */
-  readonly tarball?: string;
-  /** A path below the source's top that must be there. */
+/** Where a suite can be had. */
+export interface SourceChoices {
+  /** A path below the source's top that must be there: the suite itself. */
   readonly holds: string;
+  /** Upstream's version whose outcomes are kept, as Debian writes it: taken before any other. */
+  readonly keptVersion?: string;
+  /** Source packages of Debian that hold it, whatever the version. */
+  readonly debian?: readonly DebianPackage[];
+  /** Upstream's own repository, at the revision whose outcomes are kept. */
+  readonly git?: GitRevision;
 }
 
-/** Upstream's own tarball out of the first package that can be had, unpacked without Debian's changes. */
-export async function debianSource(choices: readonly DebianPackage[], { cache, say }: FetchRequest): Promise<Source> {
-  const refusals: string[] = [];
-  for (const choice of choices) {
-    for (const release of choice.releases) {
-      const directory = join(cache, `${choice.package}-${release}`);
-      try {
-        if (!existsSync(directory)) {
-          say(`fetching ${choice.package} of Debian ${release}`);
-          await fetchPackage(choice, release, cache, directory);
-        }
-        const [top = ""] = await readdir(directory);
-        if (!existsSync(join(directory, top, "source", choice.holds))) throw new Error(`holds no ${choice.holds}`);
-        return { directory: join(directory, top, "source"), version: `${top.replace("_", " ")} (Debian ${release})` };
-      } catch (error) {
-        refusals.push(
-          `  ${choice.package} of Debian ${release}: ${String(error instanceof Error ? error.message : error)}`,
-        );
+export interface DebianPackage {
+  readonly package: string;
+  /** Part of the name of the package's tarball: "orig", or a component such as "orig-buildkit". */
+  readonly tarball?: string;
+}
+
+export interface GitRevision {
+  readonly url: string;
+  readonly commit: string;
+  /** What the report calls it. */
+  readonly version: string;
+}
+
+const gitTimeoutMs = 120_000;
+
+/**
+ * The first that can be had of: what an earlier run fetched, Debian's package of the kept version, the pinned revision, Debian's other
+ * versions from new to old. Throws {@link NotRun} with all that was tried.
+ */
+export async function findSource(suite: string, choices: SourceChoices, request: FetchRequest): Promise<Source> {
+  const { cache, say } = request;
+  const tried: string[] = [];
+  const attempt = async (name: string, fetch: (directory: string) => Promise<void>) => {
+    const directory = join(cache, name);
+    try {
+      if (!existsSync(directory)) {
+        say(`fetching ${name}`);
+        await publish(cache, directory, fetch);
       }
+      if (!existsSync(join(directory, choices.holds))) throw new Error(`has no ${choices.holds}`);
+      return { directory, version: name };
+    } catch (error) {
+      request.signal.throwIfAborted();
+      tried.push(`${name}: ${messageOf(error)}`);
+      return undefined;
     }
+  };
+  const cached = await cachedSource(choices, cache);
+  if (cached !== undefined) return cached;
+  const { tarballs, refusals } = await debianTarballs(choices.debian ?? [], cache);
+  tried.push(...refusals);
+  const takeTarball = async (tarball: DebianTarball) =>
+    await attempt(nameOf(tarball), async (directory) => await downloadTarball(tarball, directory));
+  const kept = tarballs.filter(({ version }) => version === choices.keptVersion);
+  for (const tarball of kept) {
+    const source = await takeTarball(tarball);
+    if (source !== undefined) return source;
   }
-  throw new Error(`no source can be had; give one with --source:\n${refusals.join("\n")}`);
+  const { git } = choices;
+  if (git !== undefined) {
+    const source = await attempt(`${git.version} (git)`, async (directory) => await checkOut(git, directory));
+    if (source !== undefined) return source;
+  }
+  for (const tarball of tarballs.filter((one) => !kept.includes(one))) {
+    const source = await takeTarball(tarball);
+    if (source !== undefined) return source;
+  }
+  const lines = tried.map((line) => `  ${line}`);
+  const wayOut = git === undefined ? "" : ` (a checkout of ${git.url} at ${git.version})`;
+  throw new NotRun(`no source can be had; give one with --source ${suite}=DIR${wayOut}. Tried:\n${lines.join("\n")}`);
+}
+
+/** What an earlier run fetched: the kept version where it is there, else any. */
+async function cachedSource({ holds, keptVersion, git }: SourceChoices, cache: string): Promise<Source | undefined> {
+  const whole = (await readdir(cache)).filter((name) => existsSync(join(cache, name, holds)));
+  const isKept = (name: string) =>
+    (git !== undefined && name === `${git.version} (git)`) ||
+    (keptVersion !== undefined && name.includes(` ${keptVersion} `));
+  const name = whole.find(isKept) ?? whole.sort(new Intl.Collator("en", { numeric: true }).compare).at(-1);
+  return name === undefined ? undefined : { directory: join(cache, name), version: name };
+}
+
+function nameOf({ package: name, version, release }: DebianTarball): string {
+  return `${name} ${version} (Debian ${release})`;
+}
+
+/** A directory appears in the cache under its name when it is whole. */
+async function publish(cache: string, directory: string, fill: (directory: string) => Promise<void>): Promise<void> {
+  const draft = await mkdtemp(join(cache, "unpacking-"));
+  try {
+    await mkdir(join(draft, "source"));
+    await fill(join(draft, "source"));
+    await rename(await topOf(join(draft, "source")), directory);
+  } finally {
+    await rm(draft, { recursive: true, force: true });
+  }
+}
+
+/** Some tarballs have one top, some have several levels of it ("moby-buildkit-a1b2c3/engine"), some none. */
+async function topOf(directory: string): Promise<string> {
+  const entries = await readdir(directory, { withFileTypes: true });
+  const [first] = entries;
+  return entries.length === 1 && first?.isDirectory() === true ? await topOf(join(directory, first.name)) : directory;
+}
+
+/** The one commit, which its own hash proves. */
+async function checkOut({ url, commit }: GitRevision, directory: string): Promise<void> {
+  const git = async (...words: readonly string[]) => {
+    const options = { cwd: directory, timeoutMs: gitTimeoutMs, env: { LC_ALL: "C", GIT_TERMINAL_PROMPT: "0" } };
+    const { code, stderr } = await runCommand("git", words, options);
+    if (code !== 0) throw new Error(`git ${words[0]} ${url}: ${stderr.trim().split("\n").at(-1) ?? "it fails"}`);
+  };
+  await git("init", "--quiet");
+  await git("fetch", "--quiet", "--depth=1", url, commit);
+  await git("checkout", "--quiet", "FETCH_HEAD");
 }
 
 /** A directory that the user gave, called by its git revision where it has one. */
@@ -45,85 +131,4 @@ export async function givenSource(suite: string, directory: string): Promise<Sou
   if (!existsSync(directory)) throw new Error(`--source ${suite}=${directory}: no such directory`);
   const git = await runCommand("git", ["-C", directory, "describe", "--tags", "--always"]).catch(() => undefined);
   return { directory, version: git?.code === 0 ? `${git.stdout.trim()} (git)` : "a directory given by --source" };
-}
-
-async function fetchPackage(choice: DebianPackage, release: string, cache: string, directory: string): Promise<void> {
-  const { work, apt } = await privateApt(release, cache);
-  const tarball = choice.tarball ?? "orig";
-  const words = [...apt, "source", "--download-only", "-qq"];
-  // Which files there are is told before any is downloaded: only the one tarball is wanted.
-  const listed = await must("apt-get", [...words, "--print-uris", choice.package], work);
-  const [, uri, file] = new RegExp(`^'([^']+)' (\\S+\\.${tarball}\\.tar\\.\\w+) `, "m").exec(listed) ?? [];
-  const [, hash] = new RegExp(`\\.${tarball}\\.tar\\.\\S+ \\d+ (\\S+)`).exec(listed) ?? [];
-  if (uri === undefined || file === undefined) throw new Error(`its source has no ${tarball} tarball`);
-  await must(
-    "/usr/lib/apt/apt-helper",
-    [...apt, "download-file", uri, join(work, file), ...(hash ? [hash] : [])],
-    work,
-  );
-  const unpacked = await mkdtemp(join(cache, "unpacking-"));
-  try {
-    const top = join(unpacked, file.slice(0, file.indexOf(`.${tarball}.tar`)));
-    await mkdir(join(top, "raw"), { recursive: true });
-    await must("tar", ["-xf", join(work, file), "-C", join(top, "raw")], work);
-    await rename(await onlyDirectoryOf(join(top, "raw")), join(top, "source"));
-    await rm(join(top, "raw"), { recursive: true, force: true });
-    await rename(unpacked, directory);
-  } finally {
-    await rm(unpacked, { recursive: true, force: true });
-    await rm(join(work, file), { force: true });
-  }
-}
-
-/** Some tarballs have one top, some have several levels of it ("moby-buildkit-a1b2c3/engine"), some none. */
-async function onlyDirectoryOf(directory: string): Promise<string> {
-  const entries = await readdir(directory, { withFileTypes: true });
-  const [first] = entries;
-  return entries.length === 1 && first?.isDirectory() === true
-    ? await onlyDirectoryOf(join(directory, first.name))
-    : directory;
-}
-
-/** apt with one deb-src line, on the mirror that the host's own configuration names, in directories of its own. */
-async function privateApt(
-  release: string,
-  cache: string,
-): Promise<{ readonly work: string; readonly apt: readonly string[] }> {
-  const work = join(cache, "apt", release);
-  await mkdir(join(work, "lists/partial"), { recursive: true });
-  await mkdir(join(work, "cache/archives/partial"), { recursive: true });
-  const list = join(work, "sources.list");
-  await writeFile(
-    list,
-    `deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ${await debianMirror()} ${release} main\n`,
-  );
-  const apt = [
-    ["Dir::Etc::sourcelist", list],
-    ["Dir::Etc::sourceparts", "-"],
-    ["Dir::State::lists", join(work, "lists")],
-    ["Dir::Cache", join(work, "cache")],
-    ["APT::Sandbox::User", "root"],
-  ].flatMap(([name, value]) => ["-o", `${name}=${value}`]);
-  await must("apt-get", [...apt, "-qq", "update"], work);
-  return { work, apt };
-}
-
-async function debianMirror(): Promise<string> {
-  const targets = await runCommand("apt-get", [
-    "indextargets",
-    "--format",
-    "$(SITE) $(ORIGIN)",
-    "Created-By: Packages",
-  ]);
-  const site = targets.stdout
-    .split("\n")
-    .find((line) => /\/debian\/? Debian$/.test(line))
-    ?.split(" ")[0];
-  return site ?? "http://deb.debian.org/debian";
-}
-
-async function must(program: string, words: readonly string[], cwd: string): Promise<string> {
-  const result = await runCommand(program, words, { cwd, timeoutMs: 300_000, env: { LC_ALL: "C" } });
-  if (result.code !== 0) throw new Error(result.stderr.trim().split("\n")[0] ?? `${program} fails`);
-  return result.stdout;
 }

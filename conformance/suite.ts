@@ -31,6 +31,9 @@ export interface Source {
   readonly version: string;
 }
 
+/** Why a suite was not run at all: nothing is wrong with the engine. */
+export class NotRun extends Error {}
+
 /** What a suite runs against. */
 export interface Subject {
   readonly source: Source;

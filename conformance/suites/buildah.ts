@@ -3,7 +3,7 @@ import { cp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { ImageOptions } from "../../test/support/busybox-image.ts";
 import { runCommand } from "../../test/support/run-command.ts";
-import { debianSource } from "../sources.ts";
+import { findSource } from "../sources.ts";
 import { busyboxStandIn } from "../stand-ins.ts";
 import type { CaseResult, Subject, Suite } from "../suite.ts";
 import { type BuildCase, parseBuildCases } from "./buildah/build-cases.ts";
@@ -18,14 +18,13 @@ export const buildah: Suite = {
   needs: [{ program: "docker", package: "docker-cli" }],
   engine: true,
   fetch: async (request) =>
-    await debianSource(
-      [
-        {
-          package: "golang-github-containers-buildah",
-          releases: ["sid", "trixie", "bookworm"],
-          holds: join(testsDirectory, "testdata"),
-        },
-      ],
+    await findSource(
+      "buildah",
+      {
+        holds: join(testsDirectory, "testdata"),
+        keptVersion: "1.43.2+ds1",
+        debian: [{ package: "golang-github-containers-buildah" }],
+      },
       request,
     ),
   images: async () => [

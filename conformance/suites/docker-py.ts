@@ -3,9 +3,9 @@ import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { ImageOptions } from "../../test/support/busybox-image.ts";
 import { runCommand } from "../../test/support/run-command.ts";
-import { debianSource } from "../sources.ts";
+import { findSource } from "../sources.ts";
 import { busyboxStandIn } from "../stand-ins.ts";
-import type { CaseResult, Subject, Suite } from "../suite.ts";
+import { type CaseResult, NotRun, type Subject, type Suite } from "../suite.ts";
 
 const testsDirectory = "tests/integration";
 const suiteTimeoutMs = 30 * 60_000;
@@ -27,7 +27,20 @@ export const dockerPy: Suite = {
   ],
   engine: true,
   fetch: async (request) =>
-    await debianSource([{ package: "python-docker", releases: ["sid", "trixie"], holds: testsDirectory }], request),
+    await findSource(
+      "docker-py",
+      {
+        holds: testsDirectory,
+        keptVersion: "7.2.0",
+        debian: [{ package: "python-docker" }],
+        git: {
+          url: "https://github.com/docker/docker-py",
+          commit: "5ad5327fba623897ee9a527d7eee1b01703e0726",
+          version: "7.2.0",
+        },
+      },
+      request,
+    ),
   images: async () => [
     busyboxStandIn(["docker.io/library/alpine:3.10"], alpine),
     busyboxStandIn(["docker.io/library/alpine:latest"], alpine),
@@ -112,7 +125,7 @@ async function requireModules(): Promise<void> {
     if ((await runCommand(python, ["-c", `import ${module}`])).code !== 0) missing.push(name);
   }
   if (missing.length === 0) return;
-  throw new Error(`missing on this host: run \`apt-get install --no-install-recommends ${missing.join(" ")}\``);
+  throw new NotRun(`missing on this host: run \`apt-get install --no-install-recommends ${missing.join(" ")}\``);
 }
 
 interface SwarmTests {

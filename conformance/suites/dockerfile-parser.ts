@@ -7,7 +7,7 @@ import { parseDockerfile } from "../../src/dockerfile/parse.ts";
 import { parseInstruction } from "../../src/dockerfile/parse-instruction.ts";
 import { type InstructionLine, readSourceLines } from "../../src/dockerfile/source-lines.ts";
 import { parseJsonWords, splitInstruction, splitPlainWords, splitQuotedWords } from "../../src/dockerfile/words.ts";
-import { debianSource } from "../sources.ts";
+import { findSource } from "../sources.ts";
 import type { CaseResult, Suite } from "../suite.ts";
 
 const parserDirectory = "frontend/dockerfile/parser";
@@ -19,15 +19,13 @@ export const dockerfileParser: Suite = {
   needs: [],
   engine: false,
   fetch: async (request) =>
-    await debianSource(
-      [
-        {
-          package: "docker.io",
-          releases: ["sid", "trixie"],
-          tarball: "orig-buildkit",
-          holds: join(parserDirectory, "testfiles"),
-        },
-      ],
+    await findSource(
+      "dockerfile-parser",
+      {
+        holds: join(parserDirectory, "testfiles"),
+        keptVersion: "26.1.5+dfsg1",
+        debian: [{ package: "docker.io", tarball: "orig-buildkit" }],
+      },
       request,
     ),
   images: async () => [],

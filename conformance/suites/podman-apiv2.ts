@@ -3,7 +3,7 @@ import { chmod, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { runCommand } from "../../test/support/run-command.ts";
 import { clearEngine } from "../engine.ts";
-import { debianSource } from "../sources.ts";
+import { findSource } from "../sources.ts";
 import { busyboxStandIn, type StandIn } from "../stand-ins.ts";
 import type { CaseResult, Source, Subject, Suite } from "../suite.ts";
 import { casesOfOutput } from "./podman-apiv2/cases.ts";
@@ -28,11 +28,17 @@ export const podmanApiv2: Suite = {
   ],
   engine: true,
   fetch: async (request) =>
-    await debianSource(
-      [
-        { package: "podman", releases: ["sid", "trixie"], holds: testsDirectory },
-        { package: "libpod", releases: ["bookworm"], holds: testsDirectory },
-      ],
+    await findSource(
+      "podman-apiv2",
+      {
+        holds: testsDirectory,
+        debian: [{ package: "podman" }, { package: "libpod" }],
+        git: {
+          url: "https://github.com/containers/podman",
+          commit: "5b263b5f5b48004a87caac44e67349a8266d9ef4",
+          version: "v5.8.2",
+        },
+      },
       request,
     ),
   images: standIns,
@@ -48,7 +54,7 @@ export const podmanApiv2: Suite = {
       subject.signal.throwIfAborted();
       say(name);
       const output = await runFile(name, { subject, port: port.number, programs });
-      cases.push(...casesOfOutput(name, output, subject.work));
+      cases.push(...casesOfOutput(name, output, [`${source.directory}/`, subject.work]));
       await clearEngine(subject.socket, AbortSignal.timeout(fileTimeoutMs), { images: true });
       await subject.preload();
     }

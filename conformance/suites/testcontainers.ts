@@ -4,6 +4,7 @@ import { existsSync } from "node:fs";
 import { join, relative } from "node:path";
 import { runCommand } from "../../test/support/run-command.ts";
 import { npmModules, type PackageManifest } from "../npm-modules.ts";
+import { findSource } from "../sources.ts";
 import type { CaseResult, Subject, Suite } from "../suite.ts";
 import { testcontainersImages } from "./testcontainers-images.ts";
 
@@ -13,7 +14,7 @@ const composePlugin = new URL("../../.cache/docker-client/cli-plugins/docker-com
 
 export const testcontainers: Suite = {
   name: "testcontainers",
-  about: `The tests of testcontainers-node's core (\`${core}\`), its reaper a stand-in of ours. npm's tarball holds none: give a checkout with --source.`,
+  about: `The tests of testcontainers-node's core (\`${core}\`), its reaper a stand-in of ours. npm's tarball holds none: they come from its repository.`,
   needs: [
     { program: "bash", package: "bash" },
     { program: "openssl", package: "openssl" },
@@ -22,11 +23,20 @@ export const testcontainers: Suite = {
     { program: "/usr/bin/tini-static", package: "tini" },
   ],
   engine: true,
-  fetch: async () => {
-    throw new Error(
-      "npm's tarball holds no tests: give a checkout of testcontainers-node with --source testcontainers=DIR",
-    );
-  },
+  // npm's tarball holds no tests, and Debian has no package of it.
+  fetch: async (request) =>
+    await findSource(
+      "testcontainers",
+      {
+        holds: core,
+        git: {
+          url: "https://github.com/testcontainers/testcontainers-node",
+          commit: "457707f3cd19b1ff9e34ed74d33beaca4c55f507",
+          version: "457707f3",
+        },
+      },
+      request,
+    ),
   images: testcontainersImages,
   run: runVitest,
 };

@@ -13,11 +13,11 @@ interface Request {
  * `file` is the test file's name without ".at". A request's first check is of its status; further ones, also those that the test
  * makes by itself of what came, belong to it until the next request.
  */
-export function casesOfOutput(file: string, output: string, work: string): readonly CaseResult[] {
+export function casesOfOutput(file: string, output: string, directories: readonly string[]): readonly CaseResult[] {
   const requests: Request[] = [];
   const counts = new Map<string, number>();
   const add = (text: string) => {
-    const base = `${file}: ${stable(text, work)}`;
+    const base = `${file}: ${stable(text, directories)}`;
     const count = (counts.get(base) ?? 0) + 1;
     counts.set(base, count);
     const request = { name: count === 1 ? base : `${base} (${count})`, isPodmans: isPodmans(text), failures: [] };
@@ -30,9 +30,9 @@ export function casesOfOutput(file: string, output: string, work: string): reado
     if (text !== "") {
       const request = requestOf(text);
       if (request !== undefined || current === undefined) current = add(request ?? text);
-      if (bad !== undefined) current.failures.push(request === undefined ? stable(text, work) : "status");
+      if (bad !== undefined) current.failures.push(request === undefined ? stable(text, directories) : "status");
     } else if (/^#\s+(expected|actual|response):/.test(line) && current !== undefined && current.failures.length > 0) {
-      current.failures.push(line.replace(/^#\s+/, "").slice(0, 300));
+      current.failures.push(stable(line.replace(/^#\s+/, ""), directories).slice(0, 300));
     } else if (line.startsWith("# broke off")) {
       current = add("the file, to its end");
       current.failures.push(line.slice(2, 500));
@@ -58,10 +58,11 @@ function isPodmans(request: string): boolean {
   return /^\w+ (?:\/v[\d.]+\/|http:\/\/[^/]+\/v[\d.]+\/)?\/?libpod\//.test(request);
 }
 
-/** Without what differs from run to run: ids, ports, times, names of temporary files. */
-function stable(text: string, work: string): string {
-  return text
-    .replaceAll(work, "")
+/** Without what differs from run to run: ids, ports, times, data roots, names of temporary files. */
+function stable(text: string, directories: readonly string[]): string {
+  return directories
+    .reduce((rest, directory) => rest.replaceAll(directory, ""), text)
+    .replace(/(?:\/[\w.-]+)+\/volumes\//g, "(ROOT)/volumes/")
     .replace(/test-apiv2\.tmp\.\w+/g, "(TMP)")
     .replace(/\b[0-9a-f]{64}\b/g, "(ID)")
     .replace(/\b(?=[0-9a-f]*\d)[0-9a-f]{12,40}\b/g, "(ID)")
