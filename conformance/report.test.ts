@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { expect, test } from "vitest";
-import { judge } from "./reasons.ts";
+import { asDocker, judge, reasonOf } from "./reasons.ts";
 import { compatibilityReport } from "./report.ts";
 import { readReported } from "./reported.ts";
 import type { SuiteResults } from "./results.ts";
@@ -36,5 +36,16 @@ test("every failure kept has a reason", async () => {
   for (const { name, berth, reasons } of await readReported()) {
     const { unexplained, stale } = judge(berth, reasons);
     expect({ name, unexplained, stale }).toEqual({ name, unexplained: [], stale: [] });
+  }
+});
+
+test("what is said to fail with Docker as well does", async () => {
+  for (const { name, berth, others, reasons } of await readReported()) {
+    const docker = others.find(({ engine }) => engine === "docker");
+    const said = Object.keys(berth.failed).filter((failure) => reasonOf(failure, reasons) === asDocker);
+    expect({ name, wrong: said.filter((failure) => docker?.failed[failure] === undefined) }).toEqual({
+      name,
+      wrong: [],
+    });
   }
 });
