@@ -344,7 +344,7 @@ describe("the API on the wire", () => {
       const socket = connect({ path });
       using _socket = { [Symbol.dispose]: () => void socket.destroy() };
       const pieces: string[] = [];
-      socket.on("data", (piece: Buffer) => void pieces.push(piece.toString("latin1")));
+      // Before anything listens: else it would read on ahead.
       socket.pause();
       const asking = upgrade ? "Connection: Upgrade\r\nUpgrade: tcp\r\n" : "";
       socket.write(
@@ -352,6 +352,7 @@ describe("the API on the wire", () => {
       );
       // Longer than the command takes, and shorter than the engine waits.
       await delay(120);
+      socket.on("data", (piece: Buffer) => void pieces.push(piece.toString("latin1")));
       socket.resume();
       await once(socket, "end");
       expect(pieces[0]).toMatch(/\r\n\r\n$/);
