@@ -47,6 +47,7 @@ export class FakeInstances implements InstanceService {
   readonly #records = new Map<string, InstanceRecord>();
   readonly #running = new Map<string, Running>();
   readonly #execs = new Map<string, Exec>();
+  #lastCreation = 0;
 
   constructor(images: FakeImages, events: EventBus) {
     this.#images = images;
@@ -55,12 +56,14 @@ export class FakeInstances implements InstanceService {
 
   async create(_ctx: OpContext, request: InstanceRequest) {
     this.requests.push(request);
+    // No two at once: which came before the other is what clients ask.
+    this.#lastCreation = Math.max(Date.now(), this.#lastCreation + 1);
     const image = this.#images.resolve(request.image);
     const id = newId();
     const record: InstanceRecord = {
       id,
       name: request.name === "" ? `fake_${id.slice(0, 6)}` : request.name,
-      createdAt: new Date().toISOString(),
+      createdAt: new Date(this.#lastCreation).toISOString(),
       imageId: image.id,
       chainId: "",
       spec: {
