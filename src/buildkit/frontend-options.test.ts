@@ -51,6 +51,7 @@ it.each([
   [{ "context:base": "docker-image://x" }, /context:base/],
   [{ "build-arg:BUILDKIT_SYNTAX": "someone/else" }, /someone\/else/],
   [{ "cgroup-parent": "/x" }, /--cgroup-parent/],
+  [{ hostname: "builder" }, /hostname/],
   [{ ulimit: "nofile" }, /invalid value "nofile"/],
 ])("refuses %j by name", (attributes, reason) => {
   expect(() => read(attributes)).toThrow(reason);

@@ -20,8 +20,8 @@ export interface FrontendOptions {
   readonly build: Omit<BuildRequest, "context" | "dockerfile" | "tags" | "askAuth" | "auths">;
 }
 
-/** Without effect here: they tell a registry's image, a cache of BuildKit's own or a history about the build. */
-const ignored: ReadonlySet<string> = new Set(["cmdline", "source-date-epoch", "multi-platform", "hostname"]);
+/** Without effect here: what the front end's image was asked as, and whether a result for one platform is an index of one. */
+const ignored: ReadonlySet<string> = new Set(["cmdline", "multi-platform"]);
 
 export function frontendOptions(
   attributes: Attributes,
