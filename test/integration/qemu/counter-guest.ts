@@ -6,7 +6,7 @@ import { setTimeout as delay } from "node:timers/promises";
 
 /**
  * The smallest guest that has memory and a disk to lose: a boot sector that keeps a count in memory and, when told to, in the disk's
- * second sector. It takes orders on the serial port or, where the firmware has taken that one over, by the firmware's keyboard: + counts, ? tells the count, w writes it to the disk, r tells what the disk has.
+ * second sector. It takes orders on the serial port or, where the firmware has taken that one over, by the firmware's keyboard: + counts, ? tells the count, w writes it to the disk, r tells what the disk has, . is answered with a dot.
  */
 const source = `
 .code16
@@ -44,6 +44,8 @@ obey:
   je write
   cmp $'r', %al
   je read
+  cmp $'.', %al
+  je echo
   jmp next
 add_one:
   incb count
@@ -75,6 +77,9 @@ disk:
   mov drive, %dl
   int $0x13
   ret
+echo:
+  call send
+  jmp next
 send:
   push %ax
   mov $0x3fd, %dx
@@ -149,12 +154,15 @@ export class CounterGuest {
       for (let m = 0; m < 20 && guest.#seen.length === before; m++) await delay(25);
       if (/\d$/.test(guest.#seen)) break;
     }
+    // The firmware may have kept several of the questions: what it answers before the dot is to them.
+    guest.#seen = "";
+    socket.write(".");
+    for (let n = 0; n < 1000 && !guest.#seen.includes("."); n++) await delay(10);
     return guest;
   }
 
   /** The digit that it answers with. */
   async ask(order: "+" | "?" | "w" | "r"): Promise<number> {
-    await delay(50); // What is left of answers to the opening's question.
     this.#seen = "";
     this.#socket.write(order);
     for (let n = 0; n < 1000 && this.#seen === ""; n++) await delay(10);
