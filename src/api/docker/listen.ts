@@ -11,6 +11,7 @@ import { chmod, chown, mkdir, rm } from "../../host/files.ts";
 import { apiErrors } from "./errors.ts";
 import { routeUpgrades } from "./streams/connection.ts";
 import { DockerResponse } from "./streams/docker-response.ts";
+import { lingerFor } from "./streams/linger.ts";
 
 export interface ListenOptions {
   /** Group id that may use unix sockets (mode 0660); undefined leaves them to root (mode 0600). */
@@ -130,6 +131,7 @@ const backlog = 4096;
 function inOrder(app: FastifyInstance): (request: IncomingMessage, response: ServerResponse) => void {
   const latest = new WeakMap<Socket, ServerResponse>();
   return (request, response) => {
+    lingerFor(request);
     const before = latest.get(request.socket);
     latest.set(request.socket, response);
     if (before === undefined || before.closed) app.routing(request, response);
