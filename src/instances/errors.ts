@@ -257,8 +257,7 @@ export const instanceErrors = defineErrors({
   },
   LINK_LOCAL_INSIDE: {
     status: 400,
-    message: (p: { readonly id: string }) =>
-      `cannot give link-local addresses to the virtual machine ${p.id}: its guest sets its addresses itself`,
+    message: () => "a virtual machine can't be given link-local addresses: its guest sets its addresses itself",
     hint: () => "leave --link-local-ip out, or add the address inside",
   },
   NETWORK_NONE: {

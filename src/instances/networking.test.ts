@@ -78,9 +78,11 @@ describe("a machine's networks", () => {
     await using engine = new TestEngine(guest());
     const { id } = await running(engine);
     const linkLocal = { aliases: [], linkLocalAddresses: ["169.254.1.1"] };
-    await expect(engine.service.connect(engine.ctx, id, "app", linkLocal)).rejects.toMatchObject({
-      code: "LINK_LOCAL_INSIDE",
-    });
+    const refusal = { code: "LINK_LOCAL_INSIDE" };
+    await expect(engine.service.connect(engine.ctx, id, "app", linkLocal)).rejects.toMatchObject(refusal);
+    const { network } = instanceSpec([]);
+    const withOne = { ...network, mode: "bridge", endpoints: { bridge: linkLocal } };
+    await expect(engine.run(["true"], { ...vm, network: withOne })).rejects.toMatchObject(refusal);
   });
 
   it("are left alone while it is paused: nobody there can be told", async () => {

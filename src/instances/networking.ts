@@ -11,9 +11,10 @@ import { driverOf, type Parts } from "./parts.ts";
 import { resolveInstance } from "./resolve.ts";
 import { interfacesOf } from "./start.ts";
 import { joinedInstance } from "./validate/namespaces.ts";
+import { refuseLinkLocal } from "./validate/network.ts";
 
 export interface ConnectOptions {
-  /** The caller sees to a whole-OS machine's card for it; nobody else can connect a running guest. */
+  /** The caller sees to the card that a whole-OS machine needs for it; without one only a guest that can be told is connected while it runs. */
   readonly card?: boolean;
 }
 
@@ -31,15 +32,12 @@ export async function connectInstance(
   using _ = await parts.locks.acquire(id);
   const record = parts.records.require(id);
   refuseMix(record, joining);
-  if (record.spec.isolation === "vm" && (endpoint.linkLocalAddresses ?? []).length > 0) {
-    throw instanceErrors.LINK_LOCAL_INSIDE({ id });
-  }
+  refuseLinkLocal(record.spec, endpoint);
   parts.networks.checkEndpoint(joining.id, endpoint);
   const change = (present: InstanceNetworkSpec) => ({
     mode: present.mode === "" ? joining.spec.name : present.mode,
     endpoints: { ...present.endpoints, [joining.spec.name]: endpoint },
   });
-  if (!card) requirePossible(parts, record, change);
   if (!hasSandbox(record)) return changeNetwork(parts, id, change);
   if (!card) requireNetworks(parts, record, "connect a network to");
   using operation = beginOperation(parts, "instance.network", id, { network: joining.id });
@@ -93,11 +91,6 @@ export async function leaveNetwork(parts: Parts, ctx: OpContext, id: string, net
   const sandbox = parts.networks.sandbox(id);
   if (sandbox !== undefined) await showInside(parts, ctx, id, sandbox);
   changeNetwork(parts, id, without(spec.name));
-}
-
-/** What its walls can't have (an endpoint's link-local addresses, say), they can't have later either. */
-function requirePossible(parts: Parts, { spec }: InstanceRecord, change: NetworkChange): void {
-  driverOf(parts, spec).refuse({ ...spec, network: { ...spec.network, ...change(spec.network) } });
 }
 
 /** `INSIDE_UNSUPPORTED`, `INSIDE_NEEDS_RUNNING` when it is paused. */

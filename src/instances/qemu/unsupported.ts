@@ -21,13 +21,6 @@ const checks: readonly (readonly [what: string, check: Check])[] = [
   ["the host's network", ({ network }) => (network.mode === "host" ? ofItsOwn : undefined)],
   ["another instance's network", ({ network }) => (network.mode.startsWith("container:") ? ofItsOwn : undefined)],
   [
-    "link-local addresses",
-    ({ network }) =>
-      Object.values(network.endpoints).some(({ linkLocalAddresses = [] }) => linkLocalAddresses.length > 0)
-        ? "its guest sets its addresses itself"
-        : undefined,
-  ],
-  [
     "a namespace of the host or of another instance",
     ({ namespaces }) =>
       [namespaces.pid, namespaces.ipc, namespaces.uts].some((mode) => mode === "host" || mode.startsWith("container:"))

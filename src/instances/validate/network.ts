@@ -1,6 +1,8 @@
 import { isIP } from "node:net";
 import type { EndpointSpec, PortSpec } from "../../schema/network.ts";
 import type { InstanceRequest } from "../instance-service.ts";
+import type { InstanceSpec } from "../../schema/instance.ts";
+import { instanceErrors } from "../errors.ts";
 import { invalid } from "./invalid.ts";
 import { joinedInstance, type NamespaceTargets } from "./namespaces.ts";
 
@@ -46,6 +48,11 @@ export function validateNetwork(request: InstanceRequest, names: NetworkNames): 
   return [];
 }
 
+/** `LINK_LOCAL_INSIDE`: what is set on its namespace's interface its guest would not have. */
+export function refuseLinkLocal({ isolation }: Pick<InstanceSpec, "isolation">, endpoint: EndpointSpec): void {
+  if (isolation === "vm" && (endpoint.linkLocalAddresses ?? []).length > 0) throw instanceErrors.LINK_LOCAL_INSIDE({});
+}
+
 export function validatePorts(ports: readonly PortSpec[]): void {
   for (const { hostIp, hostPort, hostPortEnd } of ports) {
     if (hostIp !== "" && isIP(hostIp) === 0) throw invalid(`invalid IP address: ${hostIp}`);
@@ -76,6 +83,7 @@ function validateJoined(request: InstanceRequest, names: NetworkNames): void {
 function validateEndpoint(request: InstanceRequest, name: string): void {
   const endpoint = request.network.endpoints[name];
   if (endpoint === undefined) return;
+  refuseLinkLocal(request, endpoint);
   const { ipv4Address, ipv6Address, macAddress } = endpoint;
   if (ipv4Address !== undefined && ipv4Address !== "" && isIP(ipv4Address) !== 4) {
     throw invalid(`invalid IPv4 address: ${ipv4Address}`);
