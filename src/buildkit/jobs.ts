@@ -49,14 +49,16 @@ export class Jobs {
     for (const wake of this.#waiting) wake();
     const giveUp = (): void => chosen.reject(ctx.signal.reason);
     ctx.signal.addEventListener("abort", giveUp, { once: true });
+    const working = work?.(inJob, job).then(chosen.resolve, chosen.reject);
     try {
-      if (work !== undefined) work(inJob, job).then(chosen.resolve, chosen.reject);
       const result = await chosen.promise;
       return job.results.get(result) ?? {};
     } finally {
       ctx.signal.removeEventListener("abort", giveUp);
-      job.status.end();
       ended.abort(buildKitErrors.BUILDKIT_BUILD_NOT_FOUND({ ref }));
+      // It undoes what it had begun.
+      await working;
+      job.status.end();
       setTimeout(() => this.#jobs.delete(ref), patienceMs).unref();
     }
   }

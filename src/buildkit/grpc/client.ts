@@ -123,8 +123,7 @@ async function* decoded<A>(
     for await (const message of messagesOf(stream, messageLimit)) yield answer.decode(message);
   } catch (error) {
     ctx.signal.throwIfAborted();
-    const { code, message } = stream.destroyed ? await ended : { code: undefined, message: messageOf(error) };
-    if (code === undefined || code === statusCode.ok) throw failed(method, message, error);
+    const { message } = stream.destroyed ? await ended : { message: messageOf(error) };
     throw failed(method, message, error);
   }
   const { code, message } = await ended;
