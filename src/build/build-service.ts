@@ -6,6 +6,7 @@ import type { ImageRecord, Platform } from "../schema/image.ts";
 import type { RegistryAuth } from "../images/image-service.ts";
 import type { ResourceSpec } from "../schema/resources.ts";
 import type { Ulimit } from "../schema/instance.ts";
+import type { RootView } from "./source-trees.ts";
 import type { VertexSink } from "./vertex-output.ts";
 
 export interface BuildService {
@@ -57,8 +58,15 @@ export interface BuildRequest {
   readonly askAuth?: (ctx: OpContext, domain: string) => Promise<RegistryAuth | undefined>;
   /** False makes no image of the result that is listed: it goes elsewhere. */
   readonly listed?: boolean;
-  /** Called with the image while nobody can prune it. */
-  readonly use?: (ctx: OpContext, image: ImageRecord) => Promise<void>;
+  /** Called with what was built while nobody can prune it; the build has not succeeded before this has. */
+  readonly use?: (ctx: OpContext, built: BuiltImage) => Promise<void>;
+}
+
+/** What a build has come to. */
+export interface BuiltImage {
+  readonly image: ImageRecord;
+  /** Its root file system, read-only, until the build is over. */
+  files(ctx: OpContext): Promise<RootView>;
 }
 
 /** A context whose Dockerfile came by itself, and whose files come when a step first needs them. */

@@ -104,7 +104,7 @@ export function createBuildService(dependencies: BuildDependencies): Recoverable
     const build = newBuild(parts, id, directory, request, context.dockerfile, trees, kept);
     const image = await solve(ctx, build, output, print);
     if (request.listed !== false) await finish(ctx, request, image, print);
-    await request.use?.(ctx, image);
+    await request.use?.(ctx, { image, files: async (ctx) => trees.view(ctx, await parts.images.unpack(ctx, image)) });
     return image;
   };
 

@@ -1,6 +1,6 @@
 /** Where COPY and ADD take files from: the build context, other stages and images, files made for the build. */
 import { basename, join } from "node:path";
-import type { ConfinedRoots } from "../archive/confined-root.ts";
+import type { ConfinedRoot, ConfinedRoots } from "../archive/confined-root.ts";
 import type { OpContext } from "../base/op-context.ts";
 import { mkdir, writeFile } from "../host/files.ts";
 import type { SpooledContext } from "./context/spooled-context.ts";
@@ -25,6 +25,13 @@ export type ContextFiles = PresentFiles | { readonly kind: "later"; take(ctx: Op
 export type PresentFiles =
   | { readonly kind: "directory"; readonly directory: string }
   | { readonly kind: "tar"; readonly tar: SpooledContext };
+
+/** A root file system to be read as a whole. */
+export interface RootView {
+  readonly root: ConfinedRoot;
+  /** Its directory on the host; the invariant above holds for it. */
+  readonly directory: string;
+}
 
 /** Opens each tree once and keeps it for the rest of the build. */
 export class SourceTrees implements AsyncDisposable {
@@ -68,9 +75,15 @@ export class SourceTrees implements AsyncDisposable {
   /** The root file system of a stack of layers. */
   async image(ctx: OpContext, chainId: string): Promise<SourceTree> {
     return await this.#once(`image ${chainId}`, async () => {
-      const view = await this.#keep(ctx, await this.#parts.snapshotter.view(ctx, chainId));
-      return await this.#open(ctx, view.root, "image");
+      const { root, directory } = await this.view(ctx, chainId);
+      return { root, list: listBelow(directory), directory: async () => directory, kind: "image" };
     });
+  }
+
+  /** The same, opened once more. */
+  async view(ctx: OpContext, chainId: string): Promise<RootView> {
+    const { root: directory } = await this.#keep(ctx, await this.#parts.snapshotter.view(ctx, chainId));
+    return { root: await this.#keep(ctx, await this.#parts.roots.open(ctx, directory)), directory };
   }
 
   /** An empty tree, for `fill` to put a file into (directory on the host). */

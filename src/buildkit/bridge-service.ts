@@ -26,12 +26,19 @@ const capabilities = [
   "reference.output",
 ];
 
+/** The same of what a solve is asked for. */
+const solveCapabilities = ["exporter.multiple"];
+
 export function bridgeMethods(engine: EngineFacts, jobs: Jobs, solveIn: SolveIn): Readonly<Record<string, Method>> {
   const jobOf = (call: GrpcCall): Promise<Job> => jobs.get(call.ctx, call.metadata(buildIdHeader));
   return {
     Ping: unary(Empty, PongResponse, async (call) => {
       await jobOf(call);
-      return { FrontendAPICaps: capabilities.map((ID) => ({ ID, Enabled: true })), Workers: [workerOf(engine)] };
+      return {
+        FrontendAPICaps: capabilities.map((ID) => ({ ID, Enabled: true })),
+        LLBCaps: solveCapabilities.map((ID) => ({ ID, Enabled: true })),
+        Workers: [workerOf(engine)],
+      };
     }),
     Solve: unary(BridgeSolveRequest, BridgeSolveResponse, async (call, request) => {
       if (request.Definition.length > 0) throw buildKitErrors.BUILDKIT_UNSUPPORTED({ what: "a build graph (LLB)" });

@@ -11,7 +11,7 @@ import { bridgeMethods } from "./bridge-service.ts";
 import { controlMethods, type EngineFacts, type SolveIn } from "./control-service.ts";
 import { solveDockerfile } from "./dockerfile-solve.ts";
 import { buildKitErrors } from "./errors.ts";
-import { exportTarget } from "./exporters.ts";
+import { exportTargets } from "./exporters.ts";
 import { frontendOptions } from "./frontend-options.ts";
 import { dockerfileFrontend } from "./frontend-request.ts";
 import { type Method, serveGrpc } from "./grpc/server.ts";
@@ -57,7 +57,7 @@ export function createBuildKit(dependencies: BuildKitDependencies): BuildKit {
         return id === "" ? Promise.resolve(session) : sessions.get(solving, id);
       },
       status: job.status,
-      target: exportTarget(job.request),
+      targets: exportTargets(job.request),
     });
     const ref = `${job.ref}-${job.results.size}`;
     job.results.set(ref, response);

@@ -38,6 +38,8 @@ export interface EngineFacts {
   readonly id: string;
   readonly version: string;
   readonly platform: Platform;
+  /** What its images are unpacked by. */
+  readonly snapshotter: string;
 }
 
 /** Runs a front end in a build; answers the result's reference. */
@@ -79,7 +81,11 @@ export function workerOf(engine: EngineFacts): Partial<Decoded<typeof WorkerReco
   const { os, architecture, variant = "" } = engine.platform;
   return {
     ID: engine.id,
-    Labels: { "org.mobyproject.buildkit.worker.frontend": dockerfileFrontend },
+    Labels: {
+      "org.mobyproject.buildkit.worker.frontend": dockerfileFrontend,
+      // Without it, buildx asks for no output but images.
+      "org.mobyproject.buildkit.worker.snapshotter": engine.snapshotter,
+    },
     platforms: [{ OS: os, Architecture: architecture, Variant: variant }],
     BuildkitVersion: versionOf(engine),
   };

@@ -1,17 +1,18 @@
 /** A solve of BuildKit's `dockerfile.v0` as a build of this engine's builder: files by the session, progress as vertices. */
 import { Readable } from "node:stream";
 import type { OpContext } from "../base/op-context.ts";
-import type { BuildRequest, BuildService, ContextSource } from "../build/build-service.ts";
+import type { BuildRequest, BuildService, BuiltImage, ContextSource } from "../build/build-service.ts";
 import { BuildCommandError } from "../build/errors.ts";
 import { processError, vertexId } from "../build/vertex-output.ts";
 import { readIgnoreFile } from "../dockerfile/dockerignore.ts";
 import type { ImageService } from "../images/image-service.ts";
-import { formatReference, parseReference, withDefaultTag } from "../images/reference.ts";
-import type { ImageRecord } from "../schema/image.ts";
+import { exportToClient } from "./client-export.ts";
 import { buildKitErrors } from "./errors.ts";
 import type { ExportTarget } from "./exporters.ts";
 import type { FrontendOptions } from "./frontend-options.ts";
 import { statusCode, StatusError } from "./grpc/status.ts";
+import { announceImage, normalised, pushImage } from "./image-export.ts";
+import { ownStep } from "./own-step.ts";
 import { registryCredentials } from "./session/credentials.ts";
 import { syncedFiles, syncedTar } from "./session/file-sync.ts";
 import type { ClientSession } from "./session/sessions.ts";
@@ -29,7 +30,7 @@ export interface DockerfileSolve {
   /** The session that has a directory: several builds of one client share theirs. */
   readonly sessionOf: (directory: string) => Promise<ClientSession>;
   readonly status: StatusLog;
-  readonly target: ExportTarget;
+  readonly targets: readonly ExportTarget[];
 }
 
 /** What the exporter tells the client: `containerimage.digest` and its like. */
@@ -40,41 +41,49 @@ export async function solveDockerfile(
   parts: SolveParts,
   solve: DockerfileSolve,
 ): Promise<ExporterResponse> {
-  const { options, session, status, target } = solve;
+  const { options, session, status, targets } = solve;
   const source = await contextOf(ctx, solve);
+  const names = [...new Set(targets.flatMap((target) => target.names))];
+  let pushedDigest: string | undefined;
   const request: BuildRequest = {
     ...options.build,
     context: source,
     dockerfile: options.dockerfile,
-    tags: target.names,
+    tags: targets.flatMap((target) => (target.kind === "image" ? target.names : [])),
     auths: {},
     askAuth: (ctx, domain) => registryCredentials(ctx, session, domain),
-    listed: target.kind === "image",
-    ...(target.kind === "image" ? {} : { use: (ctx, image) => target.send(ctx, image, status) }),
+    listed: targets.some(({ kind }) => kind === "image"),
+    use: async (ctx, built) => {
+      pushedDigest = await exportTo(ctx, parts, solve, built);
+    },
   };
   const image = await parts.builder.buildObserved(ctx, request, status).catch((error: unknown) => {
     throw error instanceof BuildCommandError ? new StatusError(statusCode.unknown, processError(error)) : error;
   });
-  if (target.kind === "image") announceImage(status, image, target.names);
   return {
     "containerimage.config.digest": image.id,
-    "containerimage.digest": image.id,
-    ...(target.names.length === 0 ? {} : { "image.name": target.names.map(normalised).join(",") }),
+    "containerimage.digest": pushedDigest ?? image.id,
+    ...(names.length === 0 ? {} : { "image.name": names.map(normalised).join(",") }),
   };
 }
 
-/** The image has its names when this is told. */
-function announceImage(status: StatusLog, image: ImageRecord, names: readonly string[]): void {
-  const vertex = { id: vertexId(), name: "exporting to image" };
-  status.startedAfterSteps(vertex);
-  status.part(vertex.id, "exporting layers", { done: true });
-  status.part(vertex.id, `writing image ${image.id}`, { done: true });
-  for (const name of names) status.part(vertex.id, `naming to ${normalised(name)}`, { done: true });
-  status.completed(vertex.id, { cached: false });
-}
-
-function normalised(name: string): string {
-  return formatReference(withDefaultTag(parseReference(name)));
+/** One after the other; the digest of what was pushed. */
+async function exportTo(
+  ctx: OpContext,
+  { images }: SolveParts,
+  { session, status, targets }: DockerfileSolve,
+  built: BuiltImage,
+): Promise<string | undefined> {
+  let digest: string | undefined;
+  for (const target of targets) {
+    if (target.kind === "client") {
+      await exportToClient(ctx, { images, session, status, target, built });
+      continue;
+    }
+    announceImage(status, built.image, target.names);
+    if (target.push) digest = await pushImage(ctx, { images, session, status }, target);
+  }
+  return digest;
 }
 
 async function contextOf(
@@ -160,18 +169,12 @@ async function internal<T>(
   part: string,
   work: (progress: (bytes: number) => void) => Promise<T>,
 ): Promise<T> {
-  const id = vertexId();
-  status.started({ id, name: `[internal] ${name}`, inputs: [] });
-  let current = 0;
-  try {
+  return await ownStep(status, `[internal] ${name}`, async (tell) => {
+    let current = 0;
     const result = await work((bytes) => {
       current = bytes;
     });
-    status.part(id, part, { current, done: true });
-    status.completed(id, { cached: false });
+    tell(part, { current, done: true });
     return result;
-  } catch (error) {
-    status.completed(id, { cached: false, error: error instanceof Error ? error.message : String(error) });
-    throw error;
-  }
+  });
 }

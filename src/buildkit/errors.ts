@@ -53,6 +53,11 @@ export const buildKitErrors = defineErrors({
     status: 400,
     message: ({ reason }: { reason: string }) => `the client's files can't be taken: ${reason}`,
   },
+  BUILDKIT_SEND_FAILED: {
+    status: 400,
+    message: ({ reason }: { reason: string }) => `the result can't be sent to the client: ${reason}`,
+  },
+  BUILDKIT_PUSH_NAMELESS: { status: 400, message: () => "tag is needed when pushing to registry" },
   BUILDKIT_DOCKERFILE_NOT_FOUND: {
     status: 404,
     message: ({ path }: { path: string }) => `failed to read dockerfile: open ${path}: no such file or directory`,

@@ -288,7 +288,12 @@ async function assemble(
   const loadBuildKit = async (): Promise<BuildKit> => {
     const { createBuildKit } = await import("../buildkit/buildkit.ts");
     const { id, version, architecture } = system.facts;
-    return createBuildKit({ builder, images, log, engine: { id, version, platform: { os: "linux", architecture } } });
+    return createBuildKit({
+      builder,
+      images,
+      log,
+      engine: { id, version, platform: { os: "linux", architecture }, snapshotter: snapshotter.name },
+    });
   };
   return {
     tag,

@@ -39,7 +39,7 @@ import { DEFAULT_TIMEOUTS, Transport, type TransportTimeouts } from "./registry/
 import { DEFAULT_UPLOAD_CHUNK_BYTES } from "./registry/upload.ts";
 import { RegistryQueries } from "./registry-queries.ts";
 import { ImageRemover } from "./remove.ts";
-import { saveImages } from "./save.ts";
+import { saveImageAs, saveImages } from "./save.ts";
 import { SinkLeases } from "./sink-leases.ts";
 import { assembleImage } from "./store-image.ts";
 import { Unpacker } from "./unpack.ts";
@@ -181,6 +181,10 @@ class Images implements EngineImages {
 
   async save(ctx: OpContext, refs: readonly string[], platform?: Platform): Promise<Readable> {
     return saveImages(ctx, this.#room, refs, platform);
+  }
+
+  async saveAs(ctx: OpContext, imageId: string, names: readonly string[]): Promise<Readable> {
+    return await saveImageAs(ctx, this.#room, imageId, names);
   }
 
   async import(ctx: OpContext, request: Api.ImportRequest, progress: ProgressSink): Promise<ImageRecord> {

@@ -15,6 +15,8 @@ export interface ImageService {
   load(ctx: OpContext, archive: Readable, progress: ProgressSink, platform?: Platform): Promise<readonly ImageRecord[]>;
   /** docker-archive that is an OCI layout as well, as `docker save` writes. */
   save(ctx: OpContext, refs: readonly string[], platform?: Platform): Promise<Readable>;
+  /** The same of one image, under these names and no others, whatever it is called here. */
+  saveAs(ctx: OpContext, imageId: string, names: readonly string[]): Promise<Readable>;
   /** A root file system's tar as a new image of one layer. */
   import(ctx: OpContext, request: ImportRequest, progress: ProgressSink): Promise<ImageRecord>;
   /** A base image from the distribution's mirror, with the host's apt sources and trust. */

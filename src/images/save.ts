@@ -7,7 +7,14 @@ import { contentOf } from "./garbage.ts";
 import type { ImageRoom } from "./image-room.ts";
 import { MediaType } from "./media-types.ts";
 import { formatPlatform, normalisePlatform, platformOf, platformSatisfies } from "./platform.ts";
-import { familiarName, formatFamiliar, formatReference, parseReference, type Reference } from "./reference.ts";
+import {
+  familiarName,
+  formatFamiliar,
+  formatReference,
+  parseReference,
+  type Reference,
+  withDefaultTag,
+} from "./reference.ts";
 import { type TarFile, writeTar } from "./tar-writer.ts";
 
 /** An image to save, and the tags that it goes by in the archive. */
@@ -28,7 +35,29 @@ export async function saveImages(
 ): Promise<Readable> {
   const selected = select(room, refs);
   if (platform !== undefined) for (const { image } of selected) checkPlatform(image, platform);
-  return Readable.from(writeTar(filesOf(ctx, room, selected)), { objectMode: false, signal: ctx.signal });
+  const files = announced(room, selected, filesOf(ctx, room, selected));
+  return Readable.from(writeTar(files), { objectMode: false, signal: ctx.signal });
+}
+
+/** The same of one image, by its id, under these names and no others, whatever it is called here. */
+export async function saveImageAs(
+  ctx: OpContext,
+  room: ImageRoom,
+  id: string,
+  names: readonly string[],
+): Promise<Readable> {
+  const tags = names.map((name) => withDefaultTag(parseReference(name)));
+  const files = filesOf(ctx, room, [{ image: room.images.resolve(id), tags }]);
+  return Readable.from(writeTar(files), { objectMode: false, signal: ctx.signal });
+}
+
+async function* announced(
+  room: ImageRoom,
+  selected: readonly Selected[],
+  files: AsyncIterable<TarFile>,
+): AsyncGenerator<TarFile> {
+  yield* files;
+  for (const { image } of selected) room.events.changed("save", image);
 }
 
 async function* filesOf(ctx: OpContext, room: ImageRoom, selected: readonly Selected[]): AsyncGenerator<TarFile> {
@@ -46,7 +75,6 @@ async function* filesOf(ctx: OpContext, room: ImageRoom, selected: readonly Sele
   yield document("manifest.json", selected.map(dockerManifestOf));
   yield document("oci-layout", { imageLayoutVersion: "1.0.0" });
   yield document("repositories", repositoriesOf(selected));
-  for (const { image } of selected) room.events.changed("save", image);
 }
 
 function document(name: string, json: unknown): TarFile {

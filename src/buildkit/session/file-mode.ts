@@ -22,6 +22,22 @@ export function fileKind(mode: number): Exclude<TarEntryType, "hardlink"> | "oth
   return has(socket) || has(irregular) ? "other" : "file";
 }
 
+/** The mode of a file of this kind with the kernel's permission bits `mode`. */
+export function goMode(kind: Exclude<TarEntryType, "hardlink">, mode: number): number {
+  const bit = (unix: number, go: number): number => ((mode & unix) === 0 ? 0 : go);
+  const special = bit(0o4000, setuid) + bit(0o2000, setgid) + bit(0o1000, sticky);
+  return typeBits[kind] + special + (mode & 0o777);
+}
+
+const typeBits: Readonly<Record<Exclude<TarEntryType, "hardlink">, number>> = {
+  file: 0,
+  directory,
+  symlink,
+  block: device,
+  char: device + charDevice,
+  fifo,
+};
+
 /** The kernel's permission bits. */
 export function permissions(mode: number): number {
   const bit = (go: number, unix: number): number => ((mode & go) === 0 ? 0 : unix);

@@ -74,6 +74,7 @@ export class ImagesDouble {
       push: unused,
       load: unused,
       save: unused,
+      saveAs: unused,
       import: unused,
       bootstrap: unused,
       tag: unused,

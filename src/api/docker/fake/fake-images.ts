@@ -90,6 +90,10 @@ export class FakeImages implements ImageService {
     return Promise.resolve(Readable.from([Buffer.from(refs.join(","))]));
   }
 
+  saveAs(_ctx: OpContext, imageId: string, names: readonly string[]): Promise<Readable> {
+    return Promise.resolve(Readable.from([Buffer.from(`${this.resolve(imageId).id} ${names.join(",")}`)]));
+  }
+
   async import(_ctx: OpContext, request: ImportRequest): Promise<ImageRecord> {
     for await (const _chunk of request.tar);
     return this.add(request.reference ?? "imported:latest");
