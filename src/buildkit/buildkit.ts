@@ -7,6 +7,7 @@ import type { Logger } from "../base/logger.ts";
 import { type OpContext, withSignal } from "../base/op-context.ts";
 import type { BuildService } from "../build/build-service.ts";
 import type { ImageService } from "../images/image-service.ts";
+import type { ImageRecord } from "../schema/image.ts";
 import { bridgeMethods } from "./bridge-service.ts";
 import { controlMethods, type EngineFacts, type SolveIn } from "./control-service.ts";
 import { solveDockerfile } from "./dockerfile-solve.ts";
@@ -17,6 +18,7 @@ import { dockerfileFrontend } from "./frontend-request.ts";
 import { type Method, serveGrpc } from "./grpc/server.ts";
 import { Jobs } from "./jobs.ts";
 import { Sessions } from "./session/sessions.ts";
+import { type TracedBuild, TracedBuilds } from "./traced-build.ts";
 
 export interface BuildKit {
   /** Serves a connection that was upgraded to HTTP/2, until it closes and its calls have ended. */
@@ -25,6 +27,10 @@ export interface BuildKit {
   checkSession(id: string): void;
   /** Uses the services that the client serves on the connection, until it closes. */
   serveSession(id: string, methods: readonly string[], socket: Socket): Promise<void>;
+  /** `POST /build?version=2`. */
+  build(ctx: OpContext, build: TracedBuild): Promise<ImageRecord>;
+  /** `POST /build/cancel`. */
+  cancel(buildId: string): void;
 }
 
 export interface BuildKitDependencies {
@@ -64,6 +70,7 @@ export function createBuildKit(dependencies: BuildKitDependencies): BuildKit {
     return ref;
   };
   const parts = { ...dependencies, sessions };
+  const traced = new TracedBuilds(parts);
   const methods = new Map<string, Method>([
     ...named("moby.buildkit.v1.Control", controlMethods(parts, jobs, solveIn)),
     ...named("moby.buildkit.v1.frontend.LLBBridge", bridgeMethods(engine, jobs, solveIn)),
@@ -72,6 +79,8 @@ export function createBuildKit(dependencies: BuildKitDependencies): BuildKit {
     serve: (socket) => serveGrpc(socket, methods, log),
     checkSession: (id) => sessions.check(id),
     serveSession: (id, supported, socket) => sessions.serve(id, supported, socket),
+    build: (ctx, build) => traced.run(ctx, build),
+    cancel: (buildId) => traced.cancel(buildId),
   };
 }
 

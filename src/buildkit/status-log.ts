@@ -99,10 +99,10 @@ export class StatusLog implements VertexSink {
   }
 
   /** From the beginning to the end, in as few messages as keep up with the build. */
-  async *read(signal: AbortSignal): AsyncGenerator<Status> {
+  async *read(signal?: AbortSignal): AsyncGenerator<Status> {
     const aborted = Promise.withResolvers<void>();
-    signal.addEventListener("abort", () => aborted.resolve(), { once: true });
-    for (let at = 0; !signal.aborted; ) {
+    signal?.addEventListener("abort", () => aborted.resolve(), { once: true });
+    for (let at = 0; signal?.aborted !== true; ) {
       if (at === this.#events.length) {
         if (this.#ended) return;
         await Promise.race([this.#changed.promise, aborted.promise]);

@@ -403,7 +403,9 @@ describe("build", () => {
   });
 
   it.each([
-    ["version=2", "BuildKit by POST /build is not supported"],
+    ["version=3", "version 3 is not supported"],
+    ["version=2&remote=client-session", "send it as the body"],
+    ["session=s", "ask for version=2"],
     ["cgroupparent=x", "cgroupparent is not supported"],
     ["outputs=[1]", "outputs is not supported"],
     ["securityopt=x", "security options"],

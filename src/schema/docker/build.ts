@@ -32,14 +32,16 @@ export const BuildQuery = Type.Object({
   platform: param.text("os[/arch[/variant]]"),
   target: param.text("Stage to stop at"),
   outputs: param.text("Not supported: buildx uses POST /grpc"),
-  version: param.text("1 (the classic builder)"),
+  version: param.text("1, the classic builder, or 2: BuildKit, whose answer is the build's graph as it changes"),
   ulimits: param.json(Type.Array(DockerUlimit), "For RUN, JSON"),
   securityopt: param.texts("Not supported on Linux"),
-  session: param.text("Not supported: buildx uses POST /grpc"),
-  buildid: param.text("Only BuildKit can cancel a build by id; closing the connection cancels this one"),
+  session: param.text("With version 2: the session (POST /session) that has the client's credentials"),
+  buildid: param.text("With version 2: by which POST /build/cancel finds the build"),
   isolation: param.text('"default"'),
 });
 export type BuildQuery = Static<typeof BuildQuery>;
+
+export const CancelBuildQuery = Type.Object({ id: param.text("The build's buildid") });
 
 export const PruneBuildQuery = Type.Object({
   all: param.flag("Also what is shared with images"),

@@ -49,15 +49,18 @@ export function buildRequest(
 }
 
 function refuseUnsupported(query: BuildQuery): void {
-  if (query.version !== "" && query.version !== "1") {
+  if (!["", "1", "2"].includes(query.version)) throw apiErrors.API_UNSUPPORTED({ what: `version ${query.version}` });
+  if (query.version === "2" && query.remote === "client-session") {
     throw apiErrors.API_UNSUPPORTED({
-      what: "BuildKit by POST /build",
-      hint: "build with buildx (docker 23.0 or newer), or with DOCKER_BUILDKIT=0",
+      what: "a context by session (remote=client-session)",
+      hint: "send it as the body, or build with buildx (docker 23.0 or newer)",
     });
   }
   if (query.cgroupparent !== "") throw apiErrors.API_UNSUPPORTED({ what: "cgroupparent" });
   if (query.outputs !== "" && query.outputs !== "[]") throw apiErrors.API_UNSUPPORTED({ what: "outputs" });
-  if (query.session !== "") throw apiErrors.API_UNSUPPORTED({ what: "session" });
+  if (query.session !== "" && query.version !== "2") {
+    throw apiErrors.API_UNSUPPORTED({ what: "session", hint: "the classic builder has none: ask for version=2" });
+  }
   if (query.securityopt.length > 0) {
     throw apiErrors.API_BAD_REQUEST({
       message: "The daemon on this platform does not support setting security options on build",

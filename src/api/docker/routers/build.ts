@@ -1,10 +1,11 @@
-import { BuildQuery, PruneBuildQuery } from "../../../schema/docker/build.ts";
+import { BuildQuery, CancelBuildQuery, PruneBuildQuery } from "../../../schema/docker/build.ts";
+import type { BuildRequest } from "../../../build/build-service.ts";
 import { buildRequest } from "../codecs/build-request.ts";
 import { decodeRegistryConfig } from "../codecs/registry-auth.ts";
 import { apiErrors } from "../errors.ts";
-import { type Call, ok, type Route, route, streamed } from "../route.ts";
+import { type Call, done, ok, type Route, route, streamed } from "../route.ts";
 import { takeHttp2Socket } from "../streams/connection.ts";
-import { streamProgress } from "../streams/json-stream.ts";
+import { type JsonStream, streamProgress } from "../streams/json-stream.ts";
 
 export const buildRoutes: readonly Route[] = [
   route({
@@ -18,8 +19,9 @@ export const buildRoutes: readonly Route[] = [
       const build = buildRequest(query, request.raw, auths, backend);
       await streamProgress(
         call,
-        async (progress) => {
-          await backend.builder.build(ctx, build, progress);
+        async (progress, stream) => {
+          if (query.version === "2") await buildTraced(call, build, query, stream);
+          else await backend.builder.build(ctx, build, progress);
         },
         { aux: version.atLeast(30) },
       );
@@ -52,10 +54,13 @@ export const buildRoutes: readonly Route[] = [
   route({
     method: "POST",
     path: "/build/cancel",
-    summary: "Not supported: close the connection of a build to cancel it",
+    summary: "Cancel a build of version 2 by its buildid; closing its connection does the same",
     since: 39,
-    handle: () => {
-      throw apiErrors.API_UNSUPPORTED({ what: "cancelling a build by id", hint: "close its connection instead" });
+    query: CancelBuildQuery,
+    handle: async ({ backend, query }) => {
+      if (query.id === "") throw apiErrors.API_BAD_REQUEST({ message: "build ID not provided" });
+      (await backend.buildKit()).cancel(query.id);
+      return done;
     },
   }),
   route({
@@ -85,6 +90,23 @@ export const buildRoutes: readonly Route[] = [
     },
   }),
 ];
+
+/** As Docker's BuildKit answers here: each change in base 64, and the image's id last. */
+async function buildTraced(
+  { backend, ctx }: Pick<Call, "backend" | "ctx">,
+  request: BuildRequest,
+  { session, buildid }: BuildQuery,
+  stream: JsonStream,
+): Promise<void> {
+  const buildKit = await backend.buildKit();
+  const image = await buildKit.build(ctx, {
+    request,
+    session,
+    buildId: buildid,
+    onTrace: (trace) => stream.write({ id: "moby.buildkit.trace", aux: Buffer.from(trace).toString("base64") }),
+  });
+  stream.write({ id: "moby.image.id", aux: { ID: image.id } });
+}
 
 /** As long as the connection speaks HTTP/1.1, a refusal can be told. */
 function checkUpgrade({ request }: Call): void {
