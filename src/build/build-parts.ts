@@ -8,6 +8,7 @@ import type { InstanceService } from "../instances/instance-service.ts";
 import type { Platform } from "../schema/image.ts";
 import type { Snapshotter } from "../snapshots/snapshotter.ts";
 import type { BuildRequest } from "./build-service.ts";
+import type { NamedContexts } from "./named-contexts.ts";
 import type { SourceTrees } from "./source-trees.ts";
 
 /** The other rooms, as every step of a build needs them. */
@@ -32,6 +33,7 @@ export interface Build {
   /** What images are built for unless a FROM says otherwise. */
   readonly platform: Platform;
   readonly trees: SourceTrees;
+  readonly contexts: NamedContexts;
   /** Nobody removes or prunes this image before the build has ended. */
   keep(imageId: string): Promise<void>;
   /** A name of its own for the next snapshot of this build. */

@@ -30,12 +30,16 @@ export interface BuildRequest {
     | { readonly source: ContextSource };
   /** Path inside the context; "Dockerfile" by default. */
   readonly dockerfile: string;
+  /** By the names that FROM and COPY --from have for them; they go before images and replace stages. */
+  readonly namedContexts?: Readonly<Record<string, NamedContext>>;
   readonly tags: readonly string[];
   readonly target: string;
   /** null takes the value of the client's environment (absent here): the ARG keeps its default. */
   readonly buildArgs: Readonly<Record<string, string | null>>;
   readonly labels: Readonly<Record<string, string>>;
   readonly noCache: boolean;
+  /** Stages whose steps are done again, whatever the cache has. */
+  readonly noCacheStages?: readonly string[];
   readonly pull: boolean;
   /** Only the image id as output. */
   readonly quiet: boolean;
@@ -68,6 +72,17 @@ export interface BuiltImage {
   /** Its root file system, read-only, until the build is over. */
   files(ctx: OpContext): Promise<RootView>;
 }
+
+export type NamedContext =
+  | { readonly kind: "image"; readonly reference: string }
+  | { readonly kind: "files"; readonly source: FilesSource };
+
+/** Files that come when a step first needs them; asked for once at most. */
+export type FilesSource =
+  /** Tar of them, plain or compressed. */
+  | { open(ctx: OpContext): Promise<Readable> }
+  /** A repository, or a tar. */
+  | { readonly remote: string };
 
 /** A context whose Dockerfile came by itself, and whose files come when a step first needs them. */
 export interface ContextSource {

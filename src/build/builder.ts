@@ -30,6 +30,7 @@ import { usableResults } from "./cache-source.ts";
 import { takeContext } from "./context/intake.ts";
 import { buildErrors } from "./errors.ts";
 import { buildGraph } from "./graph.ts";
+import { NamedContexts } from "./named-contexts.ts";
 import { type BuildOutput, OrderedOutput } from "./output.ts";
 import { pruneBuildCache } from "./prune.ts";
 import { Solver, throwIfCancelled } from "./solver.ts";
@@ -98,10 +99,11 @@ export function createBuildService(dependencies: BuildDependencies): Recoverable
     cleanup.add("remove the build's directory", () => rm(directory, { recursive: true, force: true }));
 
     const context = await takeContext(ctx, parts, request, directory);
-    const trees = new SourceTrees(parts, directory, context.files);
+    const contexts = new NamedContexts(request.namedContexts);
+    const trees = new SourceTrees(parts, directory, context.files, contexts.files(parts, directory));
     cleanup.add("close the source trees", () => trees[Symbol.asyncDispose]());
     using kept = new DisposableStack();
-    const build = newBuild(parts, id, directory, request, context.dockerfile, trees, kept);
+    const build = newBuild(parts, id, directory, request, context.dockerfile, { trees, contexts }, kept);
     const image = await solve(ctx, build, output, print);
     if (request.listed !== false) await finish(ctx, request, image, print);
     await request.use?.(ctx, { image, files: async (ctx) => trees.view(ctx, await parts.images.unpack(ctx, image)) });
@@ -191,7 +193,7 @@ function newBuild(
   directory: string,
   request: BuildRequest,
   dockerfile: Dockerfile,
-  trees: SourceTrees,
+  sources: Pick<Build, "trees" | "contexts">,
   kept: DisposableStack,
 ): Build {
   const host: Platform = { os: "linux", architecture: parts.host.facts.architecture };
@@ -215,7 +217,7 @@ function newBuild(
     dockerfile,
     args,
     platform,
-    trees,
+    ...sources,
     keep: async (imageId) => void kept.use(await parts.images.keep(imageId)),
     nextSnapshotId: () => `${snapshotPrefix}${id}-${++snapshots}`,
   };

@@ -9,6 +9,7 @@ import type { Platform } from "../schema/image.ts";
 import type { Build } from "./build-parts.ts";
 import { buildErrors } from "./errors.ts";
 import { beginStage, resolveImage } from "./execute/from.ts";
+import type { NamedContexts } from "./named-contexts.ts";
 import type { BuildOutput, StageOutput, StepOutput } from "./output.ts";
 import type { StepState } from "./step-state.ts";
 import { type BuildVertex, type StageLookup, stepVertex, telling, triggerVertices } from "./step-vertex.ts";
@@ -24,6 +25,8 @@ interface PlannedStage {
   readonly baseStage: number | undefined;
   readonly baseName: string;
   readonly platform: Platform | undefined;
+  /** Its instructions; before those a directory's files, where it starts from one (or is one, by its name). */
+  readonly instructions: readonly StageInstruction[];
 }
 
 /** Leaves out the stages that the target does not need. */
@@ -34,8 +37,8 @@ export function buildGraph(build: Build, output: BuildOutput): BuildVertex {
   const planned = dockerfile.stages.slice(0, target + 1).map((stage, index) => planStage(build, stage, index));
   const needed = neededStages(planned, target);
   const labels = labelInstructions(build);
-  const instructionsOf = ({ index, stage }: PlannedStage): readonly StageInstruction[] =>
-    index === target ? [...stage.instructions, ...labels] : stage.instructions;
+  const instructionsOf = ({ index, instructions }: PlannedStage): readonly StageInstruction[] =>
+    index === target ? [...instructions, ...labels] : instructions;
   const total = needed.reduce((sum, plan) => sum + 1 + instructionsOf(plan).length, dockerfile.metaArgs.length);
   output.metaArgs(dockerfile.metaArgs, total);
   let number = dockerfile.metaArgs.length;
@@ -55,7 +58,8 @@ export function buildGraph(build: Build, output: BuildOutput): BuildVertex {
       return found === undefined ? undefined : stageEnd(found);
     };
     let last = fromVertex(build, plan, base, step(), stageOf);
-    for (const instruction of instructionsOf(plan)) last = stepVertex(build, instruction, last, step(), stageOf);
+    const own = isFresh(plan, request.noCacheStages) ? { ...build, request: { ...request, noCache: true } } : build;
+    for (const instruction of instructionsOf(plan)) last = stepVertex(own, instruction, last, step(), stageOf);
     const end = endVertex(last, told);
     ends.set(plan.index, end);
     return end;
@@ -80,16 +84,56 @@ function planStage(build: Build, stage: Stage, index: number): PlannedStage {
     );
   const baseName = expand(from.base);
   if (baseName === "") throw buildErrors.BUILD_BASE_BLANK({ base: from.base });
-  const platform = expand(from.platform);
+  const platformWord = expand(from.platform);
+  const platform = platformWord === "" ? build.request.platform : parsePlatform(platformWord, build.platform);
+  const plan = { index, stage, platform, baseStage: undefined };
+  // A context of the stage's own name stands for all of it.
+  const replacing = from.stageName === "" ? undefined : build.contexts.find(from.stageName);
+  if (replacing !== undefined) return { ...plan, ...startFrom(replacing), instructions: filesOf(stage, replacing) };
   const named = findStage(build.dockerfile.stages.slice(0, index), baseName);
-  return {
-    index,
-    stage,
-    // A number is an image's name here, unlike in COPY --from.
-    baseStage: named !== undefined && !/^\d+$/.test(baseName) ? named : undefined,
-    baseName,
-    platform: platform === "" ? build.request.platform : parsePlatform(platform, build.platform),
-  };
+  // A number is an image's name here, unlike in COPY --from.
+  if (named !== undefined && !/^\d+$/.test(baseName)) {
+    return { ...plan, baseStage: named, baseName, instructions: stage.instructions };
+  }
+  const context = baseName === scratch ? undefined : build.contexts.find(baseName);
+  if (context === undefined) return { ...plan, baseName, instructions: stage.instructions };
+  return { ...plan, ...startFrom(context), instructions: [...filesOf(stage, context), ...stage.instructions] };
+}
+
+type FoundContext = NonNullable<ReturnType<NamedContexts["find"]>>;
+
+function startFrom(context: FoundContext): { readonly baseName: string } {
+  return { baseName: context.kind === "image" ? context.reference : scratch };
+}
+
+/** Copies a context of files as it is onto nothing. */
+function filesOf({ from: { position } }: Stage, context: FoundContext): readonly StageInstruction[] {
+  if (context.kind === "image") return [];
+  return [
+    {
+      kind: "copy",
+      text: `COPY --from=${context.name} / /`,
+      position,
+      sources: ["/"],
+      inlineFiles: [],
+      destination: "/",
+      from: context.name,
+      chown: "",
+      chmod: "",
+      link: false,
+      parents: false,
+      excludes: [],
+      checksum: "",
+      unpack: undefined,
+      keepGitDir: false,
+    },
+  ];
+}
+
+/** Stages without a name go by their number, as BuildKit names them. */
+function isFresh({ index, stage }: PlannedStage, names: readonly string[] = []): boolean {
+  const own = stage.from.stageName === "" ? `stage-${index}` : stage.from.stageName;
+  return names.some((name) => name.toLowerCase() === own);
 }
 
 /** The stages that `target` needs and itself, in the order of the file. */
@@ -101,7 +145,7 @@ function neededStages(planned: readonly PlannedStage[], target: number): readonl
     if (plan === undefined || needed.has(index)) continue;
     needed.add(index);
     if (plan.baseStage !== undefined) pending.push(plan.baseStage);
-    for (const instruction of plan.stage.instructions) pending.push(...referencedStages(planned, index, instruction));
+    for (const instruction of plan.instructions) pending.push(...referencedStages(planned, index, instruction));
   }
   return planned.filter(({ index }) => needed.has(index));
 }

@@ -4,6 +4,7 @@ import type { ConfinedRoot, ConfinedRoots } from "../archive/confined-root.ts";
 import type { OpContext } from "../base/op-context.ts";
 import { mkdir, writeFile } from "../host/files.ts";
 import type { SpooledContext } from "./context/spooled-context.ts";
+import { buildErrors } from "./errors.ts";
 import { type ListDirectory, listBelow, type ReadableRoot } from "./tree-paths.ts";
 import type { Snapshotter } from "../snapshots/snapshotter.ts";
 
@@ -38,6 +39,7 @@ export class SourceTrees implements AsyncDisposable {
   readonly #parts: { readonly roots: ConfinedRoots; readonly snapshotter: Snapshotter };
   readonly #directory: string;
   readonly #context: ContextFiles | undefined;
+  readonly #named: ReadonlyMap<string, ContextFiles>;
   readonly #opened = new Map<string, Promise<SourceTree>>();
   readonly #resources = new AsyncDisposableStack();
   #made = 0;
@@ -47,18 +49,29 @@ export class SourceTrees implements AsyncDisposable {
     parts: { readonly roots: ConfinedRoots; readonly snapshotter: Snapshotter },
     directory: string,
     context: ContextFiles | undefined,
+    named: ReadonlyMap<string, ContextFiles> = new Map(),
   ) {
     this.#parts = parts;
     this.#directory = directory;
     this.#context = context;
+    this.#named = named;
     if (context?.kind === "tar") this.#resources.use(context.tar);
   }
 
   /** Undefined when the build has no context. */
   async context(ctx: OpContext): Promise<SourceTree | undefined> {
-    const context = this.#context;
-    if (context === undefined) return undefined;
-    return await this.#once("context", async () => {
+    return this.#context === undefined ? undefined : await this.#contextOnce(ctx, "context", this.#context);
+  }
+
+  /** Another context, by its name. */
+  async named(ctx: OpContext, name: string): Promise<SourceTree> {
+    const context = this.#named.get(name);
+    if (context === undefined) throw buildErrors.BUILD_CONTEXT_MISSING({ kind: name });
+    return await this.#contextOnce(ctx, `context ${name}`, context);
+  }
+
+  async #contextOnce(ctx: OpContext, key: string, context: ContextFiles): Promise<SourceTree> {
+    return await this.#once(key, async () => {
       if (context.kind !== "later") return await this.#openContext(ctx, context);
       const taken = await context.take(ctx);
       if (taken.kind === "tar") await this.#keep(ctx, taken.tar);

@@ -116,6 +116,7 @@ async function planStep(
       extra: plan.extraKey ?? null,
     }),
     restore: async (ctx, imageId) => {
+      if (build.request.noCache) return undefined;
       const image = findImage(build, imageId);
       if (image === undefined) return undefined;
       await build.keep(image.id);

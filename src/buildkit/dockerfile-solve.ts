@@ -1,7 +1,8 @@
 /** A solve of BuildKit's `dockerfile.v0` as a build of this engine's builder: files by the session, progress as vertices. */
 import { Readable } from "node:stream";
+import { messageOf } from "../base/errors.ts";
 import type { OpContext } from "../base/op-context.ts";
-import type { BuildRequest, BuildService, BuiltImage, ContextSource } from "../build/build-service.ts";
+import type { BuildRequest, BuildService, BuiltImage, ContextSource, NamedContext } from "../build/build-service.ts";
 import { BuildCommandError } from "../build/errors.ts";
 import { processError, vertexId } from "../build/vertex-output.ts";
 import { readIgnoreFile } from "../dockerfile/dockerignore.ts";
@@ -12,7 +13,7 @@ import type { ExportTarget } from "./exporters.ts";
 import type { FrontendOptions } from "./frontend-options.ts";
 import { statusCode, StatusError } from "./grpc/status.ts";
 import { announceImage, normalised, pushImage } from "./image-export.ts";
-import { ownStep } from "./own-step.ts";
+import { ownStep, transferred } from "./own-step.ts";
 import { registryCredentials } from "./session/credentials.ts";
 import { syncedFiles, syncedTar } from "./session/file-sync.ts";
 import type { ClientSession } from "./session/sessions.ts";
@@ -49,6 +50,7 @@ export async function solveDockerfile(
     ...options.build,
     context: source,
     dockerfile: options.dockerfile,
+    namedContexts: namedContexts(solve),
     tags: targets.flatMap((target) => (target.kind === "image" ? target.names : [])),
     auths: {},
     askAuth: (ctx, domain) => registryCredentials(ctx, session, domain),
@@ -97,19 +99,20 @@ async function contextOf(
   const session = await sessionOf(options.contextDirectory);
   const ownIgnoreFile = `${path}.dockerignore`;
   const alternative = path === "Dockerfile" ? ["dockerfile"] : [];
-  const found = await internal(status, `load build definition from ${path}`, "transferring dockerfile:", (progress) =>
-    syncedFiles(
-      ctx,
-      dockerfileSession,
-      { name: options.dockerfileDirectory, followPaths: [path, ownIgnoreFile, ...alternative], progress },
-      textLimit,
-    ).then((files) => {
+  const found = await transfer(
+    status,
+    `[internal] load build definition from ${path}`,
+    "transferring dockerfile:",
+    async (progress) => {
+      const followPaths = [path, ownIgnoreFile, ...alternative];
+      const request = { name: options.dockerfileDirectory, followPaths, progress };
+      const files = await syncedFiles(ctx, dockerfileSession, request, textLimit);
       const text = files.get(path) ?? files.get("dockerfile");
       if (text === undefined) throw buildKitErrors.BUILDKIT_DOCKERFILE_NOT_FOUND({ path });
       return { text: text.toString("utf8"), ignore: files.get(ownIgnoreFile) };
-    }),
+    },
   );
-  const ignore = await internal(status, "load .dockerignore", "transferring context:", async (progress) => {
+  const ignore = await transfer(status, "[internal] load .dockerignore", "transferring context:", async (progress) => {
     if (found.ignore !== undefined) return found.ignore;
     const request = { name: options.contextDirectory, followPaths: [".dockerignore"], progress };
     return (await syncedFiles(ctx, session, request, textLimit)).get(".dockerignore");
@@ -117,12 +120,47 @@ async function contextOf(
   const source: ContextSource = {
     dockerfile: found.text,
     open: async (ctx) =>
-      openContext(ctx, session, status, {
+      openContext(ctx, session, status, "[internal] load build context", {
         name: options.contextDirectory,
-        excludePatterns: ignore === undefined ? [] : readIgnoreFile(ignore.toString("utf8")),
+        excludePatterns: ignorePatterns(ignore),
       }),
   };
   return { source };
+}
+
+function namedContexts(solve: DockerfileSolve): Readonly<Record<string, NamedContext>> {
+  const named = Object.entries(solve.options.namedContexts).map(([name, option]): [string, NamedContext] => {
+    switch (option.kind) {
+      case "image":
+        return [name, option];
+      case "remote":
+        return [name, { kind: "files", source: option }];
+      case "directory":
+        return [name, { kind: "files", source: { open: (ctx) => openNamed(ctx, solve, name, option.directory) } }];
+    }
+  });
+  return Object.fromEntries(named);
+}
+
+/** A directory of the client's, without what its own .dockerignore names. */
+async function openNamed(
+  ctx: OpContext,
+  { sessionOf, status }: DockerfileSolve,
+  name: string,
+  directory: string,
+): Promise<Readable> {
+  const session = await sessionOf(directory);
+  const ignore = await transfer(status, `[context ${name}] load .dockerignore`, "transferring", (progress) =>
+    syncedFiles(ctx, session, { name: directory, followPaths: [".dockerignore"], progress }, textLimit),
+  );
+  return openContext(ctx, session, status, `[context ${name}] load from client`, {
+    name: directory,
+    excludePatterns: ignorePatterns(ignore.get(".dockerignore")),
+  });
+}
+
+function ignorePatterns(file: Buffer | undefined): readonly string[] {
+  return file === undefined ? [] : readIgnoreFile(file.toString("utf8"));
 }
 
 /** A Dockerfile or .dockerignore beyond this is none. */
@@ -132,44 +170,36 @@ function openContext(
   ctx: OpContext,
   session: ClientSession,
   status: StatusLog,
+  step: string,
   request: { readonly name: string; readonly excludePatterns: readonly string[] },
 ): Readable {
   const pieces = async function* (): AsyncGenerator<Buffer> {
     const id = vertexId();
-    status.started({ id, name: "[internal] load build context", inputs: [] });
-    let bytes = 0;
-    let told = 0;
-    const progress = (now: number): void => {
-      bytes = now;
-      if (Date.now() - told < progressEveryMs) return;
-      told = Date.now();
-      status.part(id, "transferring context:", { current: bytes, done: false });
-    };
+    status.started({ id, name: step, inputs: [] });
+    const { report, done } = transferred((part, progress) => status.part(id, part, progress), "transferring context:");
     let error: string | undefined = "context canceled";
     try {
-      yield* syncedTar(ctx, session, { ...request, progress });
+      yield* syncedTar(ctx, session, { ...request, progress: report });
       error = undefined;
     } catch (thrown) {
-      error = thrown instanceof Error ? thrown.message : String(thrown);
+      error = messageOf(thrown);
       throw thrown;
     } finally {
-      status.part(id, "transferring context:", { current: bytes, done: true });
+      done();
       status.completed(id, { cached: false, ...(error === undefined ? {} : { error }) });
     }
   };
   return Readable.from(pieces(), { objectMode: false, highWaterMark: 1 << 20 });
 }
 
-const progressEveryMs = 100;
-
 /** A step of the builder's own, with a line for what it transfers. */
-async function internal<T>(
+async function transfer<T>(
   status: StatusLog,
   name: string,
   part: string,
   work: (progress: (bytes: number) => void) => Promise<T>,
 ): Promise<T> {
-  return await ownStep(status, `[internal] ${name}`, async (tell) => {
+  return await ownStep(status, name, async (tell) => {
     let current = 0;
     const result = await work((bytes) => {
       current = bytes;

@@ -25,6 +25,7 @@ it("reads what docker build's options come to", () => {
     dockerfileDirectory: "dockerfile",
     contextDirectory: "context",
     remote: "",
+    namedContexts: {},
   });
   expect(build).toMatchObject({
     target: "two",
@@ -46,15 +47,33 @@ it("reads what docker build's options come to", () => {
 it.each([
   [{ requestid: "frontend.lint" }, /frontend\.lint/],
   [{ platform: "linux/amd64,linux/arm64" }, /several platforms/],
-  [{ "no-cache": "stage" }, /--no-cache-filter/],
   [{ "attest:sbom": "generator=x" }, /--sbom/],
-  [{ "context:base": "docker-image://x" }, /context:base/],
+  [{ "context:base": "input:base" }, /build context base that another build makes/],
+  [{ "context:base": "oci-layout://base@sha256:1" }, /build context base=oci-layout/],
+  [{ "context:base::linux/arm64": "docker-image://x" }, /for one platform/],
+  [{ "frontend.caps": "moby.buildkit.frontend.future" }, /frontend\.future/],
   [{ "build-arg:BUILDKIT_SYNTAX": "someone/else" }, /someone\/else/],
   [{ "cgroup-parent": "/x" }, /--cgroup-parent/],
   [{ hostname: "builder" }, /hostname/],
   [{ ulimit: "nofile" }, /invalid value "nofile"/],
 ])("refuses %j by name", (attributes, reason) => {
   expect(() => read(attributes)).toThrow(reason);
+});
+
+it("takes other contexts by their names, and stages to build again", () => {
+  const { namedContexts, build } = read({
+    "frontend.caps": "moby.buildkit.frontend.contexts+forward",
+    "context:base": "docker-image://debian:12",
+    "context:lib": "local:lib",
+    "context:code": "https://example.com/code.git#v1",
+    "no-cache": "one,stage-1",
+  });
+  expect(namedContexts).toEqual({
+    base: { kind: "image", reference: "debian:12" },
+    lib: { kind: "directory", directory: "lib" },
+    code: { kind: "remote", remote: "https://example.com/code.git#v1" },
+  });
+  expect(build).toMatchObject({ noCache: false, noCacheStages: ["one", "stage-1"] });
 });
 
 it("takes the cache of images only", () => {

@@ -17,11 +17,22 @@ export interface FrontendOptions {
   readonly contextDirectory: string;
   /** URL of the context; "" is the client's directory. */
   readonly remote: string;
-  readonly build: Omit<BuildRequest, "context" | "dockerfile" | "tags" | "askAuth" | "auths">;
+  readonly namedContexts: Readonly<Record<string, NamedContextOption>>;
+  readonly build: Omit<BuildRequest, "context" | "dockerfile" | "tags" | "askAuth" | "auths" | "namedContexts">;
 }
+
+/** What `--build-context NAME=` names. */
+export type NamedContextOption =
+  | { readonly kind: "image"; readonly reference: string }
+  /** As the client calls it. */
+  | { readonly kind: "directory"; readonly directory: string }
+  | { readonly kind: "remote"; readonly remote: string };
 
 /** Without effect here: what the front end's image was asked as, and whether a result for one platform is an index of one. */
 const ignored: ReadonlySet<string> = new Set(["cmdline", "multi-platform"]);
+
+/** Abilities that a client may ask for, as the file's syntax would; "+forward": whoever has none hands it on. */
+const abilities = /^moby\.buildkit\.frontend\.contexts(?:\+forward)?$/;
 
 export function frontendOptions(
   attributes: Attributes,
@@ -43,18 +54,24 @@ export function frontendOptions(
   const buildArgs = takeAll("build-arg:");
   const ownArgs = Object.keys(buildArgs).filter((name) => name.startsWith("BUILDKIT_"));
   for (const name of ownArgs) refuseArgument(name, buildArgs[name] ?? "");
-  const noCache = known.has("no-cache") ? wholeCache(take("no-cache")) : false;
+  // Without a stage it is all of them.
+  const noCacheStages = commaList(known.get("no-cache") ?? "");
+  const noCache = known.has("no-cache") && take("no-cache") === "";
   const platform = onePlatform(take("platform"), host);
   const options: FrontendOptions = {
     dockerfile: take("filename") || "Dockerfile",
     dockerfileDirectory: take("dockerfilekey") || "dockerfile",
     contextDirectory: take("contextkey") || "context",
     remote: take("context"),
+    namedContexts: Object.fromEntries(
+      Object.entries(takeAll("context:")).map(([name, value]) => [name, namedContext(name, value)]),
+    ),
     build: {
       target: take("target"),
       buildArgs: Object.fromEntries(Object.entries(buildArgs).filter(([name]) => !name.startsWith("BUILDKIT_"))),
       labels: takeAll("label:"),
       noCache,
+      noCacheStages,
       pull: take("image-resolve-mode") === "pull",
       quiet: false,
       forceRemove: true,
@@ -82,6 +99,10 @@ function refuseSpecial(take: (name: string) => string): void {
   if (request !== "") throw unsupported(`the request ${request} (--check, --call)`);
   const syntax = take("source");
   if (syntax !== "") throw unsupported(`the Dockerfile syntax ${syntax}`);
+  const asked = take("frontend.caps")
+    .split(",")
+    .find((ability) => ability !== "" && !abilities.test(ability));
+  if (asked !== undefined) throw unsupported(`the front end's ability ${asked}`);
   if (take("cgroup-parent") !== "") throw unsupported("--cgroup-parent");
   // What buildx asks for by itself goes into images that a registry gets, and into no other.
   const provenance = take("attest:provenance");
@@ -105,10 +126,14 @@ function refuseArgument(name: string, value: string): void {
   }
 }
 
-/** "" is all of it. */
-function wholeCache(stages: string): boolean {
-  if (stages !== "") throw unsupported("--no-cache-filter");
-  return true;
+function namedContext(name: string, value: string): NamedContextOption {
+  const [, scheme = "", rest = ""] = /^(local:|docker-image:\/\/)(.*)$/s.exec(value) ?? [];
+  if (name.includes("::")) throw unsupported(`the build context ${name} for one platform`);
+  if (scheme === "local:") return { kind: "directory", directory: rest };
+  if (scheme !== "") return { kind: "image", reference: rest };
+  if (/^(?:https?:\/\/|git:\/\/|ssh:\/\/|git@|github\.com\/)/i.test(value)) return { kind: "remote", remote: value };
+  if (/^(?:input|target):/.test(value)) throw unsupported(`the build context ${name} that another build makes`);
+  throw unsupported(`the build context ${name}=${value}`);
 }
 
 function onePlatform(text: string, host: Platform): Platform | undefined {

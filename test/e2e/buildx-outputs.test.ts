@@ -175,6 +175,39 @@ COPY --from=made /out /
     }
   });
 
+  it("takes other contexts by their names: directories, images, a stage's stand-in", async () => {
+    const at = context("named", "FROM base\nCOPY --from=lib /a /lib/\nCOPY --from=tool /bin/true /tool\nCOPY own /\n");
+    writeFileSync(join(at, "own"), "own\n");
+    const lib = join(directory, "named-lib");
+    mkdirSync(lib);
+    writeFileSync(join(lib, "a"), "from the directory\n");
+    writeFileSync(join(lib, "ignored"), "x");
+    writeFileSync(join(lib, ".dockerignore"), "ignored\n");
+    const contexts = ["base=docker-image://busybox", `lib=${lib}`, "tool=docker-image://busybox"];
+    const words = contexts.flatMap((value) => ["--build-context", value]);
+    const { stderr } = await build(...words, "-t", "named:1", at);
+    expect(stderr).toMatch(/\[context lib\] load from client/);
+    expect((await engine.docker("run", "--rm", "named:1", "cat", "/lib/a", "/own")).stdout).toBe(
+      "from the directory\nown\n",
+    );
+    // A directory as what a build starts from, and instead of a stage.
+    const from = context(
+      "from-directory",
+      "FROM docker.io/library/busybox:latest AS lib\nRUN exit 1\nFROM lib\nCMD x\n",
+    );
+    const to = join(directory, "from-directory-out");
+    await build("--build-context", `lib=${lib}`, "--output", to, from);
+    expect(readdirSync(to).toSorted()).toEqual([".dockerignore", "a"]);
+  });
+
+  it("builds single stages again", async () => {
+    const at = context("fresh", "FROM busybox AS one\nRUN echo first ran\nFROM one\nRUN echo second ran\n");
+    await build(at);
+    const { stderr } = await build("--no-cache-filter", "stage-1", at);
+    expect(stderr).toMatch(/second ran\n/);
+    expect(stderr).not.toMatch(/\d first ran\n/);
+  });
+
   it("undoes everything when the client goes away in the middle of a large file", async () => {
     const at = context("large", "FROM busybox\nRUN dd if=/dev/zero of=/large bs=1M count=1 seek=600 2>/dev/null\n");
     await build(at);

@@ -10,7 +10,7 @@ import type { Dockerfile } from "../../dockerfile/instruction.ts";
 import { parseDockerfile } from "../../dockerfile/parse.ts";
 import { mkdir, rm } from "../../host/files.ts";
 import type { Host } from "../../host/host.ts";
-import type { BuildRequest, ContextSource } from "../build-service.ts";
+import type { BuildRequest, ContextSource, FilesSource } from "../build-service.ts";
 import { buildErrors } from "../errors.ts";
 import type { ContextFiles, PresentFiles } from "../source-trees.ts";
 import { excludedPaths, type ListDirectory, listBelow, resolvePath } from "../tree-paths.ts";
@@ -48,7 +48,16 @@ export async function takeContext(
 
 /** Its files are taken by the first step that needs one. */
 function fromSource(parts: IntakeParts, source: ContextSource, target: string, dockerfile: string): BuildContext {
+  return { dockerfile: parseDockerfile(source.dockerfile, dockerfile), files: laterFiles(parts, source, target) };
+}
+
+/** Into `target`, which is made. */
+export function laterFiles(parts: IntakeParts, source: FilesSource, target: string): ContextFiles {
   const take = async (ctx: OpContext): Promise<PresentFiles> => {
+    await mkdir(target, { recursive: true, mode: 0o755 });
+    if ("remote" in source) {
+      return { kind: "directory", directory: await takeRemote(ctx, parts, source.remote, target) };
+    }
     await using root = await parts.roots.open(ctx, target);
     const tar = `${target}.tar`;
     const stream = await source.open(ctx);
@@ -64,7 +73,20 @@ function fromSource(parts: IntakeParts, source: ContextSource, target: string, d
     await rm(tar, { force: true });
     return { kind: "directory", directory: target };
   };
-  return { dockerfile: parseDockerfile(source.dockerfile, dockerfile), files: { kind: "later", take } };
+  return { kind: "later", take };
+}
+
+/** The directory that has its files. */
+async function takeRemote(ctx: OpContext, parts: IntakeParts, remote: string, target: string): Promise<string> {
+  if (isGitUrl(remote)) return await cloneRepository(ctx, parts.host, remote, target);
+  await using root = await parts.roots.open(ctx, target);
+  const { body } = await openUrl(ctx, remote);
+  try {
+    await unpack(ctx, root, body);
+  } finally {
+    body.destroy();
+  }
+  return target;
 }
 
 async function fromTar(

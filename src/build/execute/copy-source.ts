@@ -7,10 +7,10 @@ import { IgnorePatterns } from "../../dockerfile/dockerignore.ts";
 import type { CopyInstruction } from "../../dockerfile/instruction.ts";
 import { download, isUrl } from "../context/download.ts";
 import { buildErrors } from "../errors.ts";
+import { outsideTree } from "../named-contexts.ts";
 import type { SourceTree } from "../source-trees.ts";
 import { excludedPaths, hasWildcards, matchWildcards, resolvePath } from "../tree-paths.ts";
 import { chainOf } from "../step-state.ts";
-import { resolveImage } from "./from.ts";
 import type { StepInput } from "./step-plan.ts";
 
 export interface CopySource {
@@ -67,8 +67,7 @@ async function treeOf(
     return context;
   }
   if (otherStage !== undefined) return await build.trees.image(ctx, chainOf(otherStage));
-  const image = await resolveImage(ctx, build, instruction.from, build.request.platform);
-  return await build.trees.image(ctx, await build.parts.images.unpack(ctx, image));
+  return await outsideTree(ctx, build, instruction.from);
 }
 
 async function findIn(
