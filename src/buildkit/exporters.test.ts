@@ -22,7 +22,7 @@ it("takes an older client's only output", () => {
 });
 
 it("counts the outputs as the client does", () => {
-  expect(targets(["image", { name: "x" }], ["local"], ["oci", { name: "x,y", tar: "true" }])).toEqual([
+  expect(targets(["image", { name: "x", load: "true" }], ["local"], ["oci", { name: "x,y", tar: "true" }])).toEqual([
     { kind: "image", names: ["x"], push: false },
     { kind: "client", format: "local", exporter: 1, names: [] },
     { kind: "client", format: "oci", exporter: 2, names: ["x", "y"] },

@@ -70,6 +70,8 @@ const imageAttributes: Readonly<Record<string, Accepted>> = {
   name: () => true,
   "oci-mediatypes": isTrue,
   unpack: boolean,
+  // Compose's: into the engine's images, where it comes anyway.
+  load: boolean,
   store: isTrue,
   "force-compression": isFalse,
   "push-by-digest": isFalse,
