@@ -162,6 +162,8 @@ async function attach(call: Call<Static<typeof AttachQuery>>) {
   const detachKeys = parseDetachKeys(query.detachKeys);
   const session = await backend.instances.attach(ctx, name, attachOptions(query));
   const connection = takeConnection(call, streamType(version, session.tty));
+  // The log is there at once: see the same in exec.
+  if (query.logs) await connection.headRead();
   await joinSession(session, connection, { detachKeys, raw: session.tty, stdin: query.stdin });
   return streamed;
 }
