@@ -10,6 +10,7 @@ import { testcontainersImages } from "./testcontainers-images.ts";
 
 const core = "packages/testcontainers";
 const timeoutMs = 1_800_000;
+const composeScript = new URL("../../scripts/compose-client.sh", import.meta.url).pathname;
 const composePlugin = new URL("../../.cache/docker-client/cli-plugins/docker-compose", import.meta.url).pathname;
 
 export const testcontainers: Suite = {
@@ -52,6 +53,8 @@ async function runVitest({ source, socket, work, only }: Subject): Promise<reado
   await symlink(await npmModules(await dependenciesOf(directory)), join(directory, "node_modules"));
   const config = join(work, "docker-config");
   await mkdir(join(config, "cli-plugins"), { recursive: true });
+  const unpacked = await runCommand("sh", [composeScript], { timeoutMs });
+  if (unpacked.code !== 0) throw new Error(`docker compose can't be had: ${unpacked.stderr.trim().split("\n").at(-1)}`);
   if (existsSync(composePlugin)) await symlink(composePlugin, join(config, "cli-plugins/docker-compose"));
   const report = join(work, "report.json");
   // One file at a time: their tests of one file run side by side as it is, and expect answers within seconds.
