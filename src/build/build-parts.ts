@@ -8,6 +8,7 @@ import type { InstanceService } from "../instances/instance-service.ts";
 import type { Platform } from "../schema/image.ts";
 import type { Snapshotter } from "../snapshots/snapshotter.ts";
 import type { BuildRequest } from "./build-service.ts";
+import type { CacheDirectories } from "./mounts/cache-directories.ts";
 import type { NamedContexts } from "./named-contexts.ts";
 import type { SourceTrees } from "./source-trees.ts";
 
@@ -19,6 +20,8 @@ export interface BuildParts {
   readonly roots: ConfinedRoots;
   readonly host: Host;
   readonly clock: Clock;
+  /** Of `RUN --mount=type=cache`. */
+  readonly caches: CacheDirectories;
 }
 
 /** One build under way. */

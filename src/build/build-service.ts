@@ -1,11 +1,12 @@
 /** Images from Dockerfiles. The solver works on a graph of steps, so that BuildKit's front ends can feed it later. */
-import type { Readable } from "node:stream";
+import type { Duplex, Readable } from "node:stream";
 import type { OpContext } from "../base/op-context.ts";
 import type { ProgressSink } from "../base/progress.ts";
 import type { ImageRecord, Platform } from "../schema/image.ts";
 import type { RegistryAuth } from "../images/image-service.ts";
 import type { ResourceSpec } from "../schema/resources.ts";
 import type { Ulimit } from "../schema/instance.ts";
+import type { CacheDirectoryUsage } from "./mounts/cache-directories.ts";
 import type { RootView } from "./source-trees.ts";
 import type { VertexSink } from "./vertex-output.ts";
 
@@ -19,6 +20,8 @@ export interface BuildService {
     ctx: OpContext,
     options: { readonly all: boolean; readonly filters: Readonly<Record<string, readonly string[]>> },
   ): Promise<{ readonly deleted: readonly string[]; readonly reclaimedBytes: number }>;
+  /** The directories of `RUN --mount=type=cache`, which a prune takes as well. */
+  cacheDirectories(ctx: OpContext): Promise<readonly CacheDirectoryUsage[]>;
 }
 
 export interface BuildRequest {
@@ -60,6 +63,9 @@ export interface BuildRequest {
   readonly auths: Readonly<Record<string, RegistryAuth>>;
   /** Asked for a host that `auths` does not have. */
   readonly askAuth?: (ctx: OpContext, domain: string) => Promise<RegistryAuth | undefined>;
+  /** What the build's client has for its steps; absent where it has no session. */
+  readonly secrets?: ClientSecrets;
+  readonly sshAgents?: ClientSshAgents;
   /** False makes no image of the result that is listed: it goes elsewhere. */
   readonly listed?: boolean;
   /** Called with what was built while nobody can prune it; the build has not succeeded before this has. */
@@ -71,6 +77,17 @@ export interface BuiltImage {
   readonly image: ImageRecord;
   /** Its root file system, read-only, until the build is over. */
   files(ctx: OpContext): Promise<RootView>;
+}
+
+export interface ClientSecrets {
+  /** Undefined when the client has none of that name. */
+  get(ctx: OpContext, id: string): Promise<Uint8Array | undefined>;
+}
+
+export interface ClientSshAgents {
+  has(ctx: OpContext, id: string): Promise<boolean>;
+  /** Joins a connection of a step to the agent, until either side has ended it. */
+  connect(ctx: OpContext, id: string, connection: Duplex): Promise<void>;
 }
 
 export type NamedContext =

@@ -365,7 +365,7 @@ RUN exit 1
     ["FROM base\nCOPY http://x/y /x\n", "COPY failed: source can't be a URL for COPY"],
     ["FROM base\nCOPY --chmod=rwx a.txt /x\n", "--chmod"],
     ["FROM base\nCOPY --chown=jane a.txt /x\n", "can't find uid for user jane: no such user: jane"],
-    ["FROM base\nRUN --mount=type=cache,target=/x true\n", "the --mount option of RUN requires BuildKit"],
+    ["FROM base\nRUN --security=insecure true\n", "the --security option of RUN requires BuildKit"],
     ["FROM base\nENV A=${B\n", "failed to parse Dockerfile: dockerfile parse error on line 2"],
     ["FROM base\nEXPOSE 99999\n", "line 2: invalid containerPort: 99999"],
     ["FRO base\n", "dockerfile parse error on line 1: unknown instruction: FRO (did you mean FROM?)"],

@@ -30,6 +30,7 @@ import { usableResults } from "./cache-source.ts";
 import { takeContext } from "./context/intake.ts";
 import { buildErrors } from "./errors.ts";
 import { buildGraph } from "./graph.ts";
+import { CacheDirectories } from "./mounts/cache-directories.ts";
 import { NamedContexts } from "./named-contexts.ts";
 import { type BuildOutput, OrderedOutput } from "./output.ts";
 import { pruneBuildCache } from "./prune.ts";
@@ -67,7 +68,8 @@ const journalKind = "build.run";
 
 export function createBuildService(dependencies: BuildDependencies): RecoverableBuildService {
   const clock = dependencies.clock ?? systemClock;
-  const parts: BuildParts = { ...dependencies, clock };
+  const caches = new CacheDirectories({ ...dependencies, clock }, join(dependencies.dataRoot, "build-cache-mounts"));
+  const parts: BuildParts = { ...dependencies, clock, caches };
   const cache = new BuildCache(dependencies.store, clock);
   const locks = new KeyedMutex();
   const buildRoot = join(dependencies.dataRoot, "build");
@@ -169,22 +171,31 @@ export function createBuildService(dependencies: BuildDependencies): Recoverable
       return image;
     },
     buildObserved: (ctx, request, sink) => build(ctx, request, { print: noProgress, output: new VertexOutput(sink) }),
-    pruneCache: (ctx, options) =>
-      pruneBuildCache(ctx, { cache, images: dependencies.images, events: dependencies.events, clock }, options),
+    pruneCache: (ctx, options) => pruneBuildCache(ctx, { ...dependencies, cache, caches, clock }, options),
+    cacheDirectories: (ctx) => caches.usage(ctx),
     recover: async (ctx) => {
       await mkdir(buildRoot, { recursive: true, mode: 0o700 });
       spreadSubdirectories(buildRoot);
       for (const snapshot of await dependencies.snapshotter.list()) {
         if (snapshot.startsWith(snapshotPrefix)) await dependencies.snapshotter.remove(ctx, snapshot);
       }
+      await unmountBelow(ctx, dependencies.host, buildRoot);
       for (const name of await readdir(buildRoot)) {
         await rm(join(buildRoot, name), { recursive: true, force: true });
       }
       for (const entry of dependencies.store.journal.open()) {
         if (entry.kind === journalKind) entry.end();
       }
+      await caches.recover();
     },
   };
+}
+
+/** Secrets of steps that a killed engine had under way. */
+async function unmountBelow(ctx: OpContext, { kernel }: Host, directory: string): Promise<void> {
+  for (const { target } of (await kernel.mounts(directory)).toReversed()) {
+    await kernel.apply(ctx, [{ op: "unmount", target, detach: true }]);
+  }
 }
 
 function newBuild(

@@ -71,6 +71,34 @@ export const buildErrors = defineErrors({
     status: 500,
     message: ({ command, reason }: { command: string; reason: string }) => `cannot run '${command}': ${reason}`,
   },
+  /** A mount of RUN that can't be had; BuildKit's words where it has any. */
+  BUILD_MOUNT_INVALID: {
+    status: 400,
+    message: ({ reason }: { reason: string }) => reason,
+  },
+  BUILD_MOUNT_SOURCE_MISSING: {
+    status: 400,
+    message: ({ target, source }: { target: string; source: string }) =>
+      `cannot mount ${target}: "${source}": not found`,
+    hint: () =>
+      "the source is a path in the build context, or in the stage or image that from= names; check .dockerignore",
+  },
+  BUILD_NEEDS_SESSION: {
+    status: 400,
+    message: ({ type }: { type: string }) =>
+      `RUN --mount=type=${type} takes it from the build's client, which has no session with the classic builder`,
+    hint: ({ type }: { type: string }) => `build with docker buildx (DOCKER_BUILDKIT=1) and --${type}`,
+  },
+  BUILD_SECRET_MISSING: {
+    status: 400,
+    message: ({ id }: { id: string }) => `secret ${id}: not found`,
+    hint: ({ id }: { id: string }) => `give it with --secret id=${id},src=FILE or --secret id=${id},env=NAME`,
+  },
+  BUILD_SSH_MISSING: {
+    status: 400,
+    message: ({ id }: { id: string }) => `no SSH key ${JSON.stringify(id)} forwarded from the client`,
+    hint: ({ id }: { id: string }) => `forward an agent with --ssh ${id}`,
+  },
   BUILD_CANCELLED: { status: 499, message: () => "Build cancelled" },
 });
 

@@ -2,6 +2,7 @@
 import type { OpContext } from "../base/op-context.ts";
 import { locate } from "../dockerfile/errors.ts";
 import { expandWord } from "../dockerfile/expand-word.ts";
+import { instructionSources } from "../dockerfile/instruction-sources.ts";
 import type { Stage, StageInstruction } from "../dockerfile/instruction.ts";
 import { findStage } from "../dockerfile/parse.ts";
 import { parsePlatform } from "../images/platform.ts";
@@ -155,8 +156,7 @@ function referencedStages(
   current: number,
   instruction: StageInstruction,
 ): readonly number[] {
-  if ((instruction.kind !== "copy" && instruction.kind !== "add") || instruction.from === "") return [];
-  return [stageReference(planned, current, instruction.from) ?? []].flat();
+  return instructionSources(instruction).flatMap((from) => stageReference(planned, current, from) ?? []);
 }
 
 /** The earlier stage that a name or number means; undefined when it means an image. */

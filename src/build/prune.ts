@@ -6,25 +6,31 @@ import type { ImageService } from "../images/image-service.ts";
 import type { ImageRecord } from "../schema/image.ts";
 import type { EventBus } from "../state/events.ts";
 import type { BuildCache, CacheRecord } from "./build-cache.ts";
+import { cacheTypes } from "./cache-types.ts";
 import { buildErrors } from "./errors.ts";
+import type { CacheDirectories } from "./mounts/cache-directories.ts";
 
 export interface PruneParts {
   readonly cache: BuildCache;
+  readonly caches: CacheDirectories;
   readonly images: ImageService;
   readonly events: EventBus;
   readonly clock: Clock;
 }
 
 /**
- * Forgets steps, and removes the intermediate images that nothing else needs. Without `all` those stay that led to an image
- * which is still listed. Filters: `until` (older than), `id` (an image's id or its beginning).
+ * Forgets steps, and removes the intermediate images that nothing else needs; removes the directories of cache mounts that no step
+ * has. Without `all` those steps stay that led to an image which is still listed. Filters: `until` (not used since), `id` (an image's
+ * or a directory's, or its beginning), `type` (see {@link cacheTypes}).
  */
 export async function pruneBuildCache(
   ctx: OpContext,
   parts: PruneParts,
   options: { readonly all: boolean; readonly filters: Readonly<Record<string, readonly string[]>> },
 ): Promise<{ readonly deleted: readonly string[]; readonly reclaimedBytes: number }> {
-  const chosen = filter(parts, options.filters);
+  const matches = filter(parts, options.filters);
+  const chosen = ({ imageId, createdAt }: CacheRecord): boolean =>
+    matches({ id: imageId.replace(/^sha256:/, ""), type: cacheTypes.step, usedAt: createdAt });
   const inUse = options.all ? new Set<string>() : ancestorsOfListed(parts.images);
   const before = await parts.images.diskUsage(ctx);
   const records = parts.cache.list().filter((record) => chosen(record) && !inUse.has(record.imageId));
@@ -34,14 +40,17 @@ export async function pruneBuildCache(
     await removeIntermediate(ctx, parts, record.imageId);
   }
   const after = await parts.images.diskUsage(ctx);
-  const reclaimedBytes = Math.max(0, before.total - after.total);
+  const directories = await parts.caches.prune(ctx, ({ id, lastUsedAt }) =>
+    matches({ id, type: cacheTypes.directory, usedAt: lastUsedAt }),
+  );
+  const reclaimedBytes = directories.reduce((sum, { bytes }) => sum + bytes, Math.max(0, before.total - after.total));
   parts.events.publish({
     type: "builder",
     action: "prune",
     actorId: "",
     attributes: { reclaimed: String(reclaimedBytes) },
   });
-  return { deleted: records.map(({ key }) => key), reclaimedBytes };
+  return { deleted: [...records.map(({ key }) => key), ...directories.map(({ id }) => id)], reclaimedBytes };
 }
 
 async function removeIntermediate(ctx: OpContext, { images }: PruneParts, imageId: string): Promise<void> {
@@ -72,29 +81,39 @@ function ancestorsOfListed(images: ImageService): ReadonlySet<string> {
   return found;
 }
 
-function filter(
-  parts: PruneParts,
-  filters: Readonly<Record<string, readonly string[]>>,
-): (record: CacheRecord) => boolean {
-  const tests: ((record: CacheRecord) => boolean)[] = [];
+/** A part of the cache, as filters see it. */
+interface Prunable {
+  /** Hexadecimal. */
+  readonly id: string;
+  readonly type: string;
+  /** ISO 8601. */
+  readonly usedAt: string;
+}
+
+function filter(parts: PruneParts, filters: Readonly<Record<string, readonly string[]>>): (entry: Prunable) => boolean {
+  const tests: ((entry: Prunable) => boolean)[] = [];
   for (const [name, values] of Object.entries(filters)) {
     switch (name) {
       case "until":
         for (const value of values) {
           const limit = untilTime(value, parts.clock.now());
-          tests.push((record) => Date.parse(record.createdAt) < limit);
+          tests.push(({ usedAt }) => Date.parse(usedAt) < limit);
         }
         break;
       case "id":
-        tests.push(({ imageId }) =>
-          values.some((id) => imageId.replace(/^sha256:/, "").startsWith(id.replace(/^sha256:/, ""))),
-        );
+        tests.push(({ id }) => values.some((value) => id.startsWith(value.replace(/^sha256:/, ""))));
+        break;
+      case "type":
+        tests.push(({ type }) => values.includes(type));
         break;
       default:
-        throw buildErrors.BUILD_OPTION_UNSUPPORTED({ option: `filter ${name}`, reason: "known are until and id" });
+        throw buildErrors.BUILD_OPTION_UNSUPPORTED({
+          option: `filter ${name}`,
+          reason: "known are until, id and type",
+        });
     }
   }
-  return (record) => tests.every((test) => test(record));
+  return (entry) => tests.every((test) => test(entry));
 }
 
 /** "24h", a Unix time, or a date. Milliseconds since the epoch. */

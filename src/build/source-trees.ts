@@ -1,4 +1,4 @@
-/** Where COPY and ADD take files from: the build context, other stages and images, files made for the build. */
+/** Where COPY, ADD and mounts of RUN take files from: the build context, other stages and images, files made for the build. */
 import { basename, join } from "node:path";
 import type { ConfinedRoot, ConfinedRoots } from "../archive/confined-root.ts";
 import type { OpContext } from "../base/op-context.ts";
@@ -18,6 +18,8 @@ export interface SourceTree {
   /** The root's directory on the host; a context that is still a tar is unpacked for it. */
   directory(ctx: OpContext): Promise<string>;
   readonly kind: "context" | "image" | "made";
+  /** Of an image the stack of layers, else "". */
+  readonly chainId: string;
 }
 
 /** Where a build's context is: a directory on the host, a tar, or still with the client. */
@@ -82,14 +84,14 @@ export class SourceTrees implements AsyncDisposable {
   async #openContext(ctx: OpContext, files: PresentFiles): Promise<SourceTree> {
     if (files.kind === "directory") return await this.#open(ctx, files.directory, "context");
     const { tar } = files;
-    return { root: tar, list: tar.list, directory: (ctx) => tar.directory(ctx), kind: "context" };
+    return { root: tar, list: tar.list, directory: (ctx) => tar.directory(ctx), kind: "context", chainId: "" };
   }
 
   /** The root file system of a stack of layers. */
   async image(ctx: OpContext, chainId: string): Promise<SourceTree> {
     return await this.#once(`image ${chainId}`, async () => {
       const { root, directory } = await this.view(ctx, chainId);
-      return { root, list: listBelow(directory), directory: async () => directory, kind: "image" };
+      return { root, list: listBelow(directory), directory: async () => directory, kind: "image", chainId };
     });
   }
 
@@ -116,9 +118,9 @@ export class SourceTrees implements AsyncDisposable {
     await this.#resources.disposeAsync();
   }
 
-  async #open(ctx: OpContext, directory: string, kind: SourceTree["kind"]): Promise<SourceTree> {
+  async #open(ctx: OpContext, directory: string, kind: SourceTree["kind"], chainId = ""): Promise<SourceTree> {
     const root = await this.#keep(ctx, await this.#parts.roots.open(ctx, directory));
-    return { root, list: listBelow(directory), directory: async () => directory, kind };
+    return { root, list: listBelow(directory), directory: async () => directory, kind, chainId };
   }
 
   /** Until the trees are closed; at once when they were closed while it was being opened, as by a build that was given up. */

@@ -2,6 +2,7 @@
 import type { OpContext } from "../base/op-context.ts";
 import { isBerthError } from "../base/errors.ts";
 import { expandInstruction, lookupEnv } from "../dockerfile/expand-instruction.ts";
+import { instructionSources } from "../dockerfile/instruction-sources.ts";
 import type { StageInstruction } from "../dockerfile/instruction.ts";
 import { parseSingleInstruction } from "../dockerfile/parse.ts";
 import type { ImageRecord } from "../schema/image.ts";
@@ -20,7 +21,7 @@ import { createStepImage, envOf, type StepState, stateKey } from "./step-state.t
 /** The cache keeps the id of the image that a step led to. */
 export type BuildVertex = Vertex<StepState, string>;
 
-/** The end of the stage that `--from` names; undefined when it names an image. */
+/** The end of the stage that a `from` names; undefined when it names an image. */
 export type StageLookup = (nameOrNumber: string) => BuildVertex | undefined;
 
 /** Changes when the same instruction on the same state would give another result than an older Berth's. */
@@ -33,14 +34,23 @@ export function stepVertex(
   output: StepOutput,
   stageOf: StageLookup,
 ): BuildVertex {
-  const other = "from" in instruction && instruction.from !== "" ? stageOf(instruction.from) : undefined;
+  const others = instructionSources(instruction).flatMap((name) => {
+    const end = stageOf(name);
+    return end === undefined ? [] : [{ name, end }];
+  });
   return {
     name: instruction.text,
-    inputs: other === undefined ? [previous] : [previous, other],
-    plan: telling(output, async (ctx, [state, otherState]) => {
+    inputs: [previous, ...others.map(({ end }) => end)],
+    plan: telling(output, async (ctx, [state, ...ends]) => {
       if (state === undefined) throw buildErrors.BUILD_NO_IMAGE(undefined);
       output.begin(instruction.text);
-      return await planStep(ctx, build, instruction, state, output, otherState);
+      const stages = new Map(
+        others.flatMap(({ name }, index) => {
+          const end = ends[index];
+          return end === undefined ? [] : [[name, end] as const];
+        }),
+      );
+      return await planStep(ctx, build, instruction, state, output, stages);
     }),
   };
 }
@@ -89,7 +99,7 @@ async function planStep(
   instruction: StageInstruction,
   state: StepState,
   output: StepOutput,
-  otherState: StepState | undefined,
+  stages: ReadonlyMap<string, StepState>,
 ): Promise<Plan<StepState, string>> {
   const expanded = expandInstruction(instruction, {
     escape: build.dockerfile.escape,
@@ -100,7 +110,7 @@ async function planStep(
     instruction: expanded,
     state,
     output,
-    otherStage: otherState,
+    stages,
   });
   const finish = (image: ImageRecord): StepState => {
     output.end(image.id);
@@ -139,7 +149,7 @@ async function planInstruction(ctx: OpContext, input: StepInput<StageInstruction
   const { instruction } = input;
   switch (instruction.kind) {
     case "run":
-      return planRun({ ...input, instruction });
+      return await planRun(ctx, { ...input, instruction });
     case "copy":
     case "add":
       return await planCopy(ctx, { ...input, instruction });

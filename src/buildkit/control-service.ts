@@ -46,7 +46,7 @@ export interface EngineFacts {
 export type SolveIn = (ctx: OpContext, job: Job, request: FrontendRequest) => Promise<string>;
 
 export function controlMethods(parts: BuildKitParts, jobs: Jobs, solveIn: SolveIn): Readonly<Record<string, Method>> {
-  const { builder, images, engine } = parts;
+  const { builder, engine } = parts;
   return {
     Info: unary(Empty, InfoResponse, () => ({ buildkitVersion: versionOf(engine) })),
     ListWorkers: unary(Empty, ListWorkersResponse, () => ({ record: [workerOf(engine)] })),
@@ -66,13 +66,13 @@ export function controlMethods(parts: BuildKitParts, jobs: Jobs, solveIn: SolveI
       yield* job.status.read(ctx.signal);
     }),
     DiskUsage: unary(DiskUsageRequest, DiskUsageResponse, async ({ ctx }) => ({
-      record: (await cacheUsage(ctx, images)).map(({ record }) => record),
+      record: (await cacheUsage(ctx, parts)).map(({ record }) => record),
     })),
     Prune: serverStream(PruneRequest, UsageRecord, async function* ({ ctx }, request) {
-      const before = await cacheUsage(ctx, images);
+      const before = await cacheUsage(ctx, parts);
       await builder.pruneCache(ctx, { all: request.all, filters: pruneFilters(request) });
-      const left = new Set((await cacheUsage(ctx, images)).map(({ imageId }) => imageId));
-      for (const { imageId, record } of before) if (!left.has(imageId)) yield record;
+      const left = new Set((await cacheUsage(ctx, parts)).map(({ id }) => id));
+      for (const { id, record } of before) if (!left.has(id)) yield record;
     }),
   };
 }

@@ -1,4 +1,4 @@
-/** Variables in the instructions that take them. RUN, CMD, ENTRYPOINT, HEALTHCHECK, SHELL and ONBUILD are left to the shell, or to later. */
+/** Variables in the instructions that take them. What RUN runs, CMD, ENTRYPOINT, HEALTHCHECK, SHELL and ONBUILD are left to the shell, or to later. */
 import { locate } from "./errors.ts";
 import { type ExpandOptions, expandWord, expandWords } from "./expand-word.ts";
 import type { CopyInstruction, EscapeCharacter, StageInstruction } from "./instruction.ts";
@@ -46,6 +46,12 @@ function expand(instruction: StageInstruction, scope: ExpandScope): StageInstruc
     case "add":
       return expandCopy(instruction, options);
     case "run":
+      return {
+        ...instruction,
+        mounts: instruction.mounts.map((mount) =>
+          mount.map((field) => (field.value === undefined ? field : { ...field, value: word(field.value) })),
+        ),
+      };
     case "cmd":
     case "entrypoint":
     case "healthcheck":

@@ -1,5 +1,6 @@
 /** A Dockerfile as data. Words are as written: variables are expanded when the instruction is evaluated (`expand-instruction.ts`). */
 import type { Healthcheck } from "../schema/image.ts";
+import type { MountField } from "./run-mount.ts";
 
 export interface Dockerfile {
   readonly file: string;
@@ -80,7 +81,9 @@ export interface RunInstruction extends InstructionBase {
   readonly heredocs: readonly Heredoc[];
   /** "", "default", "none" or "host". */
   readonly network: string;
-  /** Names of flags that only BuildKit has ("mount", "security", "device"), in order. */
+  /** The options of each `--mount` (`run-mount.ts`). */
+  readonly mounts: readonly (readonly MountField[])[];
+  /** Names of flags that only BuildKit has ("security", "device"), in order. */
   readonly buildKitFlags: readonly string[];
 }
 

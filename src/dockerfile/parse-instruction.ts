@@ -16,6 +16,7 @@ import type {
   OnbuildInstruction,
   RunInstruction,
 } from "./instruction.ts";
+import { isPlainMount, parseMount, splitMount } from "./run-mount.ts";
 import type { InstructionLine } from "./source-lines.ts";
 import { parseJsonWords, splitInstruction, splitPlainWords, splitQuotedWords } from "./words.ts";
 
@@ -137,6 +138,9 @@ function parseRun(input: Input): RunInstruction {
   const network = flags.text("network");
   if (!["", "default", "none", "host"].includes(network))
     syntaxError(`invalid network mode ${JSON.stringify(network)}`);
+  const mounts = flags.list("mount").map(splitMount);
+  // Found now rather than when all steps before it have run.
+  for (const mount of mounts) if (isPlainMount(mount)) parseMount(mount);
   return {
     kind: "run",
     text: input.line.text,
@@ -144,7 +148,8 @@ function parseRun(input: Input): RunInstruction {
     command,
     heredocs: input.line.heredocs,
     network,
-    buildKitFlags: flags.given.filter((name) => name !== "network"),
+    mounts,
+    buildKitFlags: flags.given.filter((name) => name !== "network" && name !== "mount"),
   };
 }
 

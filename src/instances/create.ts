@@ -97,6 +97,7 @@ export async function createInstance(
   if (!isThrowAway(spec)) await parts.store.flush();
   reverter.commit();
   journal?.end();
+  if (request.secretEnv !== undefined) parts.lives.of(id).secretEnv = request.secretEnv;
   parts.publish(record, "create");
   return { record, warnings: [...warnings, ...able.warnings] };
 }

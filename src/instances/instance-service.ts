@@ -22,6 +22,8 @@ export interface InstanceRequest extends Omit<InstanceSpec, "process" | "healthc
   readonly platform?: Platform;
   /** Root file system of this chain instead of the image's (a build step; `image` is then only a label and may be ""). */
   readonly rootfsChainId?: string;
+  /** "NAME=value" of its process, kept in memory only: no record has them, and a restarted engine knows them no more. */
+  readonly secretEnv?: readonly string[];
   /**
    * Puts files of its own into the directory of the instance in the making: disks of a machine. When it throws, or anything after it does,
    * the directory goes with all that is in it.

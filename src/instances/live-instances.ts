@@ -6,6 +6,8 @@ export class LiveInstance {
   readonly waits = new WaitBoard();
   /** Sessions made before the start, to be connected before the first instruction. */
   readonly waitingSessions = new Set<ClientSession>();
+  /** Variables of its process that no record may have. */
+  secretEnv: readonly string[] = [];
   /** The present run; undefined while it does not run. */
   run: Run | undefined;
   /** A user asked it to stop: its next end is final, whatever the restart policy. */

@@ -6,7 +6,7 @@ import { normaliseTarget } from "./validate/mounts.ts";
 
 /** The whole spec: what the request leaves open is the image's, by Docker's rules. Pure. */
 export function mergeImage(request: InstanceRequest, image: ImageRunConfig): InstanceSpec {
-  const { platform: _platform, rootfsChainId: _chain, furnish: _furnish, ...rest } = request;
+  const { platform: _platform, rootfsChainId: _chain, secretEnv: _secret, furnish: _furnish, ...rest } = request;
   return {
     ...rest,
     process: {

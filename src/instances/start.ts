@@ -2,11 +2,12 @@ import { isBerthError, messageOf } from "../base/errors.ts";
 import { type OpContext, withLog } from "../base/op-context.ts";
 import { Reverter } from "../base/reverter.ts";
 import { makeSmallDirectory, rm } from "../host/files.ts";
-import type { DriverHandle, InstanceRecord, InstanceState } from "../schema/instance.ts";
+import type { DriverHandle, InstanceRecord, InstanceSpec, InstanceState } from "../schema/instance.ts";
 import type { EndpointRecord, PublishedPort } from "../schema/network.ts";
 import type { Driver, PrepareRequest, TaskExit, TaskIo } from "./driver.ts";
 import { driverErrors } from "./driver-errors.ts";
 import { endRestingGuest, startPatienceMs } from "./files/resting-guests.ts";
+import { mergeEnvironment } from "./environment.ts";
 import { initialHealth } from "./health-state.ts";
 import type { Run } from "./live-instances.ts";
 import { withLinkEnvironment } from "./link-environment.ts";
@@ -183,7 +184,7 @@ async function prepareRequest(
   const mounts = await resolveMounts(parts, ctx, record, at.network.files, reverter);
   return {
     id,
-    spec: withLinkEnvironment(record, parts.records),
+    spec: withSecretEnvironment(withLinkEnvironment(record, parts.records), parts.lives.of(id).secretEnv),
     dir: at.dir,
     dataDir: dataDir(parts, id),
     chainId: record.chainId,
@@ -197,6 +198,12 @@ async function prepareRequest(
     logPath: spec.log.driver === "none" ? "" : logPath(parts, id),
     ...initialTerminal(spec.passthrough["HostConfig.ConsoleSize"]),
   };
+}
+
+/** Last, so that they win. */
+function withSecretEnvironment(spec: InstanceSpec, secretEnv: readonly string[]): InstanceSpec {
+  if (secretEnv.length === 0) return spec;
+  return { ...spec, process: { ...spec.process, env: [...mergeEnvironment(spec.process.env, secretEnv)] } };
 }
 
 export function interfacesOf(endpoints: readonly EndpointRecord[]): readonly string[] {

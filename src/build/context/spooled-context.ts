@@ -15,6 +15,8 @@ import type { ListDirectory, ReadableRoot } from "../tree-paths.ts";
 
 /** Between so many files the engine's thread does something else. */
 const STEPS_OF_A_TURN = 64;
+/** Whose a context's files are once they are in a build, whoever has them at the client. */
+const superuser = { uid: 0, gid: 0 };
 /** Bytes of one piece of a tar. */
 const CHUNK = 1 << 20;
 
@@ -128,7 +130,13 @@ export class SpooledContext implements ReadableRoot, AsyncDisposable {
     const into = this.#unpackInto;
     await mkdir(into, { recursive: true, mode: 0o755 });
     await using root = await this.#roots.open(ctx, into);
-    await root.extract(ctx, { source: { path: this.#tar }, compression: "none", into: "/", semantics: "plain" });
+    await root.extract(ctx, {
+      source: { path: this.#tar },
+      compression: "none",
+      into: "/",
+      semantics: "plain",
+      chown: superuser,
+    });
     for (const path of this.#removed) await root.remove(ctx, path);
     return into;
   }

@@ -7,10 +7,9 @@ import { IgnorePatterns } from "../../dockerfile/dockerignore.ts";
 import type { CopyInstruction } from "../../dockerfile/instruction.ts";
 import { download, isUrl } from "../context/download.ts";
 import { buildErrors } from "../errors.ts";
-import { outsideTree } from "../named-contexts.ts";
 import type { SourceTree } from "../source-trees.ts";
 import { excludedPaths, hasWildcards, matchWildcards, resolvePath } from "../tree-paths.ts";
-import { chainOf } from "../step-state.ts";
+import { sourceTree } from "./source-tree.ts";
 import type { StepInput } from "./step-plan.ts";
 
 export interface CopySource {
@@ -42,7 +41,15 @@ export async function findSources(ctx: OpContext, input: StepInput<CopyInstructi
     if (isUrl(source)) sources.push(await downloadSource(ctx, input, source));
     else if (isGit(source) && instruction.kind === "add")
       throw buildErrors.BUILD_NEEDS_BUILDKIT({ what: "ADD of a git repository" });
-    else sources.push(...(await findIn(ctx, instruction, await treeOf(ctx, input), source)));
+    else
+      sources.push(
+        ...(await findIn(
+          ctx,
+          instruction,
+          await sourceTree(ctx, input, instruction.from, instruction.kind.toUpperCase()),
+          source,
+        )),
+      );
   }
   if (sources.length === 0) throw failed(instruction, "no source files were specified");
   return sources;
@@ -55,19 +62,6 @@ export function combinedDigest(sources: readonly CopySource[]): string {
   return `multi:${createHash("sha256")
     .update(sources.map(({ digest }) => digest).join(","))
     .digest("hex")}`;
-}
-
-async function treeOf(
-  ctx: OpContext,
-  { build, instruction, otherStage }: StepInput<CopyInstruction>,
-): Promise<SourceTree> {
-  if (instruction.from === "") {
-    const context = await build.trees.context(ctx);
-    if (context === undefined) throw buildErrors.BUILD_CONTEXT_MISSING({ kind: instruction.kind.toUpperCase() });
-    return context;
-  }
-  if (otherStage !== undefined) return await build.trees.image(ctx, chainOf(otherStage));
-  return await outsideTree(ctx, build, instruction.from);
 }
 
 async function findIn(

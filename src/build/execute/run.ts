@@ -13,22 +13,28 @@ import type { ImageLayer } from "../../schema/image.ts";
 import type { MountSpec } from "../../schema/instance.ts";
 import type { Build } from "../build-parts.ts";
 import { BuildCommandError, buildErrors } from "../errors.ts";
+import type { PlannedMount } from "../mounts/planned-mount.ts";
+import { openMounts, planMounts, type StepMounts } from "../mounts/step-mounts.ts";
 import type { StepOutput } from "../output.ts";
 import { throwIfCancelled } from "../solver.ts";
 import { commitInstance } from "../step-layer.ts";
 import { chainOf, envOf, type StepState } from "../step-state.ts";
 import type { StepInput, StepPlan } from "./step-plan.ts";
 
-export function planRun({ build, instruction, state, output }: StepInput<RunInstruction>): StepPlan {
+export async function planRun(ctx: OpContext, input: StepInput<RunInstruction>): Promise<StepPlan> {
+  const { build, instruction, state, output } = input;
   const [flag] = instruction.buildKitFlags;
   if (flag !== undefined) throw buildErrors.BUILD_NEEDS_BUILDKIT({ what: `the --${flag} option of RUN` });
   const command = commandOf(instruction, state);
   const args = state.args.forCache(envOf(state));
+  const mounts = await planMounts(ctx, input);
+  // For a shell a comment; here the digests of what is mounted, as COPY's line in history has them.
+  const comments = mounts.length === 0 ? [] : ["#", ...mounts.map(({ comment }) => comment)];
   return {
     next: state,
-    createdBy: [...(args.length > 0 ? [`|${args.length}`, ...args] : []), ...command.argv].join(" "),
+    createdBy: [...(args.length > 0 ? [`|${args.length}`, ...args] : []), ...command.argv, ...comments].join(" "),
     extraKey: { script: command.script ?? "", network: instruction.network },
-    makeLayer: (ctx) => runStep(ctx, { build, state, output, command, network: instruction.network }),
+    makeLayer: (ctx) => runStep(ctx, { build, state, output, command, network: instruction.network, mounts }),
   };
 }
 
@@ -62,11 +68,13 @@ interface Step {
   readonly output: StepOutput;
   readonly command: Command;
   readonly network: string;
+  readonly mounts: readonly PlannedMount[];
 }
 
 async function runStep(ctx: OpContext, step: Step): Promise<ImageLayer | undefined> {
-  const { instances } = step.build.parts;
-  const { record, warnings } = await instances.create(ctx, await instanceRequest(step));
+  const { instances, caches } = step.build.parts;
+  await using mounted = await openMounts(ctx, caches, step.mounts);
+  const { record, warnings } = await instances.create(ctx, await instanceRequest(step, mounted));
   const { id } = record;
   let succeeded = false;
   try {
@@ -74,7 +82,8 @@ async function runStep(ctx: OpContext, step: Step): Promise<ImageLayer | undefin
     step.output.runningIn(id);
     const exitCode = await runToEnd(ctx, step, id);
     if (exitCode !== 0) throw new BuildCommandError(step.command.argv.join(" "), exitCode);
-    const layer = await commitInstance(ctx, step.build.parts, id);
+    const targets = mounted.mounts.map(({ target }) => target);
+    const layer = await commitInstance(ctx, step.build.parts, id, targets);
     succeeded = true;
     return layer;
   } finally {
@@ -135,10 +144,17 @@ async function untilAborted<T>(ctx: OpContext, work: Promise<T>): Promise<T> {
   }
 }
 
-async function instanceRequest({ build, state, command, network }: Step): Promise<InstanceRequest> {
+async function instanceRequest(
+  { build, state, command, network }: Step,
+  mounted: StepMounts,
+): Promise<InstanceRequest> {
   const { request } = build;
   const mode = network === "" || network === "default" ? request.networkMode : network;
   const env = envOf(state);
+  const args = state.args.forRun(env);
+  const own = new Set([...env, ...args].map((variable) => variable.split("=", 1)[0]));
+  // Of several agents the first one is the default.
+  const added = mounted.env.filter((variable) => !own.has(variable.split("=", 1)[0])).slice(0, 1);
   return {
     ...bareSpec,
     isolation: "container",
@@ -148,11 +164,12 @@ async function instanceRequest({ build, state, command, network }: Step): Promis
     process: {
       ...bareSpec.process,
       cmd: [...command.argv],
-      env: [...env, ...state.args.forRun(env)],
+      env: [...env, ...args, ...added],
       user: state.config.User ?? "",
       workingDir: state.config.WorkingDir ?? "",
     },
-    mounts: await scriptMount(build, command),
+    mounts: [...(await scriptMount(build, command)), ...mounted.mounts],
+    secretEnv: mounted.secretEnv,
     shmSize: request.shmSize,
     ulimits: [...request.ulimits],
     resources: request.resources,

@@ -17,12 +17,16 @@ export interface StepPlan {
   makeLayer?(ctx: OpContext): Promise<ImageLayer | undefined>;
 }
 
-/** What planning an instruction takes. The instruction's variables are expanded. */
-export interface StepInput<I extends StageInstruction> {
+/** Where an instruction's files may come from. */
+export interface StepSources {
   readonly build: Build;
+  /** The ends of the stages that the instruction names, by the names it has for them; what else it names is an image. */
+  readonly stages: ReadonlyMap<string, StepState>;
+}
+
+/** What planning an instruction takes. The instruction's variables are expanded. */
+export interface StepInput<I extends StageInstruction> extends StepSources {
   readonly instruction: I;
   readonly state: StepState;
   readonly output: StepOutput;
-  /** The state of the stage that `COPY --from` names; undefined when it names an image. */
-  readonly otherStage: StepState | undefined;
 }

@@ -20,7 +20,8 @@ export class DirectorySnapshotter {
     if (parent !== "") await cp(this.#layer(parent), this.path(id), { recursive: true, verbatimSymlinks: true });
   }
 
-  async mount(_ctx: OpContext, id: string): Promise<string> {
+  async mount(_ctx: OpContext, id: string, options: { readonly beneath?: string } = {}): Promise<string> {
+    if (options.beneath !== undefined) await cp(options.beneath, this.path(id), { recursive: true, force: false });
     return this.path(id);
   }
 

@@ -6,7 +6,7 @@ import { type OpContext, withTimeout } from "../../base/op-context.ts";
 import { buildKitErrors } from "../errors.ts";
 import type { Message } from "../wire/message.ts";
 import { frame, messagesOf } from "./framing.ts";
-import { decodeStatusMessage, statusCode } from "./status.ts";
+import { decodeStatusMessage, statusCode, StatusError } from "./status.ts";
 
 /** gRPC's usual bound, which the other side keeps to as well. */
 const messageLimit = 16 << 20;
@@ -90,6 +90,13 @@ export class GrpcClient {
   }
 }
 
+/** Whether a call failed because the other side has not what was asked for, or does not serve that at all. */
+export function isNotThere(error: unknown): boolean {
+  const cause = error instanceof Error ? error.cause : undefined;
+  const { notFound, unimplemented } = statusCode;
+  return cause instanceof StatusError && (cause.code === notFound || cause.code === unimplemented);
+}
+
 interface Ended {
   /** Undefined when the stream broke off. */
   readonly code: number | undefined;
@@ -129,7 +136,7 @@ async function* decoded<A>(
   const { code, message } = await ended;
   if (code === statusCode.ok) return;
   ctx.signal.throwIfAborted();
-  throw failed(method, message);
+  throw failed(method, message, code === undefined ? undefined : new StatusError(code, message));
 }
 
 async function write(stream: ClientHttp2Stream, bytes: Buffer): Promise<void> {

@@ -1,7 +1,7 @@
 /** gRPC's status, as trailers carry it. */
 import { BerthError, messageOf } from "../../base/errors.ts";
 
-export const statusCode = { ok: 0, cancelled: 1, unknown: 2, unimplemented: 12 } as const;
+export const statusCode = { ok: 0, cancelled: 1, unknown: 2, notFound: 5, unimplemented: 12 } as const;
 
 /** An error that the other side worded. */
 export class StatusError extends Error {

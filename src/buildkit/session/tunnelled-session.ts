@@ -2,6 +2,7 @@
 import { duplexPair } from "node:stream";
 import type { GrpcCall } from "../grpc/server.ts";
 import { BytesMessage } from "../wire/session.ts";
+import { drained } from "./drained.ts";
 import type { Sessions } from "./sessions.ts";
 
 export async function* tunnelledSession(
@@ -43,10 +44,4 @@ export async function* tunnelledSession(
     await serving;
   }
   await receiving;
-}
-
-async function drained(stream: NodeJS.EventEmitter): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  stream.once("drain", resolve).once("close", resolve);
-  await promise;
 }

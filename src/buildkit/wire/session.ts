@@ -29,5 +29,8 @@ export const BytesMessage = message({ data: [1, bytes] });
 export const GetSecretRequest = message({ ID: [1, text] });
 export const GetSecretResponse = message({ data: [1, bytes] });
 
+export const CheckAgentRequest = message({ ID: [1, text] });
+export const CheckAgentResponse = message({});
+
 export const CredentialsRequest = message({ Host: [1, text] });
 export const CredentialsResponse = message({ Username: [1, text], Secret: [2, text] });

@@ -204,6 +204,7 @@ function fakeBuilder(images: FakeImages, builds: BuildRequest[]): BuildService {
     },
     buildObserved: () => unused("builds by BuildKit's API"),
     pruneCache: () => Promise.resolve({ deleted: [], reclaimedBytes: 0 }),
+    cacheDirectories: () => Promise.resolve([]),
   };
 }
 

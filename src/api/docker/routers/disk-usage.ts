@@ -4,6 +4,8 @@
  */
 import type { Static } from "typebox";
 import { shortId } from "../../../base/ids.ts";
+import type { CacheDirectoryUsage } from "../../../build/mounts/cache-directories.ts";
+import { cacheTypes } from "../../../build/cache-types.ts";
 import { DiskUsageQuery } from "../../../schema/docker/system.ts";
 import type { MachineTemplate } from "../backend.ts";
 import { imageNameNow, imageSummary } from "../codecs/image-json.ts";
@@ -54,7 +56,7 @@ async function imageUsage({ backend, ctx, version }: Call, wants: (type: string)
     return {
       ID: imageId.replace(/^sha256:/, ""),
       Parent: image?.parentId?.replace(/^sha256:/, "") ?? "",
-      Type: "regular",
+      Type: cacheTypes.step,
       Description: image?.config.history?.at(-1)?.created_by ?? "",
       InUse: inUse,
       Shared: shared,
@@ -64,8 +66,11 @@ async function imageUsage({ backend, ctx, version }: Call, wants: (type: string)
       UsageCount: 0,
     };
   });
-  const BuildCache = [...steps, ...templates.map(templateUsage)];
+  const directories = await backend.builder.cacheDirectories(ctx);
+  const BuildCache = [...steps, ...directories.map(directoryUsage), ...templates.map(templateUsage)];
   const templateBytes = sum(templates.map(({ bytes }) => bytes));
+  const besideSteps = templateBytes + sum(directories.map(({ bytes }) => bytes));
+  const idle = templateBytes + sum(directories.filter(({ inUse }) => !inUse).map(({ bytes }) => bytes));
   return {
     ...(wants("image")
       ? {
@@ -82,15 +87,31 @@ async function imageUsage({ backend, ctx, version }: Call, wants: (type: string)
     ...(wants("build-cache")
       ? {
           BuildCache,
-          BuilderSize: usage.cacheSize + templateBytes,
+          BuilderSize: usage.cacheSize + besideSteps,
           BuildCacheUsage: {
             TotalCount: BuildCache.length,
-            ActiveCount: usage.cache.filter(({ inUse }) => inUse).length,
-            TotalSize: usage.cacheSize + templateBytes,
-            Reclaimable: usage.cacheReclaimable + templateBytes,
+            ActiveCount: BuildCache.filter(({ InUse }) => InUse).length,
+            TotalSize: usage.cacheSize + besideSteps,
+            Reclaimable: usage.cacheReclaimable + idle,
           },
         }
       : {}),
+  };
+}
+
+/** Of a `RUN --mount=type=cache`. */
+function directoryUsage({ id, description, bytes, inUse, createdAt, lastUsedAt, uses }: CacheDirectoryUsage) {
+  return {
+    ID: id,
+    Parent: "",
+    Type: cacheTypes.directory,
+    Description: description,
+    InUse: inUse,
+    Shared: false,
+    Size: bytes,
+    CreatedAt: createdAt,
+    LastUsedAt: lastUsedAt,
+    UsageCount: uses,
   };
 }
 
