@@ -140,7 +140,12 @@ describe("parseDockerfile: instructions", () => {
     ['ADD ["a b", "c d/"]', { sources: ["a b"], destination: "c d/" }],
     [
       "RUN --network=none --mount=type=cache,target=/x make",
-      { network: "none", buildKitFlags: [], mounts: [[{ key: "type" }, { key: "target", value: "/x" }]], command: { line: "make" } },
+      {
+        network: "none",
+        buildKitFlags: [],
+        mounts: [[{ key: "type" }, { key: "target", value: "/x" }]],
+        command: { line: "make" },
+      },
     ],
     ["RUN --mount=type=cache,target=/x -- --odd", { command: { line: "--odd" } }],
     ["ONBUILD COPY . /src", { kind: "onbuild", trigger: "COPY . /src" }],

@@ -16,11 +16,23 @@ const plain = { mode: undefined, uid: undefined, gid: undefined };
 describe("RUN --mount", () => {
   it.each<[string, object]>([
     ["--mount=target=.", { type: "bind", target: ".", from: "", source: "", readOnly: true }],
-    ["--mount=type=BIND,dst=/a,src=b,from=c,rw", { type: "bind", target: "/a", from: "c", source: "b", readOnly: false }],
+    [
+      "--mount=type=BIND,dst=/a,src=b,from=c,rw",
+      { type: "bind", target: "/a", from: "c", source: "b", readOnly: false },
+    ],
     ["--mount=destination=/a,readwrite=false", { readOnly: true }],
     [
       "--mount=type=cache,target=/c",
-      { type: "cache", target: "/c", id: "", from: "", source: "", readOnly: false, sharing: "shared", attributes: plain },
+      {
+        type: "cache",
+        target: "/c",
+        id: "",
+        from: "",
+        source: "",
+        readOnly: false,
+        sharing: "shared",
+        attributes: plain,
+      },
     ],
     [
       "--mount=mode=1750,uid=10,gid=20,sharing=locked,id=x,target=/c,ro,type=cache",
@@ -77,7 +89,10 @@ describe("RUN --mount", () => {
     ["--mount=target=/x,uid=1", 'uid not allowed for "bind" type mounts'],
     ["--mount=type=tmpfs,target=/x,mode=1", 'mode not allowed for "tmpfs" type mounts'],
     ["--mount=target=/x,sharing=locked", "invalid cache sharing set for bind mount"],
-    ["--mount=type=cache,target=/x,sharing=open", 'unsupported sharing value "open" (it is one of shared, private, locked)'],
+    [
+      "--mount=type=cache,target=/x,sharing=open",
+      'unsupported sharing value "open" (it is one of shared, private, locked)',
+    ],
     ["--mount=type=cache,target=/x,mode=999", "invalid value 999 for mode"],
     ["--mount=type=cache,target=/x,uid=-1", "invalid value -1 for uid"],
     ["--mount=type=cache,target=/x,ro=maybe", "invalid value for readonly: maybe"],

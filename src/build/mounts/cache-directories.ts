@@ -169,7 +169,7 @@ export class CacheDirectories {
     if (holders === undefined) return;
     if (--holders.count > 0) return;
     this.#held.delete(id);
-    for (const wake of [...this.#waiting]) wake();
+    for (const wake of this.#waiting) wake();
   }
 
   /** Resolves when a directory has become free, or the operation is given up. */
