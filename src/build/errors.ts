@@ -86,7 +86,7 @@ export const buildErrors = defineErrors({
   BUILD_NEEDS_SESSION: {
     status: 400,
     message: ({ type }: { type: string }) =>
-      `RUN --mount=type=${type} takes it from the build's client, which has no session with the classic builder`,
+      `RUN --mount=type=${type} needs docker buildx: the classic builder has no session with its client`,
     hint: ({ type }: { type: string }) => `build with docker buildx (DOCKER_BUILDKIT=1) and --${type}`,
   },
   BUILD_SECRET_MISSING: {

@@ -118,9 +118,9 @@ export class SourceTrees implements AsyncDisposable {
     await this.#resources.disposeAsync();
   }
 
-  async #open(ctx: OpContext, directory: string, kind: SourceTree["kind"], chainId = ""): Promise<SourceTree> {
+  async #open(ctx: OpContext, directory: string, kind: SourceTree["kind"]): Promise<SourceTree> {
     const root = await this.#keep(ctx, await this.#parts.roots.open(ctx, directory));
-    return { root, list: listBelow(directory), directory: async () => directory, kind, chainId };
+    return { root, list: listBelow(directory), directory: async () => directory, kind, chainId: "" };
   }
 
   /** Until the trees are closed; at once when they were closed while it was being opened, as by a build that was given up. */

@@ -14,11 +14,9 @@ import type { FrontendOptions } from "./frontend-options.ts";
 import { statusCode, StatusError } from "./grpc/status.ts";
 import { announceImage, normalised, pushImage } from "./image-export.ts";
 import { ownStep, transferred } from "./own-step.ts";
-import { registryCredentials } from "./session/credentials.ts";
+import { clientServices } from "./session/client-services.ts";
 import { syncedFiles, syncedTar } from "./session/file-sync.ts";
-import { clientSecrets } from "./session/secrets.ts";
 import type { ClientSession } from "./session/sessions.ts";
-import { clientSshAgents } from "./session/ssh-agents.ts";
 import { uploadedTar, uploadUrl } from "./session/upload.ts";
 import type { StatusLog } from "./status-log.ts";
 
@@ -55,9 +53,7 @@ export async function solveDockerfile(
     namedContexts: namedContexts(solve),
     tags: targets.flatMap((target) => (target.kind === "image" ? target.names : [])),
     auths: {},
-    askAuth: (ctx, domain) => registryCredentials(ctx, session, domain),
-    secrets: clientSecrets(session),
-    sshAgents: clientSshAgents(session),
+    ...clientServices(session),
     listed: targets.some(({ kind }) => kind === "image"),
     use: async (ctx, built) => {
       pushedDigest = await exportTo(ctx, parts, solve, built);

@@ -6,7 +6,7 @@ import { processError } from "../build/vertex-output.ts";
 import type { ImageRecord } from "../schema/image.ts";
 import { buildKitErrors } from "./errors.ts";
 import { statusCode, StatusError } from "./grpc/status.ts";
-import { registryCredentials } from "./session/credentials.ts";
+import { clientServices } from "./session/client-services.ts";
 import type { Sessions } from "./session/sessions.ts";
 import { StatusLog } from "./status-log.ts";
 import { StatusResponse } from "./wire/control.ts";
@@ -50,11 +50,10 @@ export class TracedBuilds {
   async #run(ctx: OpContext, { request, session: id, onTrace }: TracedBuild): Promise<ImageRecord> {
     const { builder, sessions } = this.#parts;
     const session = id === "" ? undefined : await sessions.get(ctx, id);
-    const askAuth: BuildRequest["askAuth"] =
-      session === undefined ? undefined : (ctx, domain) => registryCredentials(ctx, session, domain);
+    const services = session === undefined ? {} : clientServices(session);
     const status = new StatusLog();
     const working = builder
-      .buildObserved(ctx, { ...request, ownCacheToo: true, ...(askAuth === undefined ? {} : { askAuth }) }, status)
+      .buildObserved(ctx, { ...request, ...services, ownCacheToo: true }, status)
       .then(
         (image) => ({ image }),
         (error: unknown) => ({ error }),
