@@ -247,7 +247,9 @@ RUN test -z "$TOKEN" && ! test -e /run/secrets
     await expect(
       build("FROM base:1\nRUN --mount=type=secret,id=none,required true\n", {}, { secrets }),
     ).rejects.toThrow("secret none: not found");
-    await expect(build("FROM base:1\nRUN --mount=type=secret,id=token true\n")).rejects.toThrow("RUN --mount=type=secret needs docker buildx");
+    await expect(build("FROM base:1\nRUN --mount=type=secret,id=token true\n")).rejects.toThrow(
+      "RUN --mount=type=secret needs docker buildx",
+    );
   });
 
   it("leads a step to the client's SSH agent", async () => {
