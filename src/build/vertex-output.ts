@@ -169,6 +169,7 @@ function stepName({ text }: StageInstruction): string {
 }
 
 function fullName(image: string): string {
+  if (/^sha256:[0-9a-f]{64}$/.test(image)) return image;
   const { domain, path, tag, digest } = parseReference(image);
   const suffix = digest === undefined ? `:${tag ?? "latest"}` : `${tag === undefined ? "" : `:${tag}`}@${digest}`;
   return `${domain}/${path}${suffix}`;

@@ -4,6 +4,7 @@ import { type EngineFacts, type SolveIn, workerOf } from "./control-service.ts";
 import { type GrpcCall, type Method, unary } from "./grpc/server.ts";
 import { StatusError } from "./grpc/status.ts";
 import type { Job, Jobs } from "./jobs.ts";
+import { definitionOf } from "./result-definition.ts";
 import { Empty } from "./wire/control.ts";
 import { BridgeSolveRequest, BridgeSolveResponse, PongResponse, RefRequest, ReturnRequest } from "./wire/gateway.ts";
 
@@ -42,13 +43,15 @@ export function bridgeMethods(engine: EngineFacts, jobs: Jobs, solveIn: SolveIn)
     }),
     Solve: unary(BridgeSolveRequest, BridgeSolveResponse, async (call, request) => {
       if (request.Definition.length > 0) throw buildKitErrors.BUILDKIT_UNSUPPORTED({ what: "a build graph (LLB)" });
-      const id = await solveIn(call.ctx, await jobOf(call), {
+      const job = await jobOf(call);
+      const id = await solveIn(call.ctx, job, {
         frontend: request.Frontend,
         options: request.FrontendOpt,
-        inputs: Object.keys(request.FrontendInputs),
+        inputs: request.FrontendInputs,
         imports: request.CacheImports,
       });
-      return { result: { ref: { id }, metadata: {} } };
+      const image = job.results.get(id)?.["containerimage.config.digest"];
+      return { result: { ref: { id, def: image === undefined ? undefined : definitionOf(image) }, metadata: {} } };
     }),
     Evaluate: unary(RefRequest, Empty, async (call, { Ref }) => {
       // Every result is whole when it is given out.

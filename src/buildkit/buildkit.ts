@@ -17,6 +17,7 @@ import { frontendOptions } from "./frontend-options.ts";
 import { dockerfileFrontend } from "./frontend-request.ts";
 import { type Method, serveGrpc } from "./grpc/server.ts";
 import { Jobs } from "./jobs.ts";
+import { imageOfDefinition } from "./result-definition.ts";
 import { Sessions } from "./session/sessions.ts";
 import { type TracedBuild, TracedBuilds } from "./traced-build.ts";
 
@@ -49,14 +50,15 @@ export function createBuildKit(dependencies: BuildKitDependencies): BuildKit {
     if (frontend !== dockerfileFrontend) {
       throw buildKitErrors.BUILDKIT_UNSUPPORTED({ what: `the front end ${JSON.stringify(frontend)}` });
     }
-    const [input] = inputs;
-    if (input !== undefined) throw buildKitErrors.BUILDKIT_UNSUPPORTED({ what: `the input ${input}` });
+    const images = Object.fromEntries(
+      Object.entries(inputs).map(([name, definition]) => [name, imageOfDefinition(definition, name)]),
+    );
     const [entitlement] = job.request.Entitlements;
     if (entitlement !== undefined) throw buildKitErrors.BUILDKIT_UNSUPPORTED({ what: `--allow ${entitlement}` });
     const session = await sessions.get(ctx, job.request.Session);
     const solving = withSignal(withSignal(ctx, job.signal), session.closed);
     const response = await solveDockerfile(solving, dependencies, {
-      options: frontendOptions(options, [...imports, ...(job.request.Cache?.Imports ?? [])], engine.platform),
+      options: frontendOptions(options, [...imports, ...(job.request.Cache?.Imports ?? [])], engine.platform, images),
       session,
       sessionOf: (directory) => {
         const id = options[`local-sessionid:${directory}`] ?? "";

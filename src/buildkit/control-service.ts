@@ -57,7 +57,7 @@ export function controlMethods(parts: BuildKitParts, jobs: Jobs, solveIn: SolveI
       const work =
         frontend === ""
           ? undefined
-          : (ctx: OpContext, job: Job) => solveIn(ctx, job, { frontend, options, inputs: [], imports: [] });
+          : (ctx: OpContext, job: Job) => solveIn(ctx, job, { frontend, options, inputs: {}, imports: [] });
       return { ExporterResponse: await jobs.run(ctx, request, work) };
     }),
     Session: (call, requests) => tunnelledSession(parts.sessions, call, requests),

@@ -48,7 +48,7 @@ it.each([
   [{ requestid: "frontend.lint" }, /frontend\.lint/],
   [{ platform: "linux/amd64,linux/arm64" }, /several platforms/],
   [{ "attest:sbom": "generator=x" }, /--sbom/],
-  [{ "context:base": "input:base" }, /build context base that another build makes/],
+  [{ "context:base": "input:base" }, /build context base=input:base/],
   [{ "context:base": "oci-layout://base@sha256:1" }, /build context base=oci-layout/],
   [{ "context:base::linux/arm64": "docker-image://x" }, /for one platform/],
   [{ "frontend.caps": "moby.buildkit.frontend.future" }, /frontend\.future/],
@@ -74,6 +74,15 @@ it("takes other contexts by their names, and stages to build again", () => {
     code: { kind: "remote", remote: "https://example.com/code.git#v1" },
   });
   expect(build).toMatchObject({ noCache: false, noCacheStages: ["one", "stage-1"] });
+});
+
+it("takes other builds' results, and no input that nothing speaks of", () => {
+  const attributes = { "context:base": "input:context:base", "input-metadata:context:base": "{}" };
+  const inputs = { "context:base": "sha256:1" };
+  expect(frontendOptions(attributes, [], host, inputs).namedContexts).toEqual({
+    base: { kind: "image", reference: "sha256:1" },
+  });
+  expect(() => frontendOptions({}, [], host, inputs)).toThrow(/the input context:base/);
 });
 
 it("takes the cache of images only", () => {

@@ -34,10 +34,12 @@ const ignored: ReadonlySet<string> = new Set(["cmdline", "multi-platform"]);
 /** Abilities that a client may ask for, as the file's syntax would; "+forward": whoever has none hands it on. */
 const abilities = /^moby\.buildkit\.frontend\.contexts(?:\+forward)?$/;
 
+/** `inputs` are images by the names of the inputs that `context:` may speak of. */
 export function frontendOptions(
   attributes: Attributes,
   imports: readonly Partial<Decoded<typeof CacheEntry>>[],
   host: Platform,
+  inputs: Readonly<Record<string, string>> = {},
 ): FrontendOptions {
   const known = new Map(Object.entries(attributes));
   const take = (name: string): string => {
@@ -51,6 +53,8 @@ export function frontendOptions(
     return found;
   };
   refuseSpecial(take);
+  const unused = Object.keys(inputs).find((name) => !Object.values(attributes).includes(`input:${name}`));
+  if (unused !== undefined) throw unsupported(`the input ${unused}`);
   const buildArgs = takeAll("build-arg:");
   const ownArgs = Object.keys(buildArgs).filter((name) => name.startsWith("BUILDKIT_"));
   for (const name of ownArgs) refuseArgument(name, buildArgs[name] ?? "");
@@ -64,7 +68,7 @@ export function frontendOptions(
     contextDirectory: take("contextkey") || "context",
     remote: take("context"),
     namedContexts: Object.fromEntries(
-      Object.entries(takeAll("context:")).map(([name, value]) => [name, namedContext(name, value)]),
+      Object.entries(takeAll("context:")).map(([name, value]) => [name, namedContext(name, value, inputs)]),
     ),
     build: {
       target: take("target"),
@@ -88,7 +92,7 @@ export function frontendOptions(
   };
   for (const name of ignored) known.delete(name);
   // The latter are where a directory is to be had, which is looked up elsewhere.
-  for (const name of known.keys()) if (/^(?:vcs|local-sessionid):/.test(name)) known.delete(name);
+  for (const name of known.keys()) if (/^(?:vcs|local-sessionid|input-metadata):/.test(name)) known.delete(name);
   const [unknown] = known.keys();
   if (unknown !== undefined) throw unsupported(`the build option ${unknown}`);
   return options;
@@ -126,13 +130,16 @@ function refuseArgument(name: string, value: string): void {
   }
 }
 
-function namedContext(name: string, value: string): NamedContextOption {
+function namedContext(name: string, value: string, inputs: Readonly<Record<string, string>>): NamedContextOption {
   const [, scheme = "", rest = ""] = /^(local:|docker-image:\/\/)(.*)$/s.exec(value) ?? [];
   if (name.includes("::")) throw unsupported(`the build context ${name} for one platform`);
   if (scheme === "local:") return { kind: "directory", directory: rest };
   if (scheme !== "") return { kind: "image", reference: rest };
   if (/^(?:https?:\/\/|git:\/\/|ssh:\/\/|git@|github\.com\/)/i.test(value)) return { kind: "remote", remote: value };
-  if (/^(?:input|target):/.test(value)) throw unsupported(`the build context ${name} that another build makes`);
+  const inputName = value.startsWith("input:") ? value.slice("input:".length) : "";
+  const input = Object.hasOwn(inputs, inputName) ? inputs[inputName] : undefined;
+  // The image has the configuration that the client sends beside.
+  if (input !== undefined) return { kind: "image", reference: input };
   throw unsupported(`the build context ${name}=${value}`);
 }
 

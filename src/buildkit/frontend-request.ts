@@ -8,8 +8,8 @@ export const dockerfileFrontend = "dockerfile.v0";
 export interface FrontendRequest {
   readonly frontend: string;
   readonly options: Readonly<Record<string, string>>;
-  /** Names of build graphs that the client made itself. */
-  readonly inputs: readonly string[];
+  /** Build graphs, by the names that `context:` has for them. */
+  readonly inputs: Readonly<Record<string, Uint8Array>>;
   /** `--cache-from`. */
   readonly imports: readonly Partial<Decoded<typeof CacheEntry>>[];
 }

@@ -17,6 +17,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { busyboxArchive } from "../support/busybox-image.ts";
 import { BuildxClient } from "../support/buildx-client.ts";
+import { ComposeClient } from "../support/compose-client.ts";
 import { EngineProcess } from "../support/engine-process.ts";
 import { assertNothingLeft } from "../support/leaks.ts";
 import { passwordProtected, startRegistry } from "../support/registry.ts";
@@ -198,6 +199,26 @@ COPY --from=made /out /
     const to = join(directory, "from-directory-out");
     await build("--build-context", `lib=${lib}`, "--output", to, from);
     expect(readdirSync(to).toSorted()).toEqual([".dockerignore", "a"]);
+  });
+
+  it("takes another target's result as a context, and Compose's contexts", async () => {
+    const at = context("dependent", "FROM base\nCOPY --from=lib a /a\nCMD cat /a /b\n");
+    mkdirSync(join(at, "lib"));
+    writeFileSync(join(at, "lib", "a"), "of the directory\n");
+    const base = { context: at, "dockerfile-inline": "FROM busybox\nRUN echo of the other target > /b\n" };
+    const app = { context: at, contexts: { base: "target:base", lib: join(at, "lib") }, tags: ["dependent:1"] };
+    writeFileSync(join(at, "bake.json"), JSON.stringify({ target: { base, app } }));
+    const { code, stderr } = await buildx.run("bake", "-f", join(at, "bake.json"), "app");
+    expect({ code, stderr }).toMatchObject({ code: 0 });
+    const files = "of the directory\nof the other target\n";
+    expect((await engine.docker("run", "--rm", "dependent:1")).stdout).toBe(files);
+    const project = join(directory, "project");
+    mkdirSync(project);
+    const contexts = { base: "docker-image://dependent:1", lib: join(at, "lib") };
+    const services = { app: { image: "composed:1", build: { context: at, additional_contexts: contexts } } };
+    writeFileSync(join(project, "compose.yaml"), JSON.stringify({ services }));
+    await new ComposeClient(engine, project, { DOCKER_BUILDKIT: "1" }).output("build");
+    expect((await engine.docker("run", "--rm", "composed:1")).stdout).toBe(files);
   });
 
   it("builds single stages again", async () => {

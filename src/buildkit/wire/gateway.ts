@@ -1,5 +1,6 @@
 /** `moby.buildkit.v1.frontend.LLBBridge`: what the client of a build asks while it runs. Only the fields that are used. */
 import { CacheEntry, Platform, RpcStatus, WorkerRecord } from "./control.ts";
+import { Definition } from "./graph.ts";
 import { bytes, type Decoded, flag, integer, listOf, map, message, nested, text } from "./message.ts";
 
 const Cap = message({ ID: [1, text], Enabled: [2, flag] });
@@ -20,7 +21,7 @@ export const BridgeSolveRequest = message({
 });
 export type BridgeSolveRequest = Decoded<typeof BridgeSolveRequest>;
 
-const Ref = message({ id: [1, text] });
+const Ref = message({ id: [1, text], def: [2, nested(Definition)] });
 
 const Result = message({ ref: [3, nested(Ref)], metadata: [10, map(bytes)] });
 
