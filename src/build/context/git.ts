@@ -13,7 +13,13 @@ export function isGitUrl(text: string): boolean {
 }
 
 /** Fetches one commit into `target`; returns the directory that the fragment names. `BUILD_GIT_FAILED`. */
-export async function cloneRepository(ctx: OpContext, host: Host, url: string, target: string): Promise<string> {
+export async function cloneRepository(
+  ctx: OpContext,
+  host: Host,
+  url: string,
+  target: string,
+  { keepGitDir = false }: { readonly keepGitDir?: boolean } = {},
+): Promise<string> {
   const [address = "", fragment = ""] = url.split("#", 2);
   const [ref = "", directory = ""] = fragment.split(":", 2);
   const fail = (reason: string): Error => buildErrors.BUILD_GIT_FAILED({ url: address, reason });
@@ -42,7 +48,7 @@ export async function cloneRepository(ctx: OpContext, host: Host, url: string, t
   }
   await git("checkout", "--quiet", "--detach", "FETCH_HEAD");
   await git("submodule", "--quiet", "update", "--init", "--recursive", "--depth=1");
-  await rm(join(target, ".git"), { recursive: true, force: true });
+  if (!keepGitDir) await rm(join(target, ".git"), { recursive: true, force: true });
   const inside = posix.normalize(`/${directory}`);
   return inside === "/" ? target : await subdirectory(target, inside, fail);
 }

@@ -1,11 +1,13 @@
 /** The sources of COPY and ADD: found, and digested, before anything is copied. */
 import { createHash } from "node:crypto";
-import { basename, posix } from "node:path";
+import { readFile } from "node:fs/promises";
+import { basename, join, posix, relative } from "node:path";
 import type { FileStat } from "../../archive/confined-root.ts";
 import type { OpContext } from "../../base/op-context.ts";
 import { IgnorePatterns } from "../../dockerfile/dockerignore.ts";
 import type { CopyInstruction } from "../../dockerfile/instruction.ts";
 import { download, isUrl } from "../context/download.ts";
+import { cloneRepository, isGitUrl } from "../context/git.ts";
 import { buildErrors } from "../errors.ts";
 import type { SourceTree } from "../source-trees.ts";
 import { excludedPaths, hasWildcards, matchWildcards, resolvePath } from "../tree-paths.ts";
@@ -38,9 +40,8 @@ export async function findSources(ctx: OpContext, input: StepInput<CopyInstructi
     sources.push(...(await findIn(ctx, instruction, tree, basename(file.name))));
   }
   for (const source of instruction.sources) {
-    if (isUrl(source)) sources.push(await downloadSource(ctx, input, source));
-    else if (isGit(source) && instruction.kind === "add")
-      throw buildErrors.BUILD_NEEDS_BUILDKIT({ what: "ADD of a git repository" });
+    if (instruction.kind === "add" && isRepository(source)) sources.push(await repositorySource(ctx, input, source));
+    else if (isUrl(source)) sources.push(await downloadSource(ctx, input, source));
     else
       sources.push(
         ...(await findIn(
@@ -147,11 +148,30 @@ async function downloadSource(ctx: OpContext, input: StepInput<CopyInstruction>,
   };
 }
 
+/** One commit of a repository, or a directory of it: what is in it goes to the destination. */
+async function repositorySource(ctx: OpContext, input: StepInput<CopyInstruction>, url: string): Promise<CopySource> {
+  const { build, instruction } = input;
+  if (instruction.checksum !== "") throw failed(instruction, "--checksum is not supported for a git repository");
+  const { keepGitDir } = instruction;
+  let inside = "";
+  let commit = "";
+  const tree = await build.trees.make(ctx, async (directory) => {
+    inside = relative(directory, await cloneRepository(ctx, build.parts.host, url, directory, { keepGitDir }));
+    if (keepGitDir) commit = await readFile(join(directory, ".git", "HEAD"), "utf8");
+  });
+  const source = await describeSource(ctx, instruction, tree, inside === "" ? "." : inside, 0);
+  if (!keepGitDir) return source;
+  // Git's own files differ each time; the commit is what they are of.
+  const digest = createHash("sha256").update(JSON.stringify([commit, inside, source.exclude]));
+  return { ...source, digest: `dir:${digest.digest("hex")}` };
+}
+
 /** What a download without a name is stored as. */
 const unnamed = "__unnamed__";
 
-function isGit(source: string): boolean {
-  return /^(?:git@|git:\/\/|ssh:\/\/)/.test(source);
+/** Unlike a context's, "github.com/…" is a path of the build's own context. */
+function isRepository(source: string): boolean {
+  return isGitUrl(source) && !source.startsWith("github.com/");
 }
 
 function failed(instruction: CopyInstruction, reason: string): Error {
