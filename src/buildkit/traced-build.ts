@@ -4,16 +4,20 @@ import type { BuildRequest, BuildService } from "../build/build-service.ts";
 import { BuildCommandError } from "../build/errors.ts";
 import { processError } from "../build/vertex-output.ts";
 import type { ImageRecord } from "../schema/image.ts";
+import { clientContext } from "./client-context.ts";
 import { buildKitErrors } from "./errors.ts";
 import { statusCode, StatusError } from "./grpc/status.ts";
 import { clientServices } from "./session/client-services.ts";
-import type { Sessions } from "./session/sessions.ts";
+import type { ClientSession, Sessions } from "./session/sessions.ts";
+import { uploadUrl } from "./session/upload.ts";
 import { StatusLog } from "./status-log.ts";
 import { StatusResponse } from "./wire/control.ts";
 
 export interface TracedBuild {
   readonly request: BuildRequest;
-  /** The session that has the client's credentials; "" for none. */
+  /** The context in words: "client-session" and an uploaded tar's address mean the session's, any other the request's own. */
+  readonly remote: string;
+  /** The session that has the client's files, secrets and credentials; "" for none. */
   readonly session: string;
   /** By which the client may cancel it; "" for none. */
   readonly buildId: string;
@@ -47,13 +51,11 @@ export class TracedBuilds {
     this.#cancels.get(buildId)?.abort(new StatusError(statusCode.cancelled, "context canceled"));
   }
 
-  async #run(ctx: OpContext, { request, session: id, onTrace }: TracedBuild): Promise<ImageRecord> {
-    const { builder, sessions } = this.#parts;
-    const session = id === "" ? undefined : await sessions.get(ctx, id);
-    const services = session === undefined ? {} : clientServices(session);
+  async #run(ctx: OpContext, build: TracedBuild): Promise<ImageRecord> {
+    const { session: id, onTrace } = build;
+    const session = id === "" ? undefined : await this.#parts.sessions.get(ctx, id);
     const status = new StatusLog();
-    const working = builder
-      .buildObserved(ctx, { ...request, ...services, ownCacheToo: true }, status)
+    const working = this.#build(session === undefined ? ctx : withSignal(ctx, session.closed), build, session, status)
       .then(
         (image) => ({ image }),
         (error: unknown) => ({ error }),
@@ -65,5 +67,30 @@ export class TracedBuilds {
     if ("image" in outcome) return outcome.image;
     const { error } = outcome;
     throw error instanceof BuildCommandError ? new StatusError(statusCode.unknown, processError(error)) : error;
+  }
+
+  async #build(
+    ctx: OpContext,
+    { request, remote }: TracedBuild,
+    session: ClientSession | undefined,
+    status: StatusLog,
+  ): Promise<ImageRecord> {
+    const { builder } = this.#parts;
+    const isUploaded = remote.startsWith(uploadUrl);
+    const isSessions = isUploaded || remote === "client-session";
+    if (session === undefined) {
+      if (isSessions) throw buildKitErrors.BUILDKIT_OPTION_INVALID({ option: "session", value: "" });
+      return await builder.buildObserved(ctx, { ...request, ownCacheToo: true }, status);
+    }
+    const options = {
+      dockerfile: request.dockerfile,
+      dockerfileDirectory: "dockerfile",
+      contextDirectory: "context",
+      remote: isUploaded ? remote : "",
+    };
+    const contexts = { options, session, sessionOf: async () => session, status };
+    const context = isSessions ? await clientContext(ctx, contexts) : request.context;
+    const own = { ...request, ...clientServices(session), context, ownCacheToo: true };
+    return await builder.buildObserved(ctx, own, status);
   }
 }

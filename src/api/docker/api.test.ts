@@ -404,7 +404,6 @@ describe("build", () => {
 
   it.each([
     ["version=3", "version 3 is not supported"],
-    ["version=2&remote=client-session", "send it as the body"],
     ["session=s", "ask for version=2"],
     ["cgroupparent=x", "cgroupparent is not supported"],
     ["outputs=[1]", "outputs is not supported"],

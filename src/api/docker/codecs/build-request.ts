@@ -50,12 +50,6 @@ export function buildRequest(
 
 function refuseUnsupported(query: BuildQuery): void {
   if (!["", "1", "2"].includes(query.version)) throw apiErrors.API_UNSUPPORTED({ what: `version ${query.version}` });
-  if (query.version === "2" && query.remote === "client-session") {
-    throw apiErrors.API_UNSUPPORTED({
-      what: "a context by session (remote=client-session)",
-      hint: "send it as the body, or build with buildx (docker 23.0 or newer)",
-    });
-  }
   if (query.cgroupparent !== "") throw apiErrors.API_UNSUPPORTED({ what: "cgroupparent" });
   if (query.outputs !== "" && query.outputs !== "[]") throw apiErrors.API_UNSUPPORTED({ what: "outputs" });
   if (query.session !== "" && query.version !== "2") {

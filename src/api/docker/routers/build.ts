@@ -95,12 +95,13 @@ export const buildRoutes: readonly Route[] = [
 async function buildTraced(
   { backend, ctx }: Pick<Call, "backend" | "ctx">,
   request: BuildRequest,
-  { session, buildid }: BuildQuery,
+  { remote, session, buildid }: BuildQuery,
   stream: JsonStream,
 ): Promise<void> {
   const buildKit = await backend.buildKit();
   const image = await buildKit.build(ctx, {
     request,
+    remote,
     session,
     buildId: buildid,
     onTrace: (trace) => stream.write({ id: "moby.buildkit.trace", aux: Buffer.from(trace).toString("base64") }),
