@@ -3,7 +3,7 @@
 # Debian has it from version 13 on.
 set -eu
 . "$(dirname "$0")/common.sh"
-. "$(dirname "$0")/from-next-release.sh"
+. "$(dirname "$0")/from-suite.sh"
 
 plugin=$root/.cache/docker-client/cli-plugins/docker-buildx
 [ -x "$plugin" ] && exit 0

@@ -3,7 +3,7 @@
 # installed. Debian 12's own is version 1, so it is taken from the next release, with package lists of its own: the host's stay as they are.
 set -eu
 . "$(dirname "$0")/common.sh"
-. "$(dirname "$0")/from-next-release.sh"
+. "$(dirname "$0")/from-suite.sh"
 
 plugin=$root/.cache/docker-client/cli-plugins/docker-compose
 [ -x "$plugin" ] && exit 0

@@ -12,4 +12,5 @@ cd "$root"
 sh scripts/docker-client.sh
 sh scripts/compose-client.sh
 sh scripts/buildx-client.sh
+sh scripts/docker-20-client.sh
 PATH="$root/node_modules/.bin:$root/.cache/docker-client:$PATH" pinned_node scripts/run-tests.mjs "$@"

@@ -3,6 +3,7 @@
  * the first such request; nothing of it is on the engine's start.
  */
 import type { Socket } from "node:net";
+import type { Readable } from "node:stream";
 import type { Logger } from "../base/logger.ts";
 import { type OpContext, withSignal } from "../base/op-context.ts";
 import type { BuildService } from "../build/build-service.ts";
@@ -30,6 +31,8 @@ export interface BuildKit {
   serveSession(id: string, methods: readonly string[], socket: Socket): Promise<void>;
   /** `POST /build?version=2`. */
   build(ctx: OpContext, build: TracedBuild): Promise<ImageRecord>;
+  /** The context of such a build by a request of its own (`buildid=upload-request:ID`). */
+  upload(ctx: OpContext, buildId: string, body: Readable): Promise<void>;
   /** `POST /build/cancel`. */
   cancel(buildId: string): void;
 }
@@ -82,6 +85,7 @@ export function createBuildKit(dependencies: BuildKitDependencies): BuildKit {
     checkSession: (id) => sessions.check(id),
     serveSession: (id, supported, socket) => sessions.serve(id, supported, socket),
     build: (ctx, build) => traced.run(ctx, build),
+    upload: (ctx, buildId, body) => traced.upload(ctx, buildId, body),
     cancel: (buildId) => traced.cancel(buildId),
   };
 }

@@ -24,6 +24,11 @@ export const buildKitErrors = defineErrors({
     message: ({ option, value }: { option: string; value: string }) =>
       `invalid value ${JSON.stringify(value)} for ${option}`,
   },
+  BUILDKIT_UPLOAD_MISSED: {
+    status: 408,
+    message: ({ reason }: { reason: string }) =>
+      `the build context was to be uploaded by a request of its own: ${reason}`,
+  },
   BUILDKIT_BUILD_NOT_FOUND: {
     status: 404,
     message: ({ ref }: { ref: string }) => `no build ${JSON.stringify(ref)} is under way`,

@@ -1,4 +1,5 @@
 /** BuildKit by `POST /build?version=2`: the classic builder's request, answered by the build's graph as it changes. */
+import type { Readable } from "node:stream";
 import { type OpContext, withSignal } from "../base/op-context.ts";
 import type { BuildRequest, BuildService } from "../build/build-service.ts";
 import { BuildCommandError } from "../build/errors.ts";
@@ -11,11 +12,12 @@ import { clientServices } from "./session/client-services.ts";
 import type { ClientSession, Sessions } from "./session/sessions.ts";
 import { uploadUrl } from "./session/upload.ts";
 import { StatusLog } from "./status-log.ts";
+import { Uploads } from "./uploads.ts";
 import { StatusResponse } from "./wire/control.ts";
 
 export interface TracedBuild {
   readonly request: BuildRequest;
-  /** The context in words: "client-session" and an uploaded tar's address mean the session's, any other the request's own. */
+  /** The context in words: "client-session" and an uploaded tar's address mean the session's, "upload-request" one that comes by {@link TracedBuilds.upload}. */
   readonly remote: string;
   /** The session that has the client's files, secrets and credentials; "" for none. */
   readonly session: string;
@@ -27,6 +29,7 @@ export interface TracedBuild {
 
 export class TracedBuilds {
   readonly #parts: { readonly builder: BuildService; readonly sessions: Sessions };
+  readonly #uploads = new Uploads();
   readonly #cancels = new Map<string, AbortController>();
 
   constructor(parts: { readonly builder: BuildService; readonly sessions: Sessions }) {
@@ -44,6 +47,11 @@ export class TracedBuilds {
     } finally {
       this.#cancels.delete(buildId);
     }
+  }
+
+  /** Gives the build of this id its context. */
+  async upload(ctx: OpContext, buildId: string, body: Readable): Promise<void> {
+    await this.#uploads.give(ctx, buildId, body);
   }
 
   /** Nothing happens when there is no such build, as in Docker: it may just have ended. */
@@ -70,6 +78,19 @@ export class TracedBuilds {
   }
 
   async #build(
+    ctx: OpContext,
+    build: TracedBuild,
+    session: ClientSession | undefined,
+    status: StatusLog,
+  ): Promise<ImageRecord> {
+    const { request, remote, buildId } = build;
+    if (remote !== "upload-request") return await this.#buildFrom(ctx, build, session, status);
+    return await this.#uploads.use(ctx, buildId, (tar) =>
+      this.#buildFrom(ctx, { ...build, request: { ...request, context: { tar } } }, session, status),
+    );
+  }
+
+  async #buildFrom(
     ctx: OpContext,
     { request, remote }: TracedBuild,
     session: ClientSession | undefined,

@@ -15,6 +15,10 @@ export const buildRoutes: readonly Route[] = [
     query: BuildQuery,
     handle: async (call) => {
       const { backend, ctx, query, request, version } = call;
+      if (query.version === "2" && query.buildid.startsWith(uploadPrefix)) {
+        await (await backend.buildKit()).upload(ctx, query.buildid.slice(uploadPrefix.length), request.raw);
+        return done;
+      }
       const auths = decodeRegistryConfig(request.headers["x-registry-config"]);
       const build = buildRequest(query, request.raw, auths, backend);
       await streamProgress(
@@ -90,6 +94,9 @@ export const buildRoutes: readonly Route[] = [
     },
   }),
 ];
+
+/** Marks a request that has nothing but the context of another one. */
+const uploadPrefix = "upload-request:";
 
 /** As Docker's BuildKit answers here: each change in base 64, and the image's id last. */
 async function buildTraced(

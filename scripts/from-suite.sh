@@ -1,4 +1,4 @@
-# Sourced: packages of a newer Debian than the host's, downloaded with package lists of their own: the host's stay as they are.
+# Sourced: packages of another Debian than the host's, downloaded with package lists of their own: the host's stay as they are.
 
 # The first mirror of Debian's that apt knows, whichever way its sources are written down.
 mirror() {
