@@ -90,11 +90,10 @@ export class GrpcClient {
   }
 }
 
-/** Whether a call failed because the other side has not what was asked for, or does not serve that at all. */
-export function isNotThere(error: unknown): boolean {
+/** The status of a call that the other side refused; undefined when it did not come to an answer. */
+export function refusalOf(error: unknown): number | undefined {
   const cause = error instanceof Error ? error.cause : undefined;
-  const { notFound, unimplemented } = statusCode;
-  return cause instanceof StatusError && (cause.code === notFound || cause.code === unimplemented);
+  return cause instanceof StatusError ? cause.code : undefined;
 }
 
 interface Ended {

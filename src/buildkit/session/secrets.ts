@@ -1,7 +1,8 @@
 /** `--secret`: values that the client answers by name. */
 import type { OpContext } from "../../base/op-context.ts";
 import type { ClientSecrets } from "../../build/build-service.ts";
-import { isNotThere } from "../grpc/client.ts";
+import { refusalOf } from "../grpc/client.ts";
+import { statusCode } from "../grpc/status.ts";
 import { GetSecretRequest, GetSecretResponse } from "../wire/session.ts";
 import type { ClientSession } from "./sessions.ts";
 
@@ -14,7 +15,8 @@ export function clientSecrets(session: ClientSession): ClientSecrets {
       try {
         return (await session.client.unary(ctx, method, [GetSecretRequest, GetSecretResponse], { ID: id })).data;
       } catch (error) {
-        if (isNotThere(error)) return undefined;
+        const refusal = refusalOf(error);
+        if (refusal === statusCode.notFound || refusal === statusCode.unimplemented) return undefined;
         throw error;
       }
     },

@@ -1,7 +1,7 @@
 /** `--ssh`: agents that the client has, or plays for keys that it was given. */
 import type { Duplex } from "node:stream";
 import type { ClientSshAgents } from "../../build/build-service.ts";
-import { isNotThere, type GrpcStream } from "../grpc/client.ts";
+import { type GrpcStream, refusalOf } from "../grpc/client.ts";
 import { BytesMessage, CheckAgentRequest, CheckAgentResponse } from "../wire/session.ts";
 import type { Decoded } from "../wire/message.ts";
 import { drained } from "./drained.ts";
@@ -18,7 +18,8 @@ export function clientSshAgents(session: ClientSession): ClientSshAgents {
         await session.client.unary(ctx, checkMethod, [CheckAgentRequest, CheckAgentResponse], { ID: id });
         return true;
       } catch (error) {
-        if (isNotThere(error)) return false;
+        // It has no code of its own for "there is none".
+        if (refusalOf(error) !== undefined) return false;
         throw error;
       }
     },
