@@ -66,6 +66,7 @@ export class CacheDirectories {
   readonly #mutex = new KeyedMutex();
   readonly #held = new Map<string, Holders>();
   readonly #waiting = new Set<() => void>();
+  #releases = 0;
 
   /** `root` is a directory of its own. */
   constructor(parts: { readonly store: Store; readonly roots: ConfinedRoots; readonly clock: Clock }, root: string) {
@@ -130,14 +131,14 @@ export class CacheDirectories {
   async #take(ctx: OpContext, request: CacheRequest): Promise<string> {
     for (;;) {
       ctx.signal.throwIfAborted();
-      let released: Promise<void>;
+      const seen = this.#releases;
       {
         using _lock = await this.#mutex.acquire(request.key);
         const id = await this.#takeNow(ctx, request);
         if (id !== undefined) return id;
-        released = this.#nextRelease(ctx);
       }
-      await released;
+      // One that was given back meanwhile wakes nobody any more.
+      if (this.#releases === seen) await this.#nextRelease(ctx);
     }
   }
 
@@ -169,6 +170,7 @@ export class CacheDirectories {
     if (holders === undefined) return;
     if (--holders.count > 0) return;
     this.#held.delete(id);
+    this.#releases++;
     for (const wake of this.#waiting) wake();
   }
 
