@@ -50,7 +50,7 @@ export function bridgeMethods(engine: EngineFacts, jobs: Jobs, solveIn: SolveIn)
         inputs: request.FrontendInputs,
         imports: request.CacheImports,
       });
-      const image = job.results.get(id)?.["containerimage.config.digest"];
+      const image = job.results.get(id)?.imageId;
       return { result: { ref: { id, def: image === undefined ? undefined : definitionOf(image) }, metadata: {} } };
     }),
     Evaluate: unary(RefRequest, Empty, async (call, { Ref }) => {

@@ -60,7 +60,7 @@ export function createBuildKit(dependencies: BuildKitDependencies): BuildKit {
     if (entitlement !== undefined) throw buildKitErrors.BUILDKIT_UNSUPPORTED({ what: `--allow ${entitlement}` });
     const session = await sessions.get(ctx, job.request.Session);
     const solving = withSignal(withSignal(ctx, job.signal), session.closed);
-    const response = await solveDockerfile(solving, dependencies, {
+    const solved = await solveDockerfile(solving, dependencies, {
       options: frontendOptions(options, [...imports, ...(job.request.Cache?.Imports ?? [])], engine.platform, images),
       session,
       sessionOf: (directory) => {
@@ -71,7 +71,7 @@ export function createBuildKit(dependencies: BuildKitDependencies): BuildKit {
       targets: exportTargets(job.request),
     });
     const ref = `${job.ref}-${job.results.size}`;
-    job.results.set(ref, response);
+    job.results.set(ref, solved);
     return ref;
   };
   const parts = { ...dependencies, sessions };

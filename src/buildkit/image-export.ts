@@ -5,7 +5,6 @@ import { vertexId } from "../build/vertex-output.ts";
 import type { ImageService } from "../images/image-service.ts";
 import { formatReference, parseReference, withDefaultTag } from "../images/reference.ts";
 import type { ImageRecord } from "../schema/image.ts";
-import type { ImageTarget } from "./exporters.ts";
 import { ownStep } from "./own-step.ts";
 import { registryCredentials } from "./session/credentials.ts";
 import type { ClientSession } from "./session/sessions.ts";
@@ -31,10 +30,10 @@ export interface PushParts {
 export async function pushImage(
   ctx: OpContext,
   { images, session, status }: PushParts,
-  target: ImageTarget,
+  names: readonly string[],
 ): Promise<string | undefined> {
   let digest: string | undefined;
-  for (const name of target.names) {
+  for (const name of names) {
     const { domain } = parseReference(name);
     const auth = await registryCredentials(ctx, session, domain);
     await ownStep(status, `pushing ${normalised(name)}`, async (tell) => {

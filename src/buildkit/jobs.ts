@@ -1,5 +1,6 @@
 /** Builds under way: one client's calls on them come apart (Solve, Status, the bridge's), tied by the build's reference. */
 import { type OpContext, withSignal } from "../base/op-context.ts";
+import type { SolvedBuild } from "./dockerfile-solve.ts";
 import { buildKitErrors } from "./errors.ts";
 import { StatusLog } from "./status-log.ts";
 import type { SolveRequest } from "./wire/control.ts";
@@ -10,8 +11,8 @@ export interface Job {
   readonly status: StatusLog;
   /** Aborted when the client gave the build up. */
   readonly signal: AbortSignal;
-  /** What exporting came to, by the result's reference. */
-  readonly results: Map<string, Readonly<Record<string, string>>>;
+  /** By their references. */
+  readonly results: Map<string, SolvedBuild>;
   /** The client has chosen this result, or has failed. */
   finish(outcome: { readonly result: string } | { readonly error: Error }): void;
 }
@@ -52,7 +53,7 @@ export class Jobs {
     const working = work?.(inJob, job).then(chosen.resolve, chosen.reject);
     try {
       const result = await chosen.promise;
-      return job.results.get(result) ?? {};
+      return job.results.get(result)?.response ?? {};
     } finally {
       ctx.signal.removeEventListener("abort", giveUp);
       ended.abort(buildKitErrors.BUILDKIT_BUILD_NOT_FOUND({ ref }));

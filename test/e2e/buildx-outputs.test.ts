@@ -123,13 +123,28 @@ COPY --from=made /out /
     const oci = join(directory, "oci.tar");
     const docker = join(directory, "docker.tar");
     // Several outputs of one build.
-    await build("-t", "archived:1", "--output", `type=oci,dest=${oci}`, "--output", `type=docker,dest=${docker}`, at);
+    const metadata = join(directory, "archives.json");
+    const told = ["--metadata-file", metadata];
+    await build(
+      ...told,
+      "-t",
+      "archived:1",
+      "--output",
+      `type=oci,dest=${oci}`,
+      "--output",
+      `type=docker,dest=${docker}`,
+      at,
+    );
     expect((await engine.docker("images", "--quiet", "archived")).stdout).toBe("");
     for (const source of [`oci-archive:${oci}:1`, `docker-archive:${docker}:archived:1`]) {
       const inspected = JSON.parse(execFileSync("skopeo", ["inspect", "--config", source], { encoding: "utf8" }));
       expect(inspected.config.Cmd).toEqual(["/bin/sh", "-c", "echo from $0"]);
       execFileSync("skopeo", ["copy", source, `dir:${join(directory, "copied")}`], { stdio: "pipe" });
     }
+    const { Digest: digest } = JSON.parse(
+      execFileSync("skopeo", ["inspect", `oci-archive:${oci}:1`], { encoding: "utf8" }),
+    );
+    expect(JSON.parse(readFileSync(metadata, "utf8"))).toMatchObject({ "containerimage.digest": digest });
     await engine.docker("load", "-i", docker);
     expect((await engine.docker("run", "--rm", "archived:1", "cat", "/made")).stdout).toBe("in a layer\n");
   });
