@@ -5,6 +5,7 @@ import { messageOf } from "../../base/errors.ts";
 import { type OpContext, withTimeout } from "../../base/op-context.ts";
 import { buildKitErrors } from "../errors.ts";
 import type { Message } from "../wire/message.ts";
+import { drained } from "./drained.ts";
 import { frame, messagesOf } from "./framing.ts";
 import { decodeStatusMessage, statusCode, StatusError } from "./status.ts";
 
@@ -139,10 +140,7 @@ async function* decoded<A>(
 }
 
 async function write(stream: ClientHttp2Stream, bytes: Buffer): Promise<void> {
-  if (stream.destroyed || stream.write(bytes)) return;
-  const drained = Promise.withResolvers<void>();
-  stream.once("drain", drained.resolve).once("close", drained.resolve);
-  await drained.promise;
+  if (!stream.destroyed && !stream.write(bytes)) await drained(stream);
 }
 
 /** Values that a header can't hold are percent-encoded as a query's are, and marked: BuildKit's own custom. */

@@ -6,6 +6,7 @@ import type { Logger } from "../../base/logger.ts";
 import type { OpContext } from "../../base/op-context.ts";
 import { buildKitErrors } from "../errors.ts";
 import type { Message } from "../wire/message.ts";
+import { drained } from "./drained.ts";
 import { frame, messagesOf } from "./framing.ts";
 import { encodeStatusMessage, statusCode, StatusError, statusOf } from "./status.ts";
 
@@ -128,10 +129,7 @@ async function only(requests: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
 }
 
 async function write(stream: ServerHttp2Stream, bytes: Buffer): Promise<void> {
-  if (stream.destroyed || stream.write(bytes)) return;
-  const drained = Promise.withResolvers<void>();
-  stream.once("drain", drained.resolve).once("close", drained.resolve);
-  await drained.promise;
+  if (!stream.destroyed && !stream.write(bytes)) await drained(stream);
 }
 
 function fail(stream: ServerHttp2Stream, error: unknown): void {

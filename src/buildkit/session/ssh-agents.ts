@@ -4,7 +4,7 @@ import type { ClientSshAgents } from "../../build/build-service.ts";
 import { type GrpcStream, refusalOf } from "../grpc/client.ts";
 import { BytesMessage, CheckAgentRequest, CheckAgentResponse } from "../wire/session.ts";
 import type { Decoded } from "../wire/message.ts";
-import { drained } from "./drained.ts";
+import { drained } from "../grpc/drained.ts";
 import type { ClientSession } from "./sessions.ts";
 
 const checkMethod = "/moby.sshforward.v1.SSH/CheckAgent";

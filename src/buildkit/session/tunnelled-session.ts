@@ -2,7 +2,7 @@
 import { duplexPair } from "node:stream";
 import type { GrpcCall } from "../grpc/server.ts";
 import { BytesMessage } from "../wire/session.ts";
-import { drained } from "./drained.ts";
+import { drained } from "../grpc/drained.ts";
 import type { Sessions } from "./sessions.ts";
 
 export async function* tunnelledSession(
