@@ -184,6 +184,8 @@ export class CacheDirectories {
     };
     this.#waiting.add(wake);
     ctx.signal.addEventListener("abort", wake, { once: true });
+    // It may have been given up while the directories were looked at.
+    if (ctx.signal.aborted) wake();
     return promise;
   }
 
