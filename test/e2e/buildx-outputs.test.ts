@@ -256,7 +256,7 @@ COPY --from=made /out /
     await expect.poll(() => readdirSync(join(engine.directory, "data", "build")).length, { timeout: 20_000 }).toBe(0);
     await expect
       .poll(() => readFileSync("/proc/self/mountinfo", "utf8").includes(join(engine.directory, "data")), {
-        timeout: 5000,
+        timeout: 20_000,
       })
       .toBe(false);
   });
