@@ -48,6 +48,7 @@ export const dockerode: Suite = {
       },
     },
     busyboxStandIn(["docker.io/library/busybox:latest"]),
+    busyboxStandIn(["docker.io/library/alpine:latest"]),
     busyboxStandIn(["docker.io/library/hello-world:latest"], { cmd: ["echo", "Hello from Docker!"] }),
   ],
   run: runMocha,
